@@ -1,0 +1,63 @@
+"""Lightning data modules; batches are (images float32 [N, 3, R, R] in [-1, 1], scores float32 [N, 8])."""
+
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
+
+from ohlora_gan.data.datasets import FacesDataset, matching_indices
+from ohlora_gan.data.loader import EpochSampler, ResumableLoader
+
+SPLIT_STARTS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
+
+
+class FacesDataModule(pl.LightningDataModule):
+    """The embedded world: rendered faces with known attributes.
+
+    Args:
+        resolution: image size, 32 to 512.
+        num_images, num_val, num_test: sizes of the splits, which share no face.
+        batch_size: images a batch and process.
+        keep: attribute values that training faces must have, e.g. ``{gender: 1, quality: 1}``; validation and
+            test faces are kept by the same rule.
+        num_workers: worker processes; 0 renders in the training process, where rendered faces are kept.
+        seed: seed of the faces and of their order.
+    """
+
+    def __init__(
+        self,
+        resolution: int = 64,
+        num_images: int = 20_000,
+        num_val: int = 1_000,
+        num_test: int = 2_000,
+        batch_size: int = 32,
+        keep: Mapping[str, float] | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.resolution, self.batch_size, self.num_workers, self.seed = resolution, batch_size, num_workers, seed
+        self.sizes = {"train": num_images, "val": num_val, "test": num_test}
+        self.keep = dict(keep or {})
+        self._datasets: dict[str, FacesDataset] = {}
+
+    def dataset(self, split: str) -> FacesDataset:
+        """The data set of ``train``, ``val`` or ``test``, made at first use."""
+        if split not in self._datasets:
+            indices = matching_indices(self.seed, SPLIT_STARTS[split], self.sizes[split], self.keep)
+            self._datasets[split] = FacesDataset(self.seed, indices, self.resolution)
+        return self._datasets[split]
+
+    def loader(self, split: str) -> ResumableLoader:
+        data = self.dataset(split)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = EpochSampler(len(data), self.seed, rank, world, shuffle=split == "train")
+        return ResumableLoader(data, self.batch_size, sampler, num_workers=self.num_workers)
+
+    def train_dataloader(self) -> ResumableLoader:
+        return self.loader("train")
+
+    def val_dataloader(self) -> ResumableLoader:
+        return self.loader("val")
+
+    def test_dataloader(self) -> ResumableLoader:
+        return self.loader("test")

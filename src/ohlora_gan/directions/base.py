@@ -1,0 +1,122 @@
+"""The contract of every direction finder: arrays in, unit directions out.
+
+A finder sees vectors, property scores and group names. It knows no generator, no trainer and no
+configuration, so a new method is one class in one file.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ohlora_gan.vocabulary import PROPERTIES
+
+ALL = "all"
+"""The name of the only group where samples are not grouped."""
+
+Progress = Callable[[int, int], None]
+"""Called as ``progress(done, total)`` after each unit of work."""
+
+
+class DirectionFinder(ABC):
+    """Finds, in a latent space, the directions along which single properties change.
+
+    ``__init__`` only stores its arguments; ``fit`` validates everything and sets the attributes below.
+
+    Attributes:
+        directions_: float32 ``[3, num_groups, D]``, properties in ``EDITED_PROPERTIES`` order. Unit norm, and
+            of positive sign: moving along a direction raises the score.
+        group_names_: the names along axis 1; ``["all"]`` where the samples are not grouped.
+        metrics_: how good the fit is, plain numbers, strings and dictionaries of them. A number that belongs
+            to a property carries it in its name (``svm_eyes_acc``), so that tables find it.
+    """
+
+    directions_: np.ndarray
+    group_names_: list[str]
+    metrics_: dict[str, Any]
+
+    @abstractmethod
+    def fit(
+        self,
+        X: ArrayLike,
+        scores: ArrayLike,
+        groups: ArrayLike | None = None,
+        progress: Progress | None = None,
+    ) -> "DirectionFinder":
+        """Finds the directions.
+
+        Args:
+            X: vectors, float ``[n, D]``.
+            scores: property scores, float ``[n, 8]``, columns in ``PROPERTIES`` order.
+            groups: ``[n]`` group names, or None for one group of all samples.
+            progress: told how far the fit is.
+
+        Returns:
+            The finder itself.
+
+        Raises:
+            ValueError: where the inputs or the settings are unusable; one sentence that names the remedy.
+        """
+
+    def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
+        """The directions that apply to one latent.
+
+        Args:
+            x: the latent's vector, ``[D]``. Methods whose direction depends on the point override this.
+            group: the latent's group; of no effect where the samples were not grouped.
+
+        Returns:
+            float32 ``[3, D]``, unit norm, properties in ``EDITED_PROPERTIES`` order.
+
+        Raises:
+            ValueError: before ``fit``, for a vector of another size, or for a group that ``fit`` did not see.
+        """
+        size = self._fitted_directions().shape[2]
+        if np.shape(x) != (size,):
+            raise ValueError(f"x has shape {list(np.shape(x))}, expected [{size}]")
+        if self.group_names_ == [ALL]:
+            return self.directions_[:, 0]
+        if group not in self.group_names_:
+            raise ValueError(f"group is {group!r}, expected one of {', '.join(self.group_names_)}")
+        return self.directions_[:, self.group_names_.index(group)]
+
+    def _fitted_directions(self) -> np.ndarray:
+        if not hasattr(self, "directions_"):
+            raise ValueError(f"{type(self).__name__} has no directions yet, call fit first")
+        return self.directions_
+
+
+def validate_inputs(
+    X: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Checks what ``fit`` is given and turns it into arrays, without a copy where they are arrays already.
+
+    Returns:
+        X float ``[n, D]``, scores float ``[n, 8]``, groups ``[n]`` of str or None.
+
+    Raises:
+        ValueError: wrong shapes, different lengths, or values that are not finite (with their number).
+    """
+    X, scores = _float_array(X), _float_array(scores)
+    if X.ndim != 2 or X.size == 0:
+        raise ValueError(f"X has shape {list(X.shape)}, expected [n, D] with n and D at least 1")
+    if scores.ndim != 2 or scores.shape[1] != len(PROPERTIES):
+        raise ValueError(f"scores have shape {list(scores.shape)}, expected [n, {len(PROPERTIES)}]")
+    if len(scores) != len(X):
+        raise ValueError(f"X has {len(X)} samples but scores have {len(scores)}")
+    for name, values in (("X", X), ("scores", scores)):
+        num_bad = values.size - np.count_nonzero(np.isfinite(values))
+        if num_bad:
+            raise ValueError(f"{name}: {num_bad} of {values.size} values are not finite")
+    if groups is not None:
+        groups = np.asarray(groups).astype(str)
+        if groups.shape != (len(X),):
+            raise ValueError(f"groups have shape {list(groups.shape)}, expected [{len(X)}]")
+    return X, scores, groups
+
+
+def _float_array(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)

@@ -1,0 +1,226 @@
+"""Directions by linear classification: the normal of the plane between high and low scores of a property.
+
+The method of InterFaceGAN (Shen et al. 2020) and HiGAN (arXiv 1911.09267), fitted separately in each group
+of look-alikes as in the published Oh-LoRA system.
+"""
+
+import warnings
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+
+from ohlora_gan.directions.base import DirectionFinder, Progress, validate_inputs
+from ohlora_gan.directions.groups import members
+from ohlora_gan.seeding import generator
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+
+
+class SvmFit(NamedTuple):
+    """One fitted plane.
+
+    Attributes:
+        direction: float64 ``[D]``, unit norm, from the low to the high scores.
+        num_correct: validation samples on the right side of the plane.
+        num_validation: validation samples, 0 where every sample was trained on.
+        converged: whether the solver stopped before ``max_iter``.
+    """
+
+    direction: np.ndarray
+    num_correct: int
+    num_validation: int
+    converged: bool
+
+
+class SvmFinder(DirectionFinder):
+    """One linear SVM a group and property, between the samples with the largest and the smallest scores.
+
+    Features are neither centred nor scaled. Fits run one after the other on purpose: liblinear draws its
+    random numbers from one generator a process, so threads would let timing decide the directions.
+
+    After ``fit``, ``metrics_`` holds ``svm_{property}_acc`` (validation accuracy over all groups together;
+    None where ``train_share`` is 1), ``accuracy`` (the same a property and group), ``samples_per_class`` (a
+    group), ``num_fits`` and ``num_unconverged``.
+
+    Args:
+        ratio: share of a group's samples in either class, above 0 and at most 0.5.
+        train_share: share of a class that is trained on, above 0; 1 trains on all and validates nothing.
+        seed: of the shuffle before the split, which is its own for each group and property.
+        C: inverse regularisation strength, above 0.
+        max_iter: most iterations of the solver, at least 1.
+        solver_seed: of the solver's own random order; at least 0.
+    """
+
+    def __init__(
+        self,
+        ratio: float = 0.2,
+        train_share: float = 0.8,
+        seed: int = 0,
+        C: float = 1.0,
+        max_iter: int = 1000,
+        solver_seed: int = 2025,
+    ) -> None:
+        self.ratio = ratio
+        self.train_share = train_share
+        self.seed = seed
+        self.C = C
+        self.max_iter = max_iter
+        self.solver_seed = solver_seed
+
+    def fit(
+        self,
+        X: ArrayLike,
+        scores: ArrayLike,
+        groups: ArrayLike | None = None,
+        progress: Progress | None = None,
+    ) -> "SvmFinder":
+        """Fits ``3 * num_groups`` planes; see ``DirectionFinder.fit``.
+
+        Raises:
+            ValueError: before the first fit, for unusable inputs or settings, a group too small to train and
+                validate on, or a property whose scores are all equal in a group; after a fit, where no plane
+                separates the classes.
+        """
+        X, scores, groups = validate_inputs(X, scores, groups)
+        self._check_settings()
+        rows = members(groups, len(X))
+        self._check_sizes({name: len(group) for name, group in rows.items()})
+        classes = {
+            (prop, name): self._select(scores, rows[name], prop, name)
+            for name in rows
+            for prop in EDITED_PROPERTIES
+        }
+        fits = {}
+        for key, (largest, smallest) in classes.items():
+            num_train = int(self.train_share * len(largest))
+            fits[key] = fit_plane(X, largest, smallest, num_train, self.C, self.max_iter, self.solver_seed)
+            if progress is not None:
+                progress(len(fits), len(classes))
+        self.group_names_ = list(rows)
+        stacked = [[fits[prop, name].direction for name in rows] for prop in EDITED_PROPERTIES]
+        self.directions_ = np.array(stacked, dtype=np.float32)
+        self.metrics_ = _metrics(fits, {name: len(classes[EDITED_PROPERTIES[0], name][0]) for name in rows})
+        self._warn_unconverged()
+        return self
+
+    def _select(
+        self, scores: np.ndarray, rows: np.ndarray, prop: str, name: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The samples of the two classes of one group and property, shuffled where some are held out."""
+        values = scores[rows, PROPERTIES.index(prop)]
+        if values.min() == values.max():
+            raise ValueError(
+                f"all {len(rows)} samples of group {name!r} have the same {prop} score: nothing to tell apart"
+            )
+        largest, smallest = (rows[positions] for positions in extremes(values, self.ratio))
+        if self.train_share < 1:
+            rng = generator(self.seed, f"svm/{name}/{prop}")
+            largest, smallest = rng.permutation(largest), rng.permutation(smallest)
+        return largest, smallest
+
+    def _check_settings(self) -> None:
+        if not 0 < self.ratio <= 0.5:
+            raise ValueError(f"ratio is {self.ratio}, expected above 0 and at most 0.5")
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share is {self.train_share}, expected above 0 and at most 1")
+        if not self.C > 0:
+            raise ValueError(f"C is {self.C}, expected above 0")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter is {self.max_iter}, expected at least 1")
+
+    def _check_sizes(self, sizes: dict[str, int]) -> None:
+        needed = next(n for n in count(2) if int(self.train_share * _class_size(n, self.ratio)) >= 1)
+        smallest = min(sizes, key=lambda name: sizes[name])
+        if sizes[smallest] < needed:
+            remedy = "raise n, or use groups=none" if len(sizes) > 1 else "raise n"
+            raise ValueError(
+                f"svm needs at least {needed} samples in every group, but of n={sum(sizes.values())} samples "
+                f"the smallest group, {smallest!r}, has only {sizes[smallest]}: {remedy}"
+            )
+
+    def _warn_unconverged(self) -> None:
+        num_unconverged, num_fits = self.metrics_["num_unconverged"], self.metrics_["num_fits"]
+        if num_unconverged:
+            message = f"{num_unconverged} of {num_fits} fits stopped at max_iter={self.max_iter}: raise it"
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+
+
+def extremes(values: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """The positions of the largest and of the smallest values, ascending.
+
+    ``k = max(int(ratio * n), 1)`` each. Equal values rank by position: the earlier counts as larger.
+
+    Args:
+        values: float ``[n]``.
+        ratio: above 0 and at most 0.5, so that with n at least 2 nothing is in both.
+    """
+    k = _class_size(len(values), ratio)
+    order = np.argsort(-values, kind="stable")
+    return np.sort(order[:k]), np.sort(order[-k:])
+
+
+def fit_plane(
+    X: np.ndarray,
+    largest: np.ndarray,
+    smallest: np.ndarray,
+    num_train: int,
+    C: float,
+    max_iter: int,
+    solver_seed: int,
+) -> SvmFit:
+    """Separates two classes by a plane and judges it on the samples that were held out.
+
+    Args:
+        X: vectors ``[n, D]``.
+        largest: rows of X with large scores, ``[k]``; the first ``num_train`` are trained on.
+        smallest: rows of X with small scores, ``[k]``, likewise.
+        num_train: 1 to k.
+        C, max_iter, solver_seed: settings of LinearSVC, see ``SvmFinder``.
+
+    Raises:
+        ValueError: where the plane has no direction.
+    """
+    num_held_out = len(largest) - num_train
+    train = np.concatenate([largest[:num_train], smallest[:num_train]])
+    held_out = np.concatenate([largest[num_train:], smallest[num_train:]])
+    model = LinearSVC(C=C, max_iter=max_iter, dual="auto", random_state=solver_seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # SvmFinder counts these and warns once
+        model.fit(X[train], np.repeat([0, 1], num_train))
+    # Class 1 holds the small scores, as in the published system: which class comes first decides, within the
+    # solver's tolerance, where it stops. So the coefficients lower the score, and their negative raises it.
+    normal = -model.coef_[0]
+    norm = np.linalg.norm(normal)
+    if norm == 0:
+        raise ValueError("the vectors of large and of small scores are alike, so no plane separates them")
+    num_correct = 0
+    if num_held_out:
+        num_correct = int((model.predict(X[held_out]) == np.repeat([0, 1], num_held_out)).sum())
+    return SvmFit(normal / norm, num_correct, 2 * num_held_out, bool(model.n_iter_ < max_iter))
+
+
+def _class_size(num_samples: int, ratio: float) -> int:
+    return max(int(ratio * num_samples), 1)
+
+
+def _metrics(fits: dict[tuple[str, str], SvmFit], samples_per_class: dict[str, int]) -> dict[str, Any]:
+    accuracy: dict[str, dict[str, float | None]] = {}
+    metrics: dict[str, Any] = {}
+    for prop in EDITED_PROPERTIES:
+        of_property = [fits[prop, name] for name in samples_per_class]
+        metrics[f"svm_{prop}_acc"] = _accuracy(of_property)
+        accuracy[prop] = {name: _accuracy([fits[prop, name]]) for name in samples_per_class}
+    return metrics | {
+        "accuracy": accuracy,
+        "samples_per_class": samples_per_class,
+        "num_fits": len(fits),
+        "num_unconverged": sum(not fit.converged for fit in fits.values()),
+    }
+
+
+def _accuracy(fits: list[SvmFit]) -> float | None:
+    total = sum(fit.num_validation for fit in fits)
+    return sum(fit.num_correct for fit in fits) / total if total else None

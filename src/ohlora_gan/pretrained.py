@@ -1,0 +1,120 @@
+"""Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
+
+Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``) and flat state
+dicts of one network. Their tensor names are ours; the architecture is read off the shapes.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ohlora_gan.checkpoint import Checkpoint, CheckpointError, load
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def shipped() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(p.stem for p in ASSETS.glob("*.safetensors"))
+
+
+def resolve(name: str | Path) -> Path:
+    """The file of a shipped model's name (``v1``) or of a path."""
+    path = Path(name)
+    shipped_path = ASSETS / f"{name}.safetensors"
+    if path.suffix == "" and not path.exists() and shipped_path.is_file():
+        return shipped_path
+    if not path.is_file():
+        raise CheckpointError(
+            f"checkpoint {str(name)!r} does not exist: give a file's path or a shipped model ({', '.join(shipped())})"
+        )
+    return path
+
+
+def open_checkpoint(name: str | Path) -> Checkpoint:
+    """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign ``.pth``.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, would run code, or is no StyleGAN-1 of the known layout.
+    """
+    path = resolve(name)
+    return load(path) if path.suffix == ".safetensors" else load_foreign(path)
+
+
+def load_foreign(path: Path) -> Checkpoint:
+    """Reads a genforce ``.pth`` or a flat state dict with ``weights_only=True``."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"checkpoint {path} holds more than tensors, so that loading it could run code, or is no torch file: "
+            f"save its state_dict alone"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
+    if "mapping.dense0.weight" in content or "input0.weight" in content:
+        content = {"generator" if "mapping.dense0.weight" in content else "discriminator": content}
+    parts = {k: v for k, v in content.items() if isinstance(v, Mapping) and k.partition("_")[0] in READERS}
+    if not parts:
+        raise CheckpointError(
+            f"checkpoint {path} has the keys {sorted(map(str, content))[:6]}, "
+            f"expected generator, discriminator or generator_smooth, or a flat state dict of one of them"
+        )
+    tensors, networks = {}, {}
+    for part, state in parts.items():
+        state = {k: v.float() for k, v in state.items() if isinstance(v, Tensor)}
+        reader, class_name = READERS[part.partition("_")[0]]
+        try:
+            networks[part] = {"class": class_name, "config": reader(state)}
+        except (KeyError, IndexError) as error:
+            raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, which the StyleGAN-1 layout has") from error
+        tensors[part] = state
+    return Checkpoint(tensors, networks, {"stage": "imported"}, str(path))
+
+
+def generator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``Generator``'s arguments, read off the shapes of its tensors."""
+    refuse_partial_detail(state.get("synthesis.lod"))
+    num_blocks = sum(k.startswith("synthesis.output") and k.endswith(".weight") for k in state)
+    label = state.get("mapping.label_weight")
+    return {
+        "resolution": 2 << num_blocks,
+        "z_dim": state["mapping.dense0.weight"].shape[1] - (label.shape[1] if label is not None else 0),
+        "w_dim": state["truncation.w_avg"].shape[0],
+        "mapping_dim": state["mapping.dense0.weight"].shape[0],
+        "label_dim": 0 if label is None else label.shape[0],
+        "split_mapping": "mapping.dense_new0.weight" in state,
+        "mapping_layers": sum(k.startswith("mapping.dense") and k[13].isdigit() and "weight" in k for k in state),
+        "fmaps": [state[f"synthesis.layer{2 * i}.bias"].shape[0] for i in range(num_blocks)],
+        "image_channels": state["synthesis.output0.weight"].shape[0],
+    }
+
+
+def discriminator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``Discriminator``'s arguments, read off the shapes of its tensors."""
+    refuse_partial_detail(state.get("lod"))
+    num_blocks = sum(k.startswith("input") and k.endswith(".weight") for k in state)
+    fmaps = [state[f"input{i}.weight"].shape[0] for i in reversed(range(num_blocks))]
+    return {
+        "resolution": 2 << num_blocks,
+        "label_dim": state[f"layer{2 * num_blocks}.weight"].shape[1] - fmaps[0],
+        "fmaps": fmaps,
+        "image_channels": state["input0.weight"].shape[1],
+    }
+
+
+def refuse_partial_detail(lod: Tensor | None) -> None:
+    if lod is not None and float(lod) != 0.0:
+        raise CheckpointError(f"the checkpoint's level of detail is {float(lod)}, expected 0 (a fully grown network)")
+
+
+READERS = {
+    "generator": (generator_config, "ohlora_gan.models.generator.Generator"),
+    "discriminator": (discriminator_config, "ohlora_gan.models.discriminator.Discriminator"),
+}

@@ -1,0 +1,247 @@
+"""The LightningModule of every GAN stage: pretrain, FineTune-v1 and FineTune-v9 differ in hyper-parameters alone."""
+
+import copy
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc
+
+from ohlora_gan import seeding
+from ohlora_gan.models.discriminator import Discriminator
+from ohlora_gan.models.generator import Generator
+from ohlora_gan.training.freezing import discriminator_trainable, generator_trainable, set_trainable
+from ohlora_gan.training.losses import Alternation, DiscriminatorLoss, StepOutcome, discriminator_loss, generator_loss
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+class GanModule(pl.LightningModule):
+    """Trains a StyleGAN generator against a discriminator with manual optimisation.
+
+    One training step runs ``Alternation`` once. Every update draws new latents from (seed, stream, sample index).
+    Lightning's ``global_step`` counts batches, however many updates a batch takes. Batches are
+    ``(images [N, 3, R, R] in [-1, 1], scores [N, 8])``.
+
+    Args:
+        stage: name of the training stage, kept in checkpoints.
+        label_source: ``zeros``, or ``data`` (the first ``label_dim`` property scores of each real image).
+        generator_resolution, discriminator_resolution: parameters train up to this resolution (None: all; the
+            mapping always trains).
+        max_d, max_g, d_ratio, g_ratio: see ``Alternation``.
+        r1_gamma, r1_interval: R1 weight; it is applied every ``r1_interval`` batches with the weight multiplied
+            (lazy regularisation, Karras et al. 2020, appendix B).
+        optimizer: ``adam`` or ``adamw``, with ``lr``, ``betas``, ``weight_decay``.
+        w_avg_decay: decay of the moving average of w, which moves at every forward.
+        style_mixing: probability that a batch mixes two latents at a random layer.
+        ema_images: half-life, in images, of the generator's moving average; 0 keeps none.
+        fresh_noise: per-pixel noise is drawn anew for every update (else the fixed buffers).
+        seed: seed of latents and noise.
+    """
+
+    images_seen: Tensor
+    last_g_loss: Tensor
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        stage: str = "finetune_v9",
+        label_source: str = "zeros",
+        generator_resolution: int | None = 16,
+        discriminator_resolution: int | None = 16,
+        max_d: int = 4,
+        max_g: int = 4,
+        d_ratio: float = 2.5,
+        g_ratio: float = 2.0,
+        r1_gamma: float = 10.0,
+        r1_interval: int = 1,
+        optimizer: str = "adamw",
+        lr: float = 1e-4,
+        betas: Sequence[float] = (0.9, 0.999),
+        weight_decay: float = 0.01,
+        w_avg_decay: float = 0.995,
+        style_mixing: float = 0.0,
+        ema_images: float = 0.0,
+        fresh_noise: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if label_source not in ("zeros", "data"):
+            raise ValueError(f"label_source is {label_source!r}, expected 'zeros' or 'data'")
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer is {optimizer!r}, expected one of {sorted(OPTIMIZERS)}")
+        betas = [float(b) for b in betas]
+        self.save_hyperparameters(ignore=["generator", "discriminator"])
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        self.generator_ema = copy.deepcopy(generator).requires_grad_(False) if ema_images else None
+        self.alternation = Alternation(max_d, max_g, d_ratio, g_ratio)
+        self.trainable = {
+            "g": generator_trainable(generator, generator_resolution),
+            "d": discriminator_trainable(discriminator, discriminator_resolution),
+        }
+        set_trainable(generator, self.trainable["g"])
+        set_trainable(discriminator, self.trainable["d"])
+        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("last_g_loss", torch.full((), torch.nan, dtype=torch.float64))
+        self.has_last_g_loss = False
+
+    # ---------------------------------------------------------------- state
+
+    @property
+    def sampling_generator(self) -> Generator:
+        """The generator to sample from: the moving average where there is one."""
+        return self.generator if self.generator_ema is None else self.generator_ema
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["has_last_g_loss"] = self.has_last_g_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.has_last_g_loss = bool(checkpoint["has_last_g_loss"])
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        hp = self.hparams
+        options = {"lr": hp.lr, "betas": tuple(hp.betas), "weight_decay": hp.weight_decay}
+        # All parameters are handed over, frozen ones too: without a gradient they are never touched, nor decayed.
+        return [OPTIMIZERS[hp.optimizer](net.parameters(), **options) for net in (self.generator, self.discriminator)]
+
+    def compile_networks(self) -> None:
+        """Compiles the forward passes in place; names in the state dict stay as they are."""
+        self.generator.synthesis.compile()
+        self.discriminator.compile()
+
+    # ---------------------------------------------------------------- random inputs
+
+    def sample_indices(self, n: int) -> range:
+        """Global numbers of this rank's samples in this batch."""
+        start = int(self.images_seen) + self.global_rank * n
+        return range(start, start + n)
+
+    def draw_latents(self, update: str, n: int) -> Tensor:
+        """z [n, z_dim] for an update such as ``d0`` or ``g2`` of the present batch."""
+        z = seeding.normal(self.hparams.seed, f"train/z/{update}", self.sample_indices(n), self.generator.z_dim)
+        return z.to(self.device)
+
+    def draw_noise(self, update: str, n: int) -> list[Tensor] | None:
+        if not self.hparams.fresh_noise:
+            return None
+        index = self.sample_indices(n)[0]
+        rng = seeding.torch_generator(self.hparams.seed, f"train/noise/{update}", index, self.device)
+        return self.generator.synthesis.draw_noise(n, rng)
+
+    def labels(self, scores: Tensor) -> Tensor | None:
+        dim = self.generator.label_dim
+        if not dim:
+            return None
+        return scores[:, :dim].float() if self.hparams.label_source == "data" else scores.new_zeros(len(scores), dim)
+
+    def fakes(self, update: str, label: Tensor | None, n: int) -> Tensor:
+        """Generated images of an update; moves w_avg once, as every forward in training does."""
+        g = self.generator
+        w = g.mapping(self.draw_latents(update, n), label).w
+        g.truncation.update(w, self.hparams.w_avg_decay)
+        wp = g.truncation(w)
+        if self.hparams.style_mixing > 0.0:
+            rng = seeding.generator(self.hparams.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
+            if rng.random() < self.hparams.style_mixing:
+                other = g.mapping(self.draw_latents(update + "/mix", n), label).w
+                wp = wp.clone()
+                wp[:, int(rng.integers(1, g.num_layers)) :] = other.unsqueeze(1).to(wp.dtype)
+        return g.synthesis(wp, self.draw_noise(update, n))
+
+    # ---------------------------------------------------------------- updates
+
+    @contextmanager
+    def phase(self, training: str):
+        """Only the network that trains (``g`` or ``d``) takes gradients."""
+        other = self.discriminator if training == "g" else self.generator
+        set_trainable(other, [])
+        try:
+            yield
+        finally:
+            set_trainable(other, self.trainable["d" if training == "g" else "g"])
+
+    def apply_gradients(self, which: str, loss: Tensor, count: bool) -> float:
+        """Backward and optimizer step; returns the loss, averaged over processes so that all take the same turn.
+
+        Lightning counts every ``optimizer.step()`` as a training step. Only the step with ``count`` is seen by
+        that counter (``max_steps``, checkpoint and logging intervals), so that one batch counts once.
+        """
+        optimizer = self.optimizers()[0 if which == "g" else 1]
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        if not count:
+            hooks = optimizer._on_before_step, optimizer._on_after_step
+            optimizer._on_before_step = optimizer._on_after_step = lambda: None
+        optimizer.step()
+        if not count:
+            optimizer._on_before_step, optimizer._on_after_step = hooks
+        loss = loss.detach()
+        return float(self.trainer.strategy.reduce(loss, reduce_op="mean"))
+
+    def d_update(self, repeat: int, reals: Tensor, label: Tensor | None, r1_gamma: float) -> DiscriminatorLoss:
+        with self.phase("d"):
+            with torch.no_grad():  # the discriminator's update needs no graph through the generator
+                fakes = self.fakes(f"d{repeat}", label, len(reals))
+            result = discriminator_loss(self.discriminator, reals, fakes, label, label, r1_gamma)
+            value = self.apply_gradients("d", result.loss, count=False)
+        return result._replace(loss=torch.tensor(value))
+
+    def g_update(self, repeat: int, label: Tensor | None, n: int) -> float:
+        with self.phase("g"):
+            loss = generator_loss(self.discriminator, self.fakes(f"g{repeat}", label, n), label)
+            return self.apply_gradients("g", loss, count=repeat == 0)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        reals, scores = batch
+        label = self.labels(scores)
+        n = len(reals)
+        step = int(self.images_seen) // max(n * self.trainer.world_size, 1)
+        lazy = self.hparams.r1_interval
+        gamma = self.hparams.r1_gamma * lazy if step % lazy == 0 else 0.0
+        d_results: list[DiscriminatorLoss] = []
+
+        def d_update(repeat: int) -> float:
+            d_results.append(self.d_update(repeat, reals, label, gamma))
+            return float(d_results[-1].loss)
+
+        last = float(self.last_g_loss) if self.has_last_g_loss else None
+        outcome = self.alternation.run(d_update, lambda repeat: self.g_update(repeat, label, n), last)
+        self.last_g_loss.fill_(outcome.g_loss)
+        self.has_last_g_loss = True
+        self.images_seen += n * self.trainer.world_size
+        self.update_ema(n * self.trainer.world_size)
+        self.log_step(outcome, d_results[-1])
+
+    @torch.no_grad()
+    def update_ema(self, num_images: int) -> None:
+        """Moves ``generator_ema``; its half-life grows with the images seen at first (Karras et al. 2020)."""
+        if self.generator_ema is None:
+            return
+        half_life = max(min(self.hparams.ema_images, 0.05 * int(self.images_seen)), 1e-6)
+        decay = 0.5 ** (num_images / half_life)
+        for ema, now in zip(self.generator_ema.parameters(), self.generator.parameters(), strict=True):
+            ema.lerp_(now, 1.0 - decay)
+        for ema, now in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
+            ema.copy_(now)
+
+    def log_step(self, outcome: StepOutcome, d: DiscriminatorLoss) -> None:
+        scores = torch.cat([d.real_scores, d.fake_scores]).flatten()
+        truth = torch.cat([torch.ones_like(d.real_scores), torch.zeros_like(d.fake_scores)]).flatten().int()
+        bar = {"d_loss": outcome.d_loss, "g_loss": outcome.g_loss, "auroc": binary_auroc(scores, truth)}
+        rest = {
+            "d_train_count": float(outcome.d_count),
+            "g_train_count": float(outcome.g_count),
+            "real_scores_mean": d.real_scores.mean(),
+            "fake_scores_mean": d.fake_scores.mean(),
+            "images_seen": self.images_seen.float(),
+        }
+        if not torch.isnan(d.r1_penalty):
+            rest["r1_penalty"] = d.r1_penalty
+        self.log_dict({f"train/{k}": v for k, v in bar.items()}, prog_bar=True)
+        self.log_dict({f"train/{k}": v for k, v in rest.items()})

@@ -1,0 +1,213 @@
+"""Training of a property network: regression of z-normalised property scores from images."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor, nn
+from torchmetrics import MeanAbsoluteError, MetricCollection, PearsonCorrCoef, R2Score
+
+from ohlora_gan.models.attribute_nets import PropertyNet
+from ohlora_gan.seeding import torch_generator
+from ohlora_gan.vocabulary import PROPERTIES
+
+Batch = tuple[Tensor, Tensor]
+
+COLOR_PROPERTIES = ("hair_color", "background_mean", "background_std")
+"""Properties that a change of brightness or contrast changes."""
+
+MAX_SHIFT = 0.75  # pixels
+MAX_BLUR = 0.5  # share of a 1-2-1 blur that is mixed in
+MAX_NOISE = 0.06  # standard deviation; images span [-1, 1]
+MAX_JITTER = 0.25  # of brightness (added) and contrast (times 1 + jitter)
+JITTER_PROBABILITY = 0.3
+
+
+def blur(images: Tensor) -> Tensor:
+    """1-2-1 blur of ``[B, C, H, W]`` images in both directions, edges repeated."""
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    rows = (padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]) / 4
+    return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 4
+
+
+def shift(images: Tensor, offsets: Tensor) -> Tensor:
+    """Moves ``[B, C, H, W]`` images by ``[B, 2]`` pixels (right, down), bilinear, edges repeated."""
+    size = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
+    theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    theta[:, :, 2] = -2 * offsets / size
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Light changes of the kind that separates generated images from the training data.
+
+    Every image is shifted by less than a pixel, blurred a little and made noisy, each by a random amount. Some have
+    brightness and contrast jittered, which leaves every property alone but `COLOR_PROPERTIES`.
+
+    Args:
+        images: ``[B, 3, H, W]`` in [-1, 1].
+        strength: factor on every amount; 0 returns the images as they are.
+        rng: generator on the images' device; nothing else decides the result.
+
+    Returns:
+        the changed images in [-1, 1], and ``[B]`` bool: which ones were jittered.
+    """
+    n = len(images)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(n, *shape, generator=rng, device=images.device)
+
+    jittered = uniform(0, 1) < JITTER_PROBABILITY
+    if strength == 0:
+        return images, torch.zeros_like(jittered)
+    x = shift(images, strength * uniform(-MAX_SHIFT, MAX_SHIFT, 2))
+    x = x.lerp(blur(x), (strength * uniform(0, MAX_BLUR, 1, 1, 1)).clamp(max=1))
+    jitter = strength * jittered.view(n, 1, 1, 1)
+    x = x * (1 + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1))
+    x = x + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1)
+    noise = torch.randn(x.shape, generator=rng, device=x.device)
+    x = x + strength * uniform(0, MAX_NOISE, 1, 1, 1) * noise
+    return x.clamp(-1, 1), jittered
+
+
+def warmup_cosine(step: int, total_steps: float, warmup: float) -> float:
+    """Learning rate at a step as a share of the highest: linear rise, then half a cosine down to 0."""
+    progress = min((step + 1) / total_steps, 1.0)
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
+    """A text table: a row a property and a last row of means, a column a metric."""
+    lines = [f"{'':16}" + "".join(f"{metric:>9}" for metric in columns)]
+    for i, name in enumerate(names):
+        lines.append(f"{name:16}" + "".join(f"{values[i].item():9.4f}" for values in columns.values()))
+    lines.append(f"{'mean':16}" + "".join(f"{values.mean().item():9.4f}" for values in columns.values()))
+    return "\n".join(lines)
+
+
+class RegressorModule(pl.LightningModule):
+    """Trains a property network by mean squared error.
+
+    Batches are ``(images, scores)``: ``[B, 3, H, W]`` floats in [-1, 1], and z-normalised scores ``[B, P]`` in the
+    order of ``property_names``. Logs ``train/loss``, ``val/loss`` and, for val and test, ``{stage}/{metric}/
+    {property}`` and ``{stage}/{metric}_mean`` with the metrics r2, mae and pearson over the whole data set.
+
+    Args:
+        net: the network, ``[B, 3, H, W]`` to ``[B, P]``.
+        lr: highest learning rate of AdamW; it rises over the first ``warmup`` of all steps, then falls to 0.
+        weight_decay: of AdamW.
+        warmup: share of all steps, from 0 to below 1.
+        augmentation: strength of the changes to training images, see `augment`; 0 is none.
+        seed: decides the augmentation, together with epoch, batch and rank.
+        property_names: what the network's outputs are.
+    """
+
+    def __init__(
+        self,
+        net: PropertyNet,
+        lr: float = 3e-3,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        augmentation: float = 1.0,
+        seed: int = 0,
+        property_names: Sequence[str] = PROPERTIES,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup is {warmup}, a share of all steps: expected 0 or more and less than 1")
+        self.net = net
+        self.property_names = list(property_names)
+        self.save_hyperparameters(
+            {
+                "lr": lr,
+                "weight_decay": weight_decay,
+                "warmup": warmup,
+                "augmentation": augmentation,
+                "seed": seed,
+                "property_names": self.property_names,
+            }
+        )
+        num = len(self.property_names)
+        metrics = MetricCollection(
+            {
+                "r2": R2Score(multioutput="raw_values"),
+                "mae": MeanAbsoluteError(num_outputs=num),
+                "pearson": PearsonCorrCoef(num_outputs=num),
+            },
+            compute_groups=False,
+        )
+        self.metrics = nn.ModuleDict({"val": metrics.clone(), "test": metrics.clone()})
+        self.tables: dict[str, str] = {}
+        is_color = torch.tensor([name in COLOR_PROPERTIES for name in self.property_names])
+        self.register_buffer("is_color", is_color, persistent=False)
+
+    is_color: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores ``[B, P]`` of ``[B, 3, H, W]`` images in [-1, 1]."""
+        return self.net(images)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, scores = batch
+        stream = f"regressor/augmentation/epoch{self.current_epoch}/rank{self.global_rank}"
+        rng = torch_generator(self.hparams["seed"], stream, batch_idx, images.device)
+        images, jittered = augment(images, self.hparams["augmentation"], rng)
+        # a jittered image says nothing about colours: it stays out of the mean for those properties
+        counts = ~(jittered[:, None] & self.is_color)
+        squares = (self(images).float() - scores) ** 2 * counts
+        loss = (squares.sum(dim=0) / counts.sum(dim=0).clamp(min=1)).mean()
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        images, scores = batch
+        predictions = self(images).float()
+        self.log(f"{stage}/loss", F.mse_loss(predictions, scores), batch_size=len(images), sync_dist=True)
+        self.metrics[stage].update(predictions, scores)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: str) -> None:
+        columns = self.metrics[stage].compute()
+        self.metrics[stage].reset()
+        for metric, values in columns.items():
+            for name, value in zip(self.property_names, values, strict=True):
+                self.log(f"{stage}/{metric}/{name}", value)
+            self.log(f"{stage}/{metric}_mean", values.mean(), prog_bar=metric == "r2")
+        self.tables[stage] = format_table(columns, self.property_names)
+
+    def on_fit_end(self) -> None:
+        if "val" in self.tables:
+            rank_zero_info("Validation:\n" + self.tables["val"])
+
+    def on_test_end(self) -> None:
+        rank_zero_info("Test:\n" + self.tables["test"])
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise ValueError("the learning rate needs the number of steps: set the trainer's max_epochs or max_steps")
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, total, self.hparams["warmup"])
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,22 @@
+"""The names that every part of the system shares: properties, their order, the groups made of them."""
+
+PROPERTIES = (
+    "eyes",
+    "hair_color",
+    "hair_length",
+    "mouth",
+    "pose",
+    "background_mean",
+    "background_std",
+    "hairstyle",
+)
+"""The eight scored properties, in the order of the property CNN's outputs."""
+
+LABEL_PROPERTIES = PROPERTIES[:7]
+"""The seven properties that condition FineTune-v1 and v9 (everything but hairstyle), in label order."""
+
+EDITED_PROPERTIES = ("eyes", "mouth", "pose")
+"""The properties for which directions are sought."""
+
+GROUP_PROPERTIES = ("hair_color", "hair_length", "background_mean", "hairstyle")
+"""The properties whose medians split samples into 16 groups, in the order of the group name's letters."""

@@ -1,0 +1,297 @@
+import numpy as np
+import pytest
+
+from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.editing import move
+from ohlora_gan.evaluation.generation_test import (
+    PASS_THRESHOLDS,
+    STRENGTHS,
+    Case,
+    correlations,
+    passed,
+    run_generation_test,
+    strength_grid,
+    summary,
+)
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+
+COLUMNS = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]
+DIRECTIONS = np.eye(3, dtype=np.float32)
+GOOD = {"eyes": 0.95, "mouth": 0.9, "pose": 0.9}
+
+
+def scores_follow_codes(codes: np.ndarray) -> np.ndarray:
+    """A world where the code's three entries are the scores of eyes, mouth and pose."""
+    scores = np.zeros((len(codes), len(PROPERTIES)), dtype=np.float32)
+    scores[:, COLUMNS] = codes
+    return scores
+
+
+class Still(DirectionFinder):
+    """A fitted finder with the same three directions everywhere."""
+
+    def __init__(self):
+        self.directions_ = DIRECTIONS[:, None]
+        self.group_names_ = ["all"]
+
+    def fit(self, X, scores, groups=None, progress=None):
+        return self
+
+
+def test_move_adds_each_direction_in_turn():
+    rng = np.random.default_rng(0)
+    code, directions = rng.standard_normal(7), rng.standard_normal((3, 7))
+    strengths = rng.standard_normal((5, 3))
+    moved = move(code, directions, strengths)
+    assert moved.dtype == np.float32
+    np.testing.assert_allclose(moved, code + strengths @ directions, rtol=0, atol=1e-6)
+
+
+def test_move_gives_each_code_its_own_directions():
+    rng = np.random.default_rng(1)
+    codes, directions, strengths = rng.standard_normal((4, 7)), rng.standard_normal((4, 3, 7)), np.eye(3)
+    moved = move(codes, directions, strengths)
+    assert moved.shape == (4, 3, 7)
+    for i in range(4):
+        np.testing.assert_array_equal(moved[i], move(codes[i], directions[i], strengths))
+
+
+def test_move_sums_in_float64():
+    """In float32 the two steps would be lost one after the other."""
+    step = np.float32(2.0**-24)
+    moved = move(np.float32([1.0]), np.float32([[1.0], [1.0]]), np.array([[step, step]]))
+    assert moved[0, 0] == np.float32(1 + 2.0**-23)
+
+
+@pytest.mark.parametrize(
+    ("code", "directions", "strengths"),
+    [
+        (np.zeros(4), np.zeros((3, 5)), np.zeros((2, 3))),
+        (np.zeros(4), np.zeros((2, 4)), np.zeros((2, 3))),
+        (np.zeros(4), np.zeros((3, 4)), np.zeros(3)),
+        (np.zeros((2, 4)), np.zeros((5, 3, 4)), np.zeros((2, 3))),
+    ],
+)
+def test_move_refuses_shapes_that_do_not_fit(code, directions, strengths):
+    with pytest.raises(ValueError, match="expected"):
+        move(code, directions, strengths)
+
+
+@pytest.mark.parametrize("option", sorted(STRENGTHS))
+def test_grid_holds_every_combination_once(option):
+    grid = strength_grid(option)
+    assert grid.shape == (50, 3)
+    assert len({tuple(row) for row in grid}) == 50
+    for i, name in enumerate(EDITED_PROPERTIES):
+        assert sorted(set(grid[:, i])) == sorted(STRENGTHS[option][name])
+    eyes, mouth, pose = grid.T
+    assert (np.diff(mouth) >= 0).all()
+    assert len(set(mouth[:10])) == 1
+    assert len(set(eyes[:5])) == 1
+    assert len(set(pose[:5])) == 5
+
+
+def test_unknown_option_is_named():
+    with pytest.raises(ValueError, match="'mixed', expected one of svm, gradient"):
+        strength_grid("mixed")
+
+
+def test_correlations_find_the_right_columns_and_signs():
+    strengths = strength_grid("svm")
+    scores = np.random.default_rng(2).standard_normal((50, 8)).astype(np.float32)
+    scores[:, PROPERTIES.index("eyes")] = strengths[:, 0]
+    scores[:, PROPERTIES.index("pose")] = -strengths[:, 2]
+    corrs = correlations(strengths, scores)
+    assert corrs["eyes"] == pytest.approx(1.0)
+    assert corrs["pose"] == pytest.approx(-1.0)
+    assert abs(corrs["mouth"]) < 0.5
+
+
+def test_scores_that_differ_by_less_than_the_rounding_have_no_correlation():
+    strengths = strength_grid("svm")
+    scores = scores_follow_codes(strengths * [1e-6, 1.0, 1.0])
+    corrs = correlations(strengths, scores)
+    assert np.isnan(corrs["eyes"])
+    assert not passed(corrs)
+    assert not passed(corrs, signed=False)
+
+
+@pytest.mark.parametrize(
+    ("strengths", "scores", "message"),
+    [
+        (np.zeros((50, 3)), np.zeros((49, 8)), "expected"),
+        (np.zeros((50, 2)), np.zeros((50, 8)), "expected"),
+        (np.zeros((50, 3)), np.zeros((50, 7)), "expected"),
+        (np.zeros((50, 3)), np.full((50, 8), np.inf), "400 of 400"),
+    ],
+)
+def test_unusable_scores_are_named(strengths, scores, message):
+    with pytest.raises(ValueError, match=message):
+        correlations(strengths, scores)
+
+
+@pytest.mark.parametrize("name", EDITED_PROPERTIES)
+def test_every_property_has_to_reach_its_threshold(name):
+    at_threshold = dict(PASS_THRESHOLDS)
+    assert passed(at_threshold)
+    assert not passed(at_threshold | {name: np.nextafter(PASS_THRESHOLDS[name], 0)})
+
+
+def test_a_falling_score_passes_only_by_the_published_rule():
+    falling = GOOD | {"mouth": -0.95}
+    assert not passed(falling)
+    assert passed(falling, signed=False)
+
+
+def test_summary_counts_and_averages():
+    nan = float("nan")
+    corrs = [GOOD, {"eyes": -0.5, "mouth": 0.5, "pose": nan}]
+    table = [Case(i, "all", c, passed(c), np.zeros((50, 8))) for i, c in enumerate(corrs)]
+    found = summary(table)
+    assert found["eyes_mean_corr"] == pytest.approx((0.95 - 0.5) / 2)
+    assert found["mouth_mean_corr"] == pytest.approx(0.7)
+    assert found["pose_mean_corr"] == pytest.approx(0.45)
+    assert found["sum_mean_corr"] == pytest.approx(0.225 + 0.7 + 0.45)
+    assert found["mean_sum_abs_corr"] == pytest.approx((2.75 + 1.0) / 2)
+    assert [case.sum_abs_corr for case in table] == pytest.approx([2.75, 1.0])
+    assert (found["num_cases"], found["num_passed"], found["share_passed"]) == (2, 1, 0.5)
+    assert found["num_undefined"] == 1
+
+
+def test_summary_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one case"):
+        summary([])
+
+
+def run(codes, score_codes=scores_follow_codes, finder=None, **settings):
+    groups = [f"g{i}" for i in range(len(codes))]
+    return run_generation_test(
+        codes, groups, finder or Still(), score_codes, strength_grid("svm"), **settings
+    )
+
+
+def test_a_world_that_follows_passes():
+    codes = np.random.default_rng(3).standard_normal((5, 3)).astype(np.float32)
+    cases = run(codes)
+    assert [case.index for case in cases] == list(range(5))
+    assert [case.group for case in cases] == ["g0", "g1", "g2", "g3", "g4"]
+    assert all(case.passed for case in cases)
+    np.testing.assert_allclose(
+        cases[2].scores[:, COLUMNS], codes[2] + strength_grid("svm"), rtol=0, atol=1e-6
+    )
+
+
+def test_directions_that_lower_the_score_pass_only_by_the_published_rule():
+    codes = np.zeros((2, 3), dtype=np.float32)
+    lowering = lambda x, group: -DIRECTIONS  # noqa: E731
+    assert not any(case.passed for case in run(codes, finder=lowering))
+    assert all(case.passed for case in run(codes, finder=lowering, signed=False))
+
+
+def test_each_latent_is_moved_along_its_own_directions():
+    codes = np.array([[1.0, 0, 0], [2.0, 0, 0]], dtype=np.float32)
+    asked = []
+
+    def own(x, group):
+        asked.append((float(x[0]), group))
+        return DIRECTIONS if x[0] == 1 else -DIRECTIONS
+
+    first, second = run(codes, finder=own)
+    assert asked == [(1.0, "g0"), (2.0, "g1")]
+    assert first.corrs["eyes"] == pytest.approx(1)
+    assert second.corrs["eyes"] == pytest.approx(-1)
+
+
+def test_batches_are_big_and_change_nothing():
+    codes = np.random.default_rng(4).standard_normal((5, 3)).astype(np.float32)
+    sizes: list[int] = []
+
+    def counting(moved):
+        sizes.append(len(moved))
+        return scores_follow_codes(moved)
+
+    together, alone = run(codes, counting, latents_per_batch=4), run(codes, latents_per_batch=1)
+    assert sizes == [200, 50]
+    assert together == alone
+    np.testing.assert_array_equal([c.scores for c in together], [c.scores for c in alone])
+
+
+@pytest.mark.parametrize("latents_per_batch", [1, 2, 3, 10])
+def test_stops_at_the_latent_that_makes_the_passes_full(latents_per_batch):
+    """Latents with an odd number pass; two passes are full at latent 3, whatever the batches."""
+    codes = np.arange(10, dtype=np.float32)[:, None] * np.float32([1, 0, 0])
+    finder = lambda x, group: DIRECTIONS if x[0] % 2 else -DIRECTIONS  # noqa: E731
+    scored: list[int] = []
+    told: list[tuple[int, int]] = []
+
+    def counting(moved):
+        scored.append(len(moved) // 50)
+        return scores_follow_codes(moved)
+
+    cases = run(
+        codes,
+        counting,
+        finder,
+        max_passes=2,
+        latents_per_batch=latents_per_batch,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert [case.passed for case in cases] == [False, True, False, True]
+    assert sum(scored) == min(-(-4 // latents_per_batch) * latents_per_batch, 10)
+    assert told == [(1, 10), (2, 10), (3, 10), (4, 10)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_passes": 0}, "max_passes 0"),
+        ({"latents_per_batch": 0}, "latents_per_batch 0"),
+        ({"score_codes": lambda codes: np.zeros((1, 8))}, r"shape \[1, 8\], expected \[100, 8\]"),
+    ],
+)
+def test_unusable_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(np.zeros((2, 3), dtype=np.float32), **settings)
+
+
+def test_lengths_have_to_agree():
+    with pytest.raises(ValueError, match="2 codes but 1 groups"):
+        run_generation_test(np.zeros((2, 3)), ["a"], Still(), scores_follow_codes, strength_grid("svm"))
+
+
+@pytest.mark.golden
+def test_recorded_grid_and_thresholds(golden):
+    info, _ = golden("pm_corr")
+    assert info["pass_thresholds"] == PASS_THRESHOLDS
+    assert sorted(info["pm_labels"]) == sorted(STRENGTHS)
+    for option, labels in info["pm_labels"].items():
+        assert {name: list(values) for name, values in STRENGTHS[option].items()} == info["pm_values"][option]
+        assert [label["index"] for label in labels] == list(range(50))
+        recorded = [[label[name] for name in EDITED_PROPERTIES] for label in labels]
+        assert strength_grid(option).tolist() == recorded
+
+
+@pytest.mark.golden
+def test_recorded_correlations(golden):
+    info, tensors = golden("pm_corr")
+    for option, of_option in info["corr"].items():
+        for layer, faces in of_option.items():
+            scores = tensors[f"out.{option}.{layer}.scores"].numpy()
+            for face, recorded in enumerate(faces):
+                corrs = correlations(strength_grid(option), scores[face])
+                assert corrs == pytest.approx({name: recorded[name] for name in EDITED_PROPERTIES}, abs=1e-9)
+                assert passed(corrs, signed=False) == recorded["passed"]
+
+
+@pytest.mark.golden
+def test_recorded_codes_move_as_the_recording_says(golden):
+    """The recording's own words: added in property order, in float64, then cast to float32."""
+    info, tensors = golden("pm_corr")
+    for layer in ("w", "mapping_split1", "mapping_split2"):
+        codes, vectors = tensors[f"out.code.{layer}"].numpy(), tensors[f"in.vectors.{layer}"].numpy()
+        moved = move(codes, vectors, strength_grid("svm"))
+        for k, label in enumerate(info["pm_labels"]["svm"]):
+            expected = codes.astype(np.float64)
+            for row, name in enumerate(info["vector_rows"]):
+                expected = expected + label[name] * vectors[row].astype(np.float64)
+            np.testing.assert_array_equal(moved[:, k], expected.astype(np.float32))

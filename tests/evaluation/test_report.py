@@ -1,0 +1,248 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ohlora_gan.evaluation import pictures, plots
+from ohlora_gan.evaluation.report import CaseGrid, ReportData, Strip, Training, write_report
+from ohlora_gan.evaluation.report_numbers import finite_mean, line_fit, number, strength, wilson_interval
+from ohlora_gan.evaluation.report_tables import GROUPS
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+
+VOID = {"img", "input", "meta", "link", "br", "hr"}
+STRENGTHS = {"eyes": (-1.2, 1.2), "mouth": (-1.8, -0.9, 0.0, 0.9, 1.8), "pose": (-1.8, -1.2, -0.6, 0.0, 0.6)}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced and collects elements with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def faces(*shape: int) -> np.ndarray:
+    """Smooth pictures, uint8 ``[*shape, 64, 64, 3]``; noise would not compress as faces do."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (*shape, 4, 4, 3)).astype(np.uint8)
+    return coarse.repeat(16, axis=-3).repeat(16, axis=-2)
+
+
+def full_data(rows: int = 2, num_latents: int = 20) -> ReportData:
+    rng = np.random.default_rng(1)
+    steps = np.linspace(-1.8, 1.8, 7)
+    scores = steps[:, None] * np.linspace(0.1, 0.8, 8) + np.zeros((rows, 1, 1))
+    strips = [
+        Strip(
+            name,
+            steps,
+            faces(rows, 7),
+            scores[..., PROPERTIES.index(name)],
+            scores,
+            ["hhhh", "lhlh"] * (rows // 2),
+        )
+        for name in EDITED_PROPERTIES
+    ]
+    correlations = {name: rng.uniform(0.7, 1, num_latents) for name in EDITED_PROPERTIES}
+    corr = dict.fromkeys(EDITED_PROPERTIES, 0.9)
+    return ReportData(
+        title="A title",
+        subtitle="svm at w, n = 4,000",
+        created="2025-01-01T00:00:00",
+        headline=[("Passed", "15 %", "3 of 20")],
+        settings={"Method": {"name": "svm"}},
+        notes=["a note"],
+        samples=faces(10),
+        strips=strips,
+        accuracy={name: dict.fromkeys(GROUPS, (0.9, 10)) for name in EDITED_PROPERTIES},
+        correlations=correlations,
+        thresholds={"eyes": 0.92, "mouth": 0.88, "pose": 0.88},
+        passed=np.arange(num_latents) < 3,
+        response=rng.normal(size=(3, 8)),
+        cases=[CaseGrid("Best", faces(5, 2, 5), STRENGTHS, corr, True)],
+        training=Training(
+            [0, 1, 2], {"d_loss": [1, 2, 3]}, [0.5, 0.6, 0.7], {"age": [0, 1, 0]}, faces(2), faces(2)
+        ),
+    )
+
+
+def page_of(tmp_path, data: ReportData) -> tuple[Page, str]:
+    text = write_report(tmp_path / "folder" / "report.html", data).read_text(encoding="utf-8")
+    return Page(text), text
+
+
+def test_page_is_self_contained_and_well_formed(tmp_path):
+    page, text = page_of(tmp_path, full_data())
+    for _, attributes in page.elements:
+        assert (attributes.get("src") or "data:").startswith("data:")
+    links = [attributes["href"] or "" for attributes in page.attributes("a") + page.attributes("use")]
+    outside = {link for link in links if not link.startswith("#")}
+    assert outside == {
+        f"https://arxiv.org/abs/{number}" for number in ("1911.09267", "2005.09635", "1812.04948")
+    }
+    ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert "@import" not in text
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+    assert not re.search(r"\$\{?[a-z]|<!-- (section|end)|/work", text)
+
+
+def test_strips_show_every_face_with_alt_text_and_score(tmp_path):
+    page, text = page_of(tmp_path, full_data())
+    alts = [attributes["alt"] or "" for attributes in page.attributes("img")]
+    for name in EDITED_PROPERTIES:
+        assert sum(f", {name} at strength " in alt for alt in alts) == 2 * 7
+        article = text[text.index(f'id="strip-{name}"') :].split("</article>")[0]
+        assert article.count('class="score"') == 2 * 7
+        assert article.count('<td class="center">') == 2
+        assert "lhlh" in article
+    assert "hhhh, eyes at strength −1.8, measured −0.18 σ" in alts
+
+
+def test_every_section_appears_and_empty_ones_do_not(tmp_path):
+    sections = {"directions", "test", "cases", "leakage", "accuracy", "samples", "training", "details"}
+    page, _ = page_of(tmp_path, full_data())
+    assert {attributes["id"] for attributes in page.attributes("section")} == {*sections, "references"}
+    page, _ = page_of(tmp_path, ReportData(title="Nothing"))
+    assert {attributes["id"] for attributes in page.attributes("section")} == {"references"}
+    assert not page.attributes("img")
+
+
+def test_text_is_escaped(tmp_path):
+    bad = '<script>alert("&")</script>'
+    corr = dict.fromkeys(EDITED_PROPERTIES, 0.5)
+    data = replace(
+        full_data(),
+        title=bad,
+        subtitle=bad,
+        created=bad,
+        headline=[(bad, bad, bad)],
+        settings={bad: {bad: bad}},
+        notes=[bad],
+        strips=[Strip(bad, np.zeros(1), faces(1, 1), np.zeros((1, 1)), labels=[bad])],
+        accuracy={bad: {bad: (0.5, 1)}},
+        correlations={bad: [0.5]},
+        thresholds={bad: 0.5},
+        cases=[CaseGrid(bad, faces(5, 2, 5), STRENGTHS, {bad: 1.0, **corr}, False, bad)],
+        training=Training([0, 1], {bad: [0, 1]}),
+    )
+    page, text = page_of(tmp_path, data)
+    assert bad not in text
+    assert len(page.attributes("script")) == 1
+
+
+def test_survives_nan_zero_passes_and_single_latents(tmp_path):
+    nan = float("nan")
+    data = full_data()
+    for strip in data.strips:
+        strip.scores[:] = nan
+        strip.scores[0, 0] = 1.0
+    data = replace(
+        data,
+        samples=faces(0),
+        accuracy={"eyes": {"hhhh": (nan, 0)}, "mouth": {}},
+        correlations={"eyes": [nan], "mouth": [-1.0], "pose": [1.0]},
+        passed=[False],
+        response=np.full((3, 8), nan),
+        training=Training([0], {"d_loss": [nan]}),
+    )
+    _, text = page_of(tmp_path, data)
+    assert "<strong>0 %</strong> <span>0 of 1 faces passed" in text
+    assert "Undefined correlations, counted as 0: 1." in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower().replace("σ", "")
+
+
+def test_usual_size_stays_small(tmp_path):
+    case = CaseGrid("Best", faces(5, 2, 5), STRENGTHS, {}, True)
+    data = replace(full_data(rows=6), samples=faces(100), cases=[case, case])
+    assert write_report(tmp_path / "report.html", data).stat().st_size < 3e6
+
+
+def test_equal_data_make_equal_pages(tmp_path):
+    first, second = (write_report(tmp_path / name, full_data()).read_text("utf-8") for name in ("a", "b"))
+    assert first == second
+
+
+def test_strip_rejects_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="need 3 strengths"):
+        Strip("eyes", np.arange(2.0), faces(1, 3), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="1 rows of images, 2 labels"):
+        Strip("eyes", np.zeros(1), faces(1, 1), np.zeros((1, 1)), labels=["a", "b"])
+
+
+def test_grid_places_images_row_by_row(tmp_path):
+    images = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30)])
+    picture = pictures.grid(images, columns=2, pad=1)
+    assert picture.shape == (9, 13, 3)
+    assert (picture[:4, 7:] == 20).all()
+    assert (picture[5:, :6] == 30).all()
+    assert (picture[4] == 255).all()
+    assert (picture[5:, 7:] == 255).all()
+    assert pictures.strip(images, pad=0).shape == (4, 18, 3)
+    with pytest.raises(ValueError, match="needs an image"):
+        pictures.grid(images[:0], columns=2)
+
+
+def test_save_strips_writes_a_png_a_property(tmp_path):
+    paths = pictures.save_strips(tmp_path / "new", full_data().strips)
+    assert [path.name for path in paths] == ["strip_eyes.png", "strip_mouth.png", "strip_pose.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+@pytest.mark.parametrize("format", ["webp", "png", "jpeg"])
+def test_data_uri(format):
+    assert pictures.data_uri(faces(1)[0], format, size=32).startswith(f"data:image/{format};base64,")
+
+
+def test_plots_take_the_colours_of_the_page():
+    svg = plots.correlation_histogram("one", "eyes", [0.9, 0.95, 0.2], 0.92)
+    assert svg.startswith("<svg")
+    assert "passes from 0.92" in svg
+    assert "rgb(var(--eyes))" in svg
+    assert not re.search(r"#0\d0\d0\d|http|font-family", svg)
+
+
+def test_line_fit_ignores_what_was_not_measured():
+    nan = float("nan")
+    correlation, slope = line_fit([-1, 0, 1, 2], np.array([[-2, 0, nan, 4], [nan] * 4, [1, 1, 1, 1]]))
+    assert correlation == pytest.approx(1)
+    assert slope == pytest.approx(1)  # the mean of 2 and 0
+    assert np.isnan(finite_mean([nan]))
+
+
+def test_numbers_for_readers():
+    assert number(-0.001) == "0.00"
+    assert number(1.234, signed=True) == "+1.23"
+    assert number(-1.2, 1) == "−1.2"
+    assert number(float("nan")) == "–"
+    assert strength(-1.8) == "−1.8"
+    assert strength(-1e-17) == "0"
+
+
+def test_wilson_interval():
+    low, high = wilson_interval(0, 100)
+    assert low == 0
+    assert high == pytest.approx(0.037, abs=1e-3)
+    assert wilson_interval(50, 100) == pytest.approx((0.404, 0.596), abs=1e-3)
