@@ -6,8 +6,8 @@ networks of the reference system (Oh-LoRA v3.1: 256x256, 20 M parameters, its ke
 `SmallPropertyCNN`, the same idea for small pictures at a fraction of the cost. `FilterCNN` is one fold of a
 filter of the reference system.
 
-Only the reference's networks have dropout and none has batch statistics: in eval mode an image's scores depend on
-nothing but the image.
+Only the reference's networks have dropout and none has batch statistics: in eval mode an image's scores
+depend on nothing but that image.
 """
 
 from collections.abc import Mapping

@@ -129,7 +129,7 @@ class Truncation(nn.Module):
     @torch.no_grad()
     def update(self, w: Tensor, decay: float) -> None:
         """Moves ``w_avg`` by ``1 - decay`` toward the batch mean; collects no graph."""
-        self.w_avg.copy_(self.w_avg * decay + w.detach().float().mean(dim=0) * (1.0 - decay))
+        self.w_avg.copy_(self.w_avg * decay + w.detach().to(self.w_avg.dtype).mean(dim=0) * (1.0 - decay))
 
     def forward(self, w: Tensor, psi: float = 1.0, num_truncated: int = 0) -> Tensor:
         """wp [N, L, D]: w once a synthesis layer, the first ``num_truncated`` as ``w_avg + psi (w - w_avg)``."""

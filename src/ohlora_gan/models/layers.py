@@ -13,6 +13,11 @@ from torch import Tensor, nn
 NORM_EPSILON = 1e-8
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """``x`` in float32, or as it is where it is wider."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def pixel_norm(x: Tensor) -> Tensor:
     """Divide each sample of ``x`` [N, D] by the root mean square of its features."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + NORM_EPSILON)
@@ -20,7 +25,7 @@ def pixel_norm(x: Tensor) -> Tensor:
 
 def instance_norm(x: Tensor) -> Tensor:
     """Normalise each channel of ``x`` [N, C, H, W] over its pixels; the statistics are taken in float32."""
-    y = x.float()
+    y = full_precision(x)
     y = y - y.mean(dim=(2, 3), keepdim=True)
     y = y * torch.rsqrt(y.square().mean(dim=(2, 3), keepdim=True) + NORM_EPSILON)
     return y.to(x.dtype)
@@ -172,7 +177,7 @@ class MinibatchStd(nn.Module):
                 f"a batch of {n} cannot be split into minibatch-std groups of {size}: "
                 f"use a batch size below {size} or a multiple of it"
             )
-        groups = x.view(size, n // size, c, h, width).float()
+        groups = full_precision(x.view(size, n // size, c, h, width))
         std = torch.sqrt((groups - groups.mean(dim=0)).square().mean(dim=0) + NORM_EPSILON)
         mean_std = std.mean(dim=(1, 2, 3), keepdim=True).repeat(size, 1, h, width)
         return torch.cat([x, mean_std.to(x.dtype)], dim=1)

@@ -22,13 +22,18 @@ def generator_trainable(generator: Generator, max_resolution: int | None) -> lis
 
 
 def discriminator_trainable(discriminator: Discriminator, max_resolution: int | None) -> list[str]:
-    """Names of the trainable parameters: layers whose input is at most ``max_resolution`` wide (None: all)."""
+    """Names of the trainable parameters: layers whose input is at most ``max_resolution`` wide (None: all).
+
+    Image entries (``input``) train only below ``max_resolution``, as in the reference system; at full level of
+    detail they lie off the path.
+    """
     names = []
     last = len(discriminator.resolutions) - 1
     for name, _ in discriminator.named_parameters():
         block = name.split(".")[0]
-        i = int(block[5:]) if block.startswith("input") else min(int(block[5:]) // 2, last)
-        if max_resolution is None or discriminator.resolutions[i] <= max_resolution:
+        is_entry = block.startswith("input")
+        resolution = discriminator.resolutions[int(block[5:]) if is_entry else min(int(block[5:]) // 2, last)]
+        if max_resolution is None or resolution < max_resolution or (resolution == max_resolution and not is_entry):
             names.append(name)
     return names
 

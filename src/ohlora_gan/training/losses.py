@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ohlora_gan.models.layers import full_precision
+
 
 class DiscriminatorLoss(NamedTuple):
     """The discriminator's loss and what it is made of; ``loss`` carries the graph, the rest does not."""
@@ -26,7 +28,7 @@ class DiscriminatorLoss(NamedTuple):
 def scores_and_r1(discriminator: nn.Module, reals: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
     """Scores of real images and the mean squared norm of their gradient, both in float32."""
     with torch.autocast(reals.device.type, enabled=False):
-        reals = reals.float()
+        reals = full_precision(reals)
         if not reals.requires_grad:
             reals = reals.detach().requires_grad_(True)
         # forward, not __call__: a compiled network cannot be differentiated twice
@@ -50,11 +52,11 @@ def discriminator_loss(
         real_label, fake_label: labels [N, label_dim] or None for zeros.
         r1_gamma: weight of the penalty; 0 skips it.
     """
-    fake_scores = discriminator(fakes, fake_label).float()
+    fake_scores = full_precision(discriminator(fakes, fake_label))
     if r1_gamma > 0.0:
         real_scores, penalty = scores_and_r1(discriminator, reals, real_label)
     else:
-        real_scores = discriminator(reals, real_label).float()
+        real_scores = full_precision(discriminator(reals, real_label))
         penalty = torch.full((), math.nan, device=reals.device)
     loss = F.softplus(fake_scores).mean() + F.softplus(-real_scores).mean()
     if r1_gamma > 0.0:
@@ -64,7 +66,7 @@ def discriminator_loss(
 
 def generator_loss(discriminator: nn.Module, fakes: Tensor, label: Tensor | None) -> Tensor:
     """softplus(-fake), averaged over the batch."""
-    return F.softplus(-discriminator(fakes, label).float()).mean()
+    return F.softplus(-full_precision(discriminator(fakes, label))).mean()
 
 
 @dataclass(frozen=True)

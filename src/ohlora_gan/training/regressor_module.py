@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MetricCollection, PearsonCorrCoef, R2Score
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCorrCoef, R2Score
 
 from ohlora_gan.models.attribute_nets import PropertyNet
 from ohlora_gan.seeding import torch_generator
@@ -46,8 +46,8 @@ def shift(images: Tensor, offsets: Tensor) -> Tensor:
 def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Light changes of the kind that separates generated images from the training data.
 
-    Every image is shifted by less than a pixel, blurred a little and made noisy, each by a random amount. Some have
-    brightness and contrast jittered, which leaves every property alone but `COLOR_PROPERTIES`.
+    Every image is shifted by less than a pixel, blurred a little and made noisy, each by a random amount.
+    Some have brightness and contrast jittered, which leaves every property alone but `COLOR_PROPERTIES`.
 
     Args:
         images: ``[B, 3, H, W]`` in [-1, 1].
@@ -62,9 +62,9 @@ def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tens
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(n, *shape, generator=rng, device=images.device)
 
-    jittered = uniform(0, 1) < JITTER_PROBABILITY
     if strength == 0:
-        return images, torch.zeros_like(jittered)
+        return images, torch.zeros(n, dtype=torch.bool, device=images.device)
+    jittered = uniform(0, 1) < JITTER_PROBABILITY
     x = shift(images, strength * uniform(-MAX_SHIFT, MAX_SHIFT, 2))
     x = x.lerp(blur(x), (strength * uniform(0, MAX_BLUR, 1, 1, 1)).clamp(max=1))
     jitter = strength * jittered.view(n, 1, 1, 1)
@@ -83,6 +83,16 @@ def warmup_cosine(step: int, total_steps: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
+def regression_metrics(num_outputs: int) -> MetricCollection:
+    """R^2, mean absolute error and Pearson correlation, each ``[num_outputs]``, over all batches."""
+    metrics: dict[str, Metric] = {
+        "r2": R2Score(multioutput="raw_values"),
+        "mae": MeanAbsoluteError(num_outputs=num_outputs),
+        "pearson": PearsonCorrCoef(num_outputs=num_outputs),
+    }
+    return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
+
+
 def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
     """A text table: a row a property and a last row of means, a column a metric."""
     lines = [f"{'':16}" + "".join(f"{metric:>9}" for metric in columns)]
@@ -95,9 +105,10 @@ def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
 class RegressorModule(pl.LightningModule):
     """Trains a property network by mean squared error.
 
-    Batches are ``(images, scores)``: ``[B, 3, H, W]`` floats in [-1, 1], and z-normalised scores ``[B, P]`` in the
-    order of ``property_names``. Logs ``train/loss``, ``val/loss`` and, for val and test, ``{stage}/{metric}/
-    {property}`` and ``{stage}/{metric}_mean`` with the metrics r2, mae and pearson over the whole data set.
+    Batches are ``(images, scores)``: ``[B, 3, H, W]`` floats in [-1, 1] and z-normalised scores ``[B, P]`` in
+    the order of ``property_names``. Logs ``train/loss`` and, a stage being ``val`` or ``test``,
+    ``{stage}/loss``, ``{stage}/{metric}/{property}`` and ``{stage}/{metric}_mean``: ``r2``, ``mae`` and
+    ``pearson`` over all of the stage's data. A table of them is shown at the end and kept in ``tables[stage]``.
 
     Args:
         net: the network, ``[B, 3, H, W]`` to ``[B, P]``.
@@ -108,6 +119,8 @@ class RegressorModule(pl.LightningModule):
         seed: decides the augmentation, together with epoch, batch and rank.
         property_names: what the network's outputs are.
     """
+
+    is_color: Tensor
 
     def __init__(
         self,
@@ -123,32 +136,14 @@ class RegressorModule(pl.LightningModule):
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup is {warmup}, a share of all steps: expected 0 or more and less than 1")
         self.net = net
-        self.property_names = list(property_names)
-        self.save_hyperparameters(
-            {
-                "lr": lr,
-                "weight_decay": weight_decay,
-                "warmup": warmup,
-                "augmentation": augmentation,
-                "seed": seed,
-                "property_names": self.property_names,
-            }
-        )
-        num = len(self.property_names)
-        metrics = MetricCollection(
-            {
-                "r2": R2Score(multioutput="raw_values"),
-                "mae": MeanAbsoluteError(num_outputs=num),
-                "pearson": PearsonCorrCoef(num_outputs=num),
-            },
-            compute_groups=False,
-        )
-        self.metrics = nn.ModuleDict({"val": metrics.clone(), "test": metrics.clone()})
+        property_names = list(property_names)  # plain data, whatever Hydra passes
+        self.save_hyperparameters(ignore=["net"])
+        self.property_names = property_names
+        self.val_metrics = regression_metrics(len(self.property_names))
+        self.test_metrics = regression_metrics(len(self.property_names))
         self.tables: dict[str, str] = {}
         is_color = torch.tensor([name in COLOR_PROPERTIES for name in self.property_names])
         self.register_buffer("is_color", is_color, persistent=False)
-
-    is_color: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores ``[B, P]`` of ``[B, 3, H, W]`` images in [-1, 1]."""
@@ -167,26 +162,26 @@ class RegressorModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+        self._evaluate("val", self.val_metrics, batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch)
+        self._evaluate("test", self.test_metrics, batch)
 
-    def _evaluate(self, stage: str, batch: Batch) -> None:
+    def _evaluate(self, stage: str, metrics: MetricCollection, batch: Batch) -> None:
         images, scores = batch
         predictions = self(images).float()
         self.log(f"{stage}/loss", F.mse_loss(predictions, scores), batch_size=len(images), sync_dist=True)
-        self.metrics[stage].update(predictions, scores)
+        metrics.update(predictions, scores)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val")
+        self._log_metrics("val", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        self._log_metrics("test")
+        self._log_metrics("test", self.test_metrics)
 
-    def _log_metrics(self, stage: str) -> None:
-        columns = self.metrics[stage].compute()
-        self.metrics[stage].reset()
+    def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
+        columns = metrics.compute()
+        metrics.reset()
         for metric, values in columns.items():
             for name, value in zip(self.property_names, values, strict=True):
                 self.log(f"{stage}/{metric}/{name}", value)
@@ -200,10 +195,10 @@ class RegressorModule(pl.LightningModule):
     def on_test_end(self) -> None:
         rank_zero_info("Test:\n" + self.tables["test"])
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
-            raise ValueError("the learning rate needs the number of steps: set the trainer's max_epochs or max_steps")
+            raise ValueError("the learning rate ends with the steps: set the trainer's max_epochs or max_steps")
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
         )
