@@ -1,13 +1,18 @@
+"""Trains a model: ``python train.py model=finetune_v9 checkpoint=v1``; ``--help`` lists the keys."""
+
 import hydra
 from omegaconf import DictConfig
 
+from ohlora_gan.cli import job, run
+
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(cfg: DictConfig):
-    from ohlora_gan.pipeline import train
+@job
+def main(cfg: DictConfig) -> float | None:
+    from ohlora_gan.pipeline import train  # here, so that --help and errors in keys come at once
 
     return train(cfg)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,19 +5,9 @@ import torch
 
 from ohlora_gan.models.discriminator import Discriminator
 from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
+from tests.recordings import build_generator, state_of
 
 pytestmark = pytest.mark.golden
-
-CONSTRUCTOR = {"z_space_dim": "z_dim", "w_space_dim": "w_dim", "mapping_fmaps": "mapping_dim"}
-
-
-def build_generator(constructor: dict, split: bool) -> Generator:
-    return Generator(split_mapping=split, **{CONSTRUCTOR.get(k, k): v for k, v in constructor.items()})
-
-
-def state_of(tensors: dict, prefix: str = "state.") -> dict:
-    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
 
 def close(got, want, tolerance):
     assert got.shape == want.shape

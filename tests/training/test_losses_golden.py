@@ -13,6 +13,7 @@ from ohlora_gan.models.generator import Generator
 from ohlora_gan.training.freezing import discriminator_trainable, generator_trainable, set_trainable
 from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.losses import Alternation, discriminator_loss, generator_loss
+from tests.recordings import build_generator, state_of
 
 pytestmark = pytest.mark.golden
 
@@ -21,12 +22,10 @@ TRAINED_IN_D = 4
 
 
 def networks(info, tensors):
-    rename = {"z_space_dim": "z_dim", "w_space_dim": "w_dim", "mapping_fmaps": "mapping_dim"}
-    generator = Generator(**{rename.get(k, k): v for k, v in info["generator_constructor"].items()})
+    generator = build_generator(info["generator_constructor"], split=True)
     discriminator = Discriminator(**info["discriminator_constructor"])
     for name, net in (("generator", generator), ("discriminator", discriminator)):
-        prefix = f"state.{name}."
-        net.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, strict=True)
+        net.load_state_dict(state_of(tensors, f"state.{name}."), strict=True)
     return generator.train(), discriminator.train()
 
 
@@ -84,7 +83,7 @@ def test_losses(golden, case):
     reals = reals_of(t).requires_grad_(True)
     with torch.no_grad():
         images = fakes(generator, "d")
-    d = discriminator_loss(discriminator, reals, images, label, label, r1_gamma=want["d"]["r1_gamma"])
+    d = discriminator_loss(discriminator, reals, images, label, r1_gamma=want["d"]["r1_gamma"])
     d.loss.backward()
     assert float(d.loss.detach()) == pytest.approx(want["d"]["d_loss"], abs=2e-5)
     assert float(d.r1_penalty) == pytest.approx(want["d"]["r1_penalty"], abs=2e-5)

@@ -18,8 +18,9 @@ class EpochSampler(Sampler[int]):
         self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch."""
-        self.epoch = epoch
+        """Called by Lightning at the start of every epoch; another epoch than before starts at its beginning."""
+        if epoch != self.epoch:
+            self.epoch, self.skip = epoch, 0
 
     def __len__(self) -> int:
         return self.length // self.world_size
@@ -59,6 +60,5 @@ class ResumableLoader(DataLoader):
         return {"epoch": self.sampler.epoch, "batches": self._batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        done = state["batches"] >= len(self)
-        self.sampler.set_epoch(state["epoch"] + int(done))
-        self.sampler.skip = 0 if done else state["batches"] * int(self.batch_size or 1)
+        self.sampler.set_epoch(state["epoch"])
+        self.sampler.skip = state["batches"] * int(self.batch_size or 1)

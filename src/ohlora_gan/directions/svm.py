@@ -42,8 +42,8 @@ class SvmFinder(DirectionFinder):
     random numbers from one generator a process, so threads would let timing decide the directions.
 
     After ``fit``, ``metrics_`` holds ``svm_{property}_acc`` (validation accuracy over all groups together;
-    None where ``train_share`` is 1), ``accuracy`` (the same a property and group), ``samples_per_class`` (a
-    group), ``num_fits`` and ``num_unconverged``.
+    None where ``train_share`` is 1), ``accuracy`` (the same a property and group), ``samples_per_class`` and
+    ``num_validation`` (a group; the same for every property), ``num_fits`` and ``num_unconverged``.
 
     Args:
         ratio: share of a group's samples in either class, above 0 and at most 0.5.
@@ -216,6 +216,7 @@ def _metrics(fits: dict[tuple[str, str], SvmFit], samples_per_class: dict[str, i
     return metrics | {
         "accuracy": accuracy,
         "samples_per_class": samples_per_class,
+        "num_validation": {name: fits[EDITED_PROPERTIES[0], name].num_validation for name in samples_per_class},
         "num_fits": len(fits),
         "num_unconverged": sum(not fit.converged for fit in fits.values()),
     }

@@ -1,12 +1,15 @@
 """The LightningModule of every GAN stage: pretrain, FineTune-v1 and FineTune-v9 differ in hyper-parameters alone."""
 
 import copy
+import math
 from collections.abc import Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
@@ -17,6 +20,16 @@ from ohlora_gan.training.freezing import discriminator_trainable, generator_trai
 from ohlora_gan.training.losses import Alternation, DiscriminatorLoss, StepOutcome, discriminator_loss, generator_loss
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def faded(images: Tensor, lod: float) -> Tensor:
+    """Real images as a growing generator makes them: between two levels of detail, blended with the coarser one."""
+    share = lod - math.floor(lod)
+    if share == 0.0:
+        return images
+    factor = 2 ** math.ceil(lod)
+    coarse = F.interpolate(F.avg_pool2d(images, factor), scale_factor=factor, mode="nearest")
+    return torch.lerp(images, coarse, share)
 
 
 class GanModule(pl.LightningModule):
@@ -39,6 +52,11 @@ class GanModule(pl.LightningModule):
         style_mixing: probability that a batch mixes two latents at a random layer.
         ema_images: half-life, in images, of the generator's moving average; 0 keeps none.
         fresh_noise: per-pixel noise is drawn anew for every update (else the fixed buffers).
+        train_noise: learn the strength of the per-pixel noise; without it the strength stays as it is (0 in a new
+            network: a world without texture needs none).
+        start_resolution: progressive growing (Karras et al. 2018): training begins with images of this size and
+            doubles it again and again; None trains at full size from the start.
+        grow_images: images that each size is trained on before it fades into the next, and that the fading takes.
         seed: seed of latents and noise.
     """
 
@@ -67,6 +85,9 @@ class GanModule(pl.LightningModule):
         style_mixing: float = 0.0,
         ema_images: float = 0.0,
         fresh_noise: bool = True,
+        train_noise: bool = True,
+        start_resolution: int | None = None,
+        grow_images: Sequence[int] = (60_000, 30_000),
         seed: int = 0,
     ):
         super().__init__()
@@ -74,7 +95,7 @@ class GanModule(pl.LightningModule):
             raise ValueError(f"label_source is {label_source!r}, expected 'zeros' or 'data'")
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {sorted(OPTIMIZERS)}")
-        betas = [float(b) for b in betas]
+        betas, grow_images = [float(b) for b in betas], [int(n) for n in grow_images]
         self.save_hyperparameters(ignore=["generator", "discriminator"])
         self.automatic_optimization = False
         self.generator = generator
@@ -85,10 +106,13 @@ class GanModule(pl.LightningModule):
             "g": generator_trainable(generator, generator_resolution),
             "d": discriminator_trainable(discriminator, discriminator_resolution),
         }
+        if not train_noise:
+            self.trainable["g"] = [k for k in self.trainable["g"] if not k.endswith("apply_noise.weight")]
+        self.synthesis, self.score = generator.synthesis.forward, discriminator.forward
         set_trainable(generator, self.trainable["g"])
         set_trainable(discriminator, self.trainable["d"])
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("last_g_loss", torch.full((), torch.nan, dtype=torch.float64))
+        self.register_buffer("last_g_loss", torch.full((), torch.nan))
         self.has_last_g_loss = False
 
     # ---------------------------------------------------------------- state
@@ -111,9 +135,18 @@ class GanModule(pl.LightningModule):
         return [OPTIMIZERS[hp.optimizer](net.parameters(), **options) for net in (self.generator, self.discriminator)]
 
     def compile_networks(self) -> None:
-        """Compiles the forward passes in place; names in the state dict stay as they are."""
-        self.generator.synthesis.compile()
-        self.discriminator.compile()
+        """Compiles the forward functions, not the modules, whose names in the state dict stay as they are."""
+        self.synthesis, self.score = torch.compile(self.synthesis), torch.compile(self.score)
+
+    @property
+    def lod(self) -> float:
+        """Level of detail of the present batch: 0 is full size, 1 half of it, in between they are blended."""
+        start = self.hparams.start_resolution
+        if start is None:
+            return 0.0
+        stable, fade = self.hparams.grow_images
+        phase, rest = divmod(int(self.images_seen), stable + fade)
+        return max(math.log2(self.generator.resolution / start) - phase - max(0.0, (rest - stable) / fade), 0.0)
 
     # ---------------------------------------------------------------- random inputs
 
@@ -152,7 +185,7 @@ class GanModule(pl.LightningModule):
                 other = g.mapping(self.draw_latents(update + "/mix", n), label).w
                 wp = wp.clone()
                 wp[:, int(rng.integers(1, g.num_layers)) :] = other.unsqueeze(1).to(wp.dtype)
-        return g.synthesis(wp, self.draw_noise(update, n))
+        return self.synthesis(wp, self.draw_noise(update, n), lod=self.lod)
 
     # ---------------------------------------------------------------- updates
 
@@ -188,17 +221,20 @@ class GanModule(pl.LightningModule):
         with self.phase("d"):
             with torch.no_grad():  # the discriminator's update needs no graph through the generator
                 fakes = self.fakes(f"d{repeat}", label, len(reals))
-            result = discriminator_loss(self.discriminator, reals, fakes, label, label, r1_gamma)
+            score, plain = (partial(f, lod=self.lod) for f in (self.score, self.discriminator.forward))
+            result = discriminator_loss(score, reals, fakes, label, r1_gamma, score_r1=plain)
             value = self.apply_gradients("d", result.loss, count=False)
         return result._replace(loss=torch.tensor(value))
 
     def g_update(self, repeat: int, label: Tensor | None, n: int) -> float:
         with self.phase("g"):
-            loss = generator_loss(self.discriminator, self.fakes(f"g{repeat}", label, n), label)
+            fakes = self.fakes(f"g{repeat}", label, n)
+            loss = generator_loss(partial(self.score, lod=self.lod), fakes, label)
             return self.apply_gradients("g", loss, count=repeat == 0)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         reals, scores = batch
+        reals = faded(reals, self.lod)
         label = self.labels(scores)
         n = len(reals)
         step = int(self.images_seen) // max(n * self.trainer.world_size, 1)
@@ -240,6 +276,7 @@ class GanModule(pl.LightningModule):
             "real_scores_mean": d.real_scores.mean(),
             "fake_scores_mean": d.fake_scores.mean(),
             "images_seen": self.images_seen.float(),
+            "lod": self.lod,
         }
         if not torch.isnan(d.r1_penalty):
             rest["r1_penalty"] = d.r1_penalty

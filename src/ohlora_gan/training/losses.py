@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ohlora_gan.models.layers import full_precision
 
@@ -25,38 +25,43 @@ class DiscriminatorLoss(NamedTuple):
     r1_penalty: Tensor  # mean squared gradient norm on reals; NaN where it was not computed
 
 
-def scores_and_r1(discriminator: nn.Module, reals: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+Score = Callable[[Tensor, Tensor | None], Tensor]
+"""A discriminator: images [N, 3, R, R] and label [N, label_dim] (None: zeros) to scores [N, 1]."""
+
+
+def scores_and_r1(score: Score, reals: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
     """Scores of real images and the mean squared norm of their gradient, both in float32."""
     with torch.autocast(reals.device.type, enabled=False):
         reals = full_precision(reals)
         if not reals.requires_grad:
             reals = reals.detach().requires_grad_(True)
-        # forward, not __call__: a compiled network cannot be differentiated twice
-        scores = discriminator.forward(reals, label)
+        scores = score(reals, label)
         (grad,) = torch.autograd.grad(scores.sum(), reals, create_graph=True)
         return scores, grad.square().sum(dim=(1, 2, 3)).mean()
 
 
 def discriminator_loss(
-    discriminator: nn.Module,
+    score: Score,
     reals: Tensor,
     fakes: Tensor,
-    real_label: Tensor | None,
-    fake_label: Tensor | None,
+    label: Tensor | None,
     r1_gamma: float,
+    score_r1: Score | None = None,
 ) -> DiscriminatorLoss:
     """softplus(fake) + softplus(-real) + gamma / 2 * R1; reals and fakes are scored as separate batches.
 
     Args:
+        score: the discriminator.
         reals, fakes: images [N, 3, R, R]; fakes need no graph.
-        real_label, fake_label: labels [N, label_dim] or None for zeros.
+        label: labels [N, label_dim] of both, or None for zeros.
         r1_gamma: weight of the penalty; 0 skips it.
+        score_r1: the discriminator where it is differentiated twice, which a compiled one cannot be.
     """
-    fake_scores = full_precision(discriminator(fakes, fake_label))
+    fake_scores = full_precision(score(fakes, label))
     if r1_gamma > 0.0:
-        real_scores, penalty = scores_and_r1(discriminator, reals, real_label)
+        real_scores, penalty = scores_and_r1(score_r1 or score, reals, label)
     else:
-        real_scores = full_precision(discriminator(reals, real_label))
+        real_scores = full_precision(score(reals, label))
         penalty = torch.full((), math.nan, device=reals.device)
     loss = F.softplus(fake_scores).mean() + F.softplus(-real_scores).mean()
     if r1_gamma > 0.0:
@@ -64,9 +69,9 @@ def discriminator_loss(
     return DiscriminatorLoss(loss, real_scores.detach(), fake_scores.detach(), penalty.detach())
 
 
-def generator_loss(discriminator: nn.Module, fakes: Tensor, label: Tensor | None) -> Tensor:
+def generator_loss(score: Score, fakes: Tensor, label: Tensor | None) -> Tensor:
     """softplus(-fake), averaged over the batch."""
-    return F.softplus(-full_precision(discriminator(fakes, label))).mean()
+    return F.softplus(-full_precision(score(fakes, label))).mean()
 
 
 @dataclass(frozen=True)

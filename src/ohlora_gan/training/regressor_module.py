@@ -108,11 +108,12 @@ class RegressorModule(pl.LightningModule):
     Batches are ``(images, scores)``: ``[B, 3, H, W]`` floats in [-1, 1] and z-normalised scores ``[B, P]`` in
     the order of ``property_names``. Logs ``train/loss`` and, a stage being ``val`` or ``test``,
     ``{stage}/loss``, ``{stage}/{metric}/{property}`` and ``{stage}/{metric}_mean``: ``r2``, ``mae`` and
-    ``pearson`` over all of the stage's data. A table of them is shown at the end and kept in ``tables[stage]``.
+    ``pearson`` over all of the stage's data. A table of them is shown at the end, and kept in ``tables``.
 
     Args:
         net: the network, ``[B, 3, H, W]`` to ``[B, P]``.
         lr: highest learning rate of AdamW; it rises over the first ``warmup`` of all steps, then falls to 0.
+            The default suits `SmallPropertyCNN`; the reference system's big networks need a smaller one.
         weight_decay: of AdamW.
         warmup: share of all steps, from 0 to below 1.
         augmentation: strength of the changes to training images, see `augment`; 0 is none.
@@ -125,7 +126,7 @@ class RegressorModule(pl.LightningModule):
     def __init__(
         self,
         net: PropertyNet,
-        lr: float = 3e-3,
+        lr: float = 0.01,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         augmentation: float = 1.0,
@@ -198,7 +199,7 @@ class RegressorModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
-            raise ValueError("the learning rate ends with the steps: set the trainer's max_epochs or max_steps")
+            raise ValueError("the schedule needs an end: set the trainer's max_epochs or max_steps")
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
         )

@@ -1,0 +1,106 @@
+"""A generator and a scorer seen as a function: latents to codes, codes to images, images to scores."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ohlora_gan import seeding
+from ohlora_gan.devices import Device
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
+
+Progress = Callable[[int, int], None]
+
+
+class FaceSpace:
+    """Runs a generator and a scorer in eval mode, in batches, on one device.
+
+    Noise buffers are fixed, so an image is a function of its latent. Scores do not depend on the batch size (up to
+    the rounding of float arithmetic).
+
+    Args:
+        generator: conditional or not, plain or split mapping.
+        scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, 8].
+        device: where and in which precision both run.
+        batch_size: images at a time.
+        seed: seed of the latents.
+        quantize: score 8-bit pictures, as files would hold them, instead of the generator's exact output.
+
+    Raises:
+        ValueError: if generator and scorer have different resolutions.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        scorer: nn.Module,
+        device: Device | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
+        quantize: bool = False,
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+        if getattr(scorer, "resolution", generator.resolution) != generator.resolution:
+            raise ValueError(
+                f"the scorer takes images of {scorer.resolution} pixels, the generator makes {generator.resolution}: "
+                f"give a scorer of the generator's resolution with scorer="
+            )
+        self.device = device or Device()
+        self.generator: Generator = self.device.place(generator)  # type: ignore[assignment]
+        self.scorer = self.device.place(scorer)
+        self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
+
+    def latents(self, stream: str, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """z [N, z_dim] and label [N, label_dim] (None where unconditional), both N(0, I), of a stream's samples."""
+        g = self.generator
+        z = seeding.normal(self.seed, f"{stream}/z", indices, g.z_dim)
+        label = seeding.normal(self.seed, f"{stream}/label", indices, g.label_dim) if g.label_dim else None
+        return z, label
+
+    @torch.no_grad()
+    def codes(self, layer: Layer, z: Tensor, label: Tensor | None) -> np.ndarray:
+        """Vectors at a layer, float32 [N, D]; the mapping network always runs in float32."""
+        layer.check(self.generator)
+        parts = []
+        for i in range(0, len(z), 1024):
+            part = None if label is None else label[i : i + 1024].to(self.device.torch_device)
+            mapped = self.generator.mapping(z[i : i + 1024].to(self.device.torch_device), part)
+            parts.append(layer.extract(mapped).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    @torch.no_grad()
+    def render(self, layer: Layer, codes: np.ndarray) -> Iterator[Tensor]:
+        """Images [n, 3, R, R] in about [-1, 1] on the device, batch by batch, from vectors [N, D]."""
+        layer.check(self.generator)
+        for i in range(0, len(codes), self.batch_size):
+            v = torch.from_numpy(np.ascontiguousarray(codes[i : i + self.batch_size], dtype=np.float32))
+            w = layer.to_w(self.generator, v.to(self.device.torch_device))
+            with self.device.autocast():
+                images = self.generator.synthesize(w)
+            yield images.float()
+
+    def images(self, layer: Layer, codes: np.ndarray) -> np.ndarray:
+        """uint8 images [N, R, R, 3] from vectors [N, D]."""
+        return np.concatenate([to_uint8(images).cpu().numpy() for images in self.render(layer, codes)])
+
+    @torch.no_grad()
+    def score(self, images: Tensor) -> Tensor:
+        """Property scores float32 [N, 8] of images [N, 3, R, R] in [-1, 1]."""
+        if self.quantize:
+            images = from_uint8(to_uint8(images))
+        with self.device.autocast():
+            return self.scorer(images).float()
+
+    def score_codes(self, layer: Layer, codes: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        """Property scores float32 [N, 8] of the images of vectors [N, D]."""
+        parts: list[np.ndarray] = []
+        done = 0
+        for images in self.render(layer, codes):
+            parts.append(self.score(images).cpu().numpy())
+            done += len(images)
+            if progress:
+                progress(done, len(codes))
+        return np.concatenate(parts)

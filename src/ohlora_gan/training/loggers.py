@@ -1,0 +1,137 @@
+"""Loggers of a run: CSV files, and Weights & Biases where asked for, which never ends a run."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+log = logging.getLogger(__name__)
+
+MODES = ("offline", "online", "disabled")
+
+
+def wandb_logger(
+    save_dir: str | Path,
+    mode: str = "offline",
+    project: str = "ohlora_gan",
+    timeout: float = 30.0,
+    **options: Any,
+) -> WandbLogger:
+    """A Weights & Biases logger that starts when `open_loggers` opens it.
+
+    Args:
+        save_dir: the run's folder; nothing is written elsewhere.
+        mode: ``offline`` needs no account and no network (``wandb sync`` uploads later), ``online`` uploads
+            while training, ``disabled`` does nothing.
+        project: name of the project.
+        timeout: seconds to wait for the network, at the start and at the end of the run.
+        options: further arguments of ``wandb.init``, such as ``name``, ``group`` or ``tags``.
+    """
+    if mode not in MODES:
+        raise ValueError(f"logger mode is {mode!r}, expected one of {', '.join(MODES)}")
+    settings = {"silent": True, "init_timeout": timeout, "login_timeout": timeout, "finish_timeout": timeout}
+    # ``mode`` as an argument: Lightning's ``offline=True`` would switch the whole process by a variable.
+    logger = WandbLogger(save_dir=str(save_dir), project=project, mode=mode, settings=settings, **options)
+    logger._wandb_init.pop("anonymous", None)  # its mere presence makes wandb print a warning
+    return logger
+
+
+@contextmanager
+def open_loggers(loggers: Iterable[Logger]) -> Iterator[list[Logger]]:
+    """The loggers of one run, started, and finished at the end of the block, whatever happens in it."""
+    opened = list(loggers)
+    runs = [logger for logger in opened if isinstance(logger, WandbLogger)]
+    exit_code = 1
+    with environment({name: value for run in runs for name, value in wandb_folders(run).items()}):
+        try:
+            for run in runs:
+                start(run)
+            yield opened
+            exit_code = 0
+        finally:
+            for logger in opened:
+                logger.finalize("failed" if exit_code else "success")
+            for run in runs:
+                finish(run, exit_code)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables for a while; wandb's mode, too, is afterwards what it was."""
+    before = {name: os.environ.get(name) for name in (*variables, "WANDB_MODE")}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def wandb_folders(logger: WandbLogger) -> dict[str, str]:
+    """Where wandb keeps what else it writes (its own log, staged files): by default in the home directory."""
+    folder = Path(logger.save_dir or ".") / "wandb"
+    return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data")}
+
+
+@rank_zero_only
+def start(logger: WandbLogger) -> None:
+    """Starts the run; offline where going online fails."""
+    folder = Path(logger.save_dir or ".")
+    folder.mkdir(parents=True, exist_ok=True)  # wandb goes to a temporary folder where it is missing
+    try:
+        _ = logger.experiment
+    except Exception as error:  # whatever the client makes of a missing network, account or server
+        if logger._wandb_init["mode"] != "online":
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        log.warning("wandb cannot go online (%s): this run is logged offline to %s", reason, folder)
+        logger._wandb_init["mode"] = "offline"
+        _ = logger.experiment
+
+
+@rank_zero_only
+def finish(logger: WandbLogger, exit_code: int) -> None:
+    """Ends the run, so that a later one in this process does not join it."""
+    if logger._experiment is not None:
+        logger._experiment.finish(exit_code=exit_code)
+        logger._experiment = None
+
+
+def log_image(loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], step: int) -> None:
+    """Shows a uint8 ``[H, W, 3]`` picture in every logger that can."""
+    for logger in loggers:
+        if hasattr(logger, "log_image"):
+            logger.log_image(key=name, images=[picture], step=step)
+
+
+@rank_zero_only
+def log_files(
+    loggers: Iterable[Logger], files: Iterable[str | Path], name: str, kind: str = "result"
+) -> None:
+    """Keeps files, such as a report and the vectors found, as one artifact with every wandb run.
+
+    Args:
+        loggers: opened.
+        files: what to keep; a file that does not exist raises ValueError.
+        name: the artifact's name.
+        kind: the artifact's type.
+    """
+    files = [Path(file) for file in files]
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb  # slow: only where it is used
+
+            artifact = wandb.Artifact(name, kind)
+            for file in files:
+                artifact.add_file(str(file))
+            logger.experiment.log_artifact(artifact)

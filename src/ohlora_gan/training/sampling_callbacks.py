@@ -1,0 +1,225 @@
+"""Callbacks that draw images during GAN training: to look at, and to score."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
+
+from ohlora_gan import pretrained, seeding
+from ohlora_gan.evaluation.pictures import grid, save_png
+from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan.training.gan_module import GanModule
+from ohlora_gan.training.loggers import log_image
+from ohlora_gan.vocabulary import PROPERTIES
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; afterwards every module is in the mode in which it was."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def check_positive(**numbers: int) -> None:
+    """Raises ValueError for a number below 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}, expected at least 1")
+
+
+@torch.no_grad()
+def draw_images(module: GanModule, seed: int, stream: str, indices: range, batch_size: int) -> Tensor:
+    """uint8 images [len(indices), R, R, 3] from random z and labels, with the fixed noise buffers.
+
+    z and label come from the streams ``{stream}/z`` and ``{stream}/label``; no other random numbers are drawn,
+    and ``w_avg`` stays as it is. The level of detail is that of training.
+    """
+    generator, device, parts = module.sampling_generator, module.device, []
+    with eval_mode(generator):
+        for start in range(0, len(indices), batch_size):
+            chunk = indices[start : start + batch_size]
+            z = seeding.normal(seed, f"{stream}/z", chunk, generator.z_dim).to(device)
+            label = None
+            if generator.label_dim:
+                label = seeding.normal(seed, f"{stream}/label", chunk, generator.label_dim).to(device)
+            wp = generator.truncation(generator.mapping(z, label).w)
+            parts.append(to_uint8(generator.synthesis(wp, lod=module.lod)).cpu())
+    return torch.cat(parts)
+
+
+class SampleGrid(Callback):
+    """Draws the same faces again and again: ``samples/batch_000050.png``, and in loggers that show images.
+
+    Drawn before the first batch, every ``every_n_batches`` and at the end.
+
+    Args:
+        dirpath: the run's folder.
+        every_n_batches: interval, at least 1.
+        num_images, columns: size of the grid.
+        seed: seed of z and labels.
+        batch_size: images a forward pass.
+    """
+
+    def __init__(
+        self,
+        dirpath: str | Path,
+        every_n_batches: int = 50,
+        num_images: int = 25,
+        columns: int = 5,
+        seed: int = 0,
+        batch_size: int = 25,
+    ):
+        check_positive(
+            every_n_batches=every_n_batches, num_images=num_images, columns=columns, batch_size=batch_size
+        )
+        self.folder = Path(dirpath) / "samples"
+        self.every_n_batches, self.num_images, self.columns = every_n_batches, num_images, columns
+        self.seed, self.batch_size = seed, batch_size
+        self._last_drawn: int | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._last_drawn = None
+        if trainer.global_step == 0:
+            self.draw(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every_n_batches == 0:
+            self.draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.draw(trainer, pl_module)
+
+    def draw(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Draws the grid of the present batch, once, on rank zero."""
+        step = trainer.global_step
+        if not trainer.is_global_zero or step == self._last_drawn:
+            return
+        self._last_drawn = step
+        images = draw_images(pl_module, self.seed, "samples", range(self.num_images), self.batch_size)
+        picture = grid(images.numpy(), self.columns)
+        save_png(self.folder / f"batch_{step:06d}.png", picture)
+        log_image(trainer.loggers, "samples", picture, step)
+
+
+class PropertyMeans(Callback):
+    """Scores fresh images by the property network: ``scores/mean/eyes``, ``scores/std/eyes``, ....
+
+    Done where the batch's number in its epoch is a multiple of ``every_n_batches``, five times as often in the
+    first epoch. ``train_log.csv`` gets a row each time. Its rows are part of checkpoints: a run that continues,
+    in whatever folder, begins with the rows up to there.
+
+    Args:
+        dirpath: the run's folder.
+        scorer_checkpoint: a shipped model's name or a file; None switches the callback off.
+        every_n_batches: interval, at least 1.
+        num_images: images that are drawn and scored each time.
+        seed: seed of z and labels.
+        batch_size: images a forward pass.
+    """
+
+    TRAIN_FIGURES: ClassVar = {
+        "d_loss": "train/d_loss",
+        "g_loss": "train/g_loss",
+        "d_train_count": "train/d_train_count",
+        "g_train_count": "train/g_train_count",
+        "real_scores_mean": "train/real_scores_mean",
+        "fake_scores_mean": "train/fake_scores_mean",
+        "real_fake_auroc": "train/auroc",
+    }
+    COLUMNS = ("epoch", "idx", *TRAIN_FIGURES, *(f"mean_{name}_score" for name in PROPERTIES))
+
+    def __init__(
+        self,
+        dirpath: str | Path,
+        scorer_checkpoint: str | Path | None = None,
+        every_n_batches: int = 50,
+        num_images: int = 100,
+        seed: int = 0,
+        batch_size: int = 25,
+    ):
+        check_positive(every_n_batches=every_n_batches, num_images=num_images, batch_size=batch_size)
+        self.path = Path(dirpath) / "train_log.csv"
+        self.scorer_checkpoint, self.every_n_batches = scorer_checkpoint, every_n_batches
+        self.num_images, self.seed, self.batch_size = num_images, seed, batch_size
+        self.scorer: nn.Module | None = None
+        self.rows: list[dict[str, float]] = []
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Loads the scorer.
+
+        Raises:
+            ValueError: if it takes images of another size than the generator's.
+        """
+        if self.scorer_checkpoint is None or stage != "fit":
+            return
+        scorer: Any = pretrained.open_checkpoint(self.scorer_checkpoint).build("scorer")
+        made = pl_module.sampling_generator.resolution  # type: ignore[union-attr]
+        if (taken := scorer.resolution) != made:
+            raise ValueError(
+                f"the scorer {str(self.scorer_checkpoint)!r} takes {taken}x{taken} images, the generator makes "
+                f"{made}x{made}: set scorer_checkpoint to a scorer of that size, or to null for none"
+            )
+        self.scorer = scorer.eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.scorer is None or not trainer.is_global_zero:
+            return
+        self.scorer.to(pl_module.device)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.scorer is None or not trainer.is_global_zero:
+            return
+        interval = self.every_n_batches if trainer.current_epoch else max(self.every_n_batches // 5, 1)
+        if batch_idx % interval == 0:
+            self.score(trainer, pl_module, batch_idx)
+
+    @torch.no_grad()
+    def score(self, trainer: pl.Trainer, pl_module: Any, batch_idx: int) -> None:
+        """Draws and scores images, logs the figures and adds a row; every batch has samples of its own."""
+        assert self.scorer is not None
+        step = trainer.global_step
+        indices = range(step * self.num_images, (step + 1) * self.num_images)
+        images = draw_images(pl_module, self.seed, "scores", indices, self.batch_size)
+        parts = images.to(pl_module.device).split(self.batch_size)
+        scores = torch.cat([self.scorer(from_uint8(part)) for part in parts])
+        means, stds = scores.mean(dim=0), scores.std(dim=0, correction=0)
+        figures = {f"scores/mean/{name}": float(x) for name, x in zip(PROPERTIES, means, strict=True)}
+        figures |= {f"scores/std/{name}": float(x) for name, x in zip(PROPERTIES, stds, strict=True)}
+        # Straight to the loggers: what is logged by the module reaches them every log_every_n_steps only.
+        pl_module.log_dict(figures, logger=False, rank_zero_only=True)
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step)
+        self.add_row(trainer, batch_idx, figures)
+
+    def add_row(self, trainer: pl.Trainer, batch_idx: int, figures: dict[str, float]) -> None:
+        found = trainer.callback_metrics
+        row: dict[str, float] = {"epoch": trainer.current_epoch, "idx": batch_idx}
+        row |= {column: round(float(found[name]), 4) for column, name in self.TRAIN_FIGURES.items()}
+        row |= {f"mean_{name}_score": round(figures[f"scores/mean/{name}"], 4) for name in PROPERTIES}
+        self.rows.append(row)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.COLUMNS, lineterminator="\n").writerow(row)

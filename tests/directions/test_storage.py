@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from ohlora_gan.directions.groups import all_group_names
+from ohlora_gan.directions.storage import DirectionsError, DirectionSet, load_directions, save_directions
+
+
+def unit(shape):
+    values = np.random.default_rng(0).standard_normal(shape)
+    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+
+def test_round_trip(tmp_path):
+    found = DirectionSet(unit((3, 16, 12)), all_group_names(), "w", "svm", {"hair_color": 0.5}, {"seed": 0})
+    loaded = load_directions(save_directions(tmp_path / "vectors.safetensors", found))
+    assert np.array_equal(loaded.directions, found.directions)
+    assert (loaded.group_names, loaded.layer, loaded.method) == (found.group_names, "w", "svm")
+    assert (loaded.medians, loaded.provenance) == ({"hair_color": 0.5}, {"seed": 0})
+    assert np.array_equal(loaded.direction(np.zeros(12), "hhhl"), found.directions[:, 1])
+
+
+def test_ungrouped_directions_serve_every_latent():
+    found = DirectionSet(unit((3, 1, 12)), ["all"], "w", "svm")
+    assert np.array_equal(found.direction(np.zeros(12), "llll"), found.directions[:, 0])
+
+
+def test_what_is_wrong_is_said(tmp_path):
+    with pytest.raises(DirectionsError, match="unit length"):
+        DirectionSet(2 * unit((3, 1, 12)), ["all"], "w", "svm")
+    with pytest.raises(DirectionsError, match="unit length"):
+        DirectionSet(np.full((3, 1, 12), np.nan), ["all"], "w", "svm")
+    with pytest.raises(DirectionsError, match="shape"):
+        DirectionSet(unit((2, 1, 12)), ["all"], "w", "svm")
+    with pytest.raises(DirectionsError, match="does not exist"):
+        load_directions(tmp_path / "none.safetensors")
+    path = save_directions(tmp_path / "x.safetensors", DirectionSet(unit((3, 16, 12)), all_group_names(), "w", "svm"))
+    with pytest.raises(DirectionsError, match="'xxxx' has no directions"):
+        load_directions(path).direction(np.zeros(12), "xxxx")
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DirectionsError, match="cut off"):
+        load_directions(path)

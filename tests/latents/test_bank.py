@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from ohlora_gan.latents.bank import SHARD, ScoreBank
+from ohlora_gan.latents.layers import MappingSplit1, W
+from ohlora_gan.latents.space import FaceSpace
+from tests import tiny
+
+
+def space(batch_size=32, seed=0, generator_seed=0):
+    return FaceSpace(tiny.generator(seed=generator_seed), tiny.scorer(), batch_size=batch_size, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    return ScoreBank(tmp_path_factory.mktemp("bank"), space()).scores(600)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 250, 1000])
+def test_a_sample_does_not_depend_on_the_batch_size(tmp_path, scores, batch_size):
+    n = 60 if batch_size == 1 else 300
+    got = ScoreBank(tmp_path, space(batch_size)).scores(n)
+    assert np.abs(got - scores[:n]).max() < 1e-5
+    assert scores.std(axis=0).min() > 1e-3
+
+
+def test_a_small_bank_is_the_beginning_of_a_large_one(tmp_path, scores):
+    bank = ScoreBank(tmp_path, space())
+    small = bank.scores(10)
+    made = []
+    bank.make_shard = lambda start, make=bank.make_shard: made.append(start) or make(start)  # type: ignore[method-assign]
+    large = bank.scores(600)
+    assert made == [SHARD, 2 * SHARD]
+    assert np.array_equal(large[:10], small)
+    assert np.abs(large - scores).max() < 1e-5
+
+
+def test_a_bank_that_was_cut_off_goes_on(tmp_path, scores):
+    bank = ScoreBank(tmp_path, space())
+    make, calls = bank.make_shard, []
+
+    def interrupted(start):
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(start)
+        return make(start)
+
+    bank.make_shard = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        bank.scores(600)
+    again = ScoreBank(tmp_path, space())
+    assert again.num_stored() == SHARD
+    assert np.abs(again.scores(600) - scores).max() < 1e-5
+
+
+def test_a_damaged_shard_is_made_again(tmp_path, scores):
+    bank = ScoreBank(tmp_path, space())
+    bank.scores(300)
+    path = bank.shard_path(0)
+    path.write_bytes(path.read_bytes()[:100])
+    assert np.abs(ScoreBank(tmp_path, space()).scores(300) - scores[:300]).max() < 1e-5
+
+
+def test_other_weights_seeds_or_precisions_have_their_own_bank(tmp_path):
+    banks = [ScoreBank(tmp_path, s).folder for s in (space(), space(seed=1), space(generator_seed=7))]
+    assert len(set(banks)) == 3
+    assert ScoreBank(tmp_path, space(batch_size=5)).folder == banks[0]
+
+
+def test_codes_belong_to_the_scores(tmp_path):
+    bank = ScoreBank(tmp_path, space())
+    scores = bank.scores(20)
+    for layer in (W(), MappingSplit1()):
+        again = bank.space.score_codes(layer, bank.codes(layer, 20))
+        assert np.abs(again - scores).max() < 1e-4
+
+
+def test_n_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="n is 0"):
+        ScoreBank(tmp_path, space()).scores(0)

@@ -1,0 +1,28 @@
+"""Tiny networks that tests share: 32x32 images, z and w of 16 values."""
+
+import torch
+
+from ohlora_gan.models.attribute_nets import SmallPropertyCNN
+from ohlora_gan.models.discriminator import Discriminator
+from ohlora_gan.models.generator import Generator
+
+FMAPS = [8, 8, 8, 8]
+
+
+def generator(label_dim: int = 7, split: bool = True, seed: int = 0, **changes) -> Generator:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        options = {"resolution": 32, "z_dim": 16, "w_dim": 16, "mapping_dim": 16, "fmaps": FMAPS} | changes
+        return Generator(label_dim=label_dim, split_mapping=split, **options)
+
+
+def discriminator(label_dim: int = 7, seed: int = 1, **changes) -> Discriminator:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Discriminator(label_dim=label_dim, **({"resolution": 32, "fmaps": FMAPS} | changes))
+
+
+def scorer(seed: int = 2) -> SmallPropertyCNN:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return SmallPropertyCNN(width=4, resolution=32)
