@@ -8,7 +8,7 @@ from ohlora_gan.cli import job, run
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @job
-def main(cfg: DictConfig) -> float | None:
+def main(cfg: DictConfig) -> object:
     from ohlora_gan.pipeline import train  # here, so that --help and errors in keys come at once
 
     return train(cfg)

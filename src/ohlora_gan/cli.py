@@ -1,7 +1,7 @@
 """What the two Hydra shells share: quiet logs, a run folder that can be written, errors in one sentence.
 
-What a user can mend ends as ``error: ...`` on stderr with exit code 2; a programming error keeps its traceback
-(exit code 1). ``HYDRA_FULL_ERROR=1`` shows the traceback of both. A shell is::
+What a user can mend ends as ``error: ...`` on stderr with exit code 2. A programming error keeps its traceback
+and ends with 1. ``HYDRA_FULL_ERROR=1`` shows the traceback of both. A shell is::
 
     @hydra.main(version_base="1.3", config_path="conf", config_name="train")
     @job
@@ -69,7 +69,10 @@ class JobError(Exception):
 
 
 def run(shell: Callable[[], None]) -> None:
-    """Calls a shell (a function under ``hydra.main``) and exits: 0, 1, 2 for a user's error, 130 when interrupted."""
+    """Calls a shell (a function under ``hydra.main``) and exits.
+
+    The exit code is 0, 2 for a user's error, 1 for a programming error, 130 when interrupted.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
     code = 0
     try:
@@ -92,8 +95,8 @@ def run(shell: Callable[[], None]) -> None:
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Decorator of a shell's function, below ``hydra.main``.
 
-    Its errors leave Hydra as an exit code, so that Hydra adds no lines of its own: at once in a single run, after
-    the other jobs in a sweep.
+    Its errors are told here and leave Hydra as an exit code, so that Hydra adds no lines of its own. A single
+    run ends at once, a sweep after its other jobs.
     """
 
     @functools.wraps(function)
@@ -105,7 +108,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except Exception as error:
             hydra_cfg = HydraConfig.get()
             if hydra_cfg.mode == RunMode.MULTIRUN:
-                where = f"job {hydra_cfg.job.num} ({hydra_cfg.job.override_dirname or 'no overrides'}): "
+                where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
                 raise JobError(tell(error, where=where)) from error
             raise SystemExit(tell(error)) from error
 
@@ -165,9 +168,10 @@ def sentence(error: BaseException | None) -> str | None:
     for kind, explain in EXPLANATIONS:
         if isinstance(error, kind):
             return explain(error)
-    if is_a(error, "MisconfigurationException"):  # Lightning's ValueError; names, as the libraries load slowly
+    names = {cls.__name__ for cls in type(error).__mro__}  # importing the classes would take seconds
+    if "MisconfigurationException" in names:  # Lightning's ValueError
         return str(error)
-    if is_a(error, "OutOfMemoryError"):
+    if "OutOfMemoryError" in names:  # torch's
         return "the GPU's memory is full: use a smaller batch size or another device="
     return None
 
@@ -201,7 +205,7 @@ def composition(error: ConfigCompositionException) -> str:
     if isinstance(cause, OmegaConfBaseException):
         return value_error(cause)
     if match := re.match(r"Could not override '([^']+)'\. No match", str(error)):
-        return f"{program()} has no group {match[1]!r}: python {program()} --help lists its groups and keys"
+        return f"{program()} has no group {match[1]!r}: `python {program()} --help` lists what it has"
     return str(error)
 
 
@@ -213,7 +217,7 @@ def unknown_key(error: OmegaConfBaseException) -> str:
     same_end = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
     guess = sorted(same_end, key=len) or get_close_matches(key, known, 1)
     hint = f"did you mean {guess[0]}=? " if guess else ""
-    return f"unknown key {key!r}: {hint}(python {program()} --cfg job shows every key, +{key}= adds one)"
+    return f"unknown key {key!r}: {hint}`python {program()} --cfg job` shows every key, +{key}= adds one"
 
 
 def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
@@ -225,10 +229,8 @@ def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 def unreadable_override(error: OverrideParseException) -> str:
     """An argument that is no ``key=value`` of Hydra's grammar."""
-    return (
-        f"cannot read {error.override!r}: expected key=value; a value with commas, brackets or = needs quotes "
-        f"inside the shell's quotes, such as 'checkpoint=\"a=b.pth\"'"
-    )
+    quoted = "'checkpoint=\"a=b.pth\"'"
+    return f"cannot read {error.override!r}: expected key=value, with special characters in quotes: {quoted}"
 
 
 def value_error(error: OmegaConfBaseException) -> str:
@@ -236,7 +238,7 @@ def value_error(error: OmegaConfBaseException) -> str:
     text = str(error).partition("\n")[0]
     if match := re.search(r"Missing mandatory value: (\S+)", text):
         key = match[1]
-        return f"{key}= must be given: {WHAT_TO_GIVE.get(key, f'python {program()} --help says which values')}"
+        return f"{key}= must be given: {WHAT_TO_GIVE.get(key, f'see `python {program()} --help`')}"
     return f"{error.full_key}: {text}"
 
 
@@ -248,7 +250,7 @@ def disk_error(error: OSError) -> str | None:
     in_run_folder = bool(modules) and (modules[-1] == __name__ or modules[-1].startswith("hydra."))
     if not in_run_folder and error.errno not in (*FULL_DISK, *NO_RIGHT):
         return None
-    remedy = "choose another folder with paths.output_dir="
+    remedy = "choose another folder with paths.output_dir=FOLDER"
     if error.errno in FULL_DISK:
         remedy = f"free some space, or {remedy}"
     return f"cannot write to {error.filename or run_folder(error)} ({error.strerror}): {remedy}"
@@ -264,7 +266,7 @@ def run_folder(error: OSError) -> str:
 
 
 def own_value_error(error: ValueError) -> str | None:
-    """A ValueError that this project or Hydra raised on purpose; one out of a library is a programming error."""
+    """A ValueError that this project or Hydra raised itself; one out of a library is a programming error."""
     modules = modules_of(error)
     return str(error) if modules and modules[-1].startswith(("ohlora_gan.", "hydra.")) else None
 
@@ -272,10 +274,6 @@ def own_value_error(error: ValueError) -> str | None:
 def modules_of(error: BaseException) -> list[str]:
     """Names of the modules that an error passed through, innermost last."""
     return [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-
-
-def is_a(error: BaseException | None, name: str) -> bool:
-    return any(cls.__name__ == name for cls in type(error).__mro__)
 
 
 def one_line(text: str) -> str:

@@ -79,7 +79,9 @@ class Device:
     def place(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network in eval mode, on the device, in its memory format, without gradients."""
         network = network.to(self.torch_device).eval().requires_grad_(False)
-        return network.to(memory_format=torch.channels_last) if self.channels_last else network
+        if self.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
 
     def trainer_options(self) -> dict[str, Any]:
         """Keyword arguments of ``pytorch_lightning.Trainer``."""

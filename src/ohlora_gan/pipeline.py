@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 from tqdm import tqdm
 
 from ohlora_gan import seeding
@@ -35,6 +36,7 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.pretrained import open_checkpoint, resolve
+from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.loggers import log_files, open_loggers
 from ohlora_gan.training.stages import open_parents, start_gan
 
@@ -52,11 +54,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
         keep_freed_memory()
     data = instantiate(cfg.data)
     module = build_module(cfg)
-    if device.compile and hasattr(module, "compile_networks"):
+    if device.compile and isinstance(module, GanModule):
         module.compile_networks()
     save_config(cfg)
     callbacks = list(instantiate(cfg.callbacks).values())
-    with open_loggers(cfg.logger) as loggers:
+    with open_loggers(make_loggers(cfg)) as loggers:
         trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
@@ -134,7 +136,7 @@ def find_vectors(cfg: DictConfig) -> float:
         finder.directions_, finder.group_names_, layer.name, cfg.method.name, cuts, provenance(cfg, space, finder)
     )
     save_directions(folder / "vectors.safetensors", found)
-    tables.write_directions(folder / "vectors", layer.name, found.directions, found.group_names)
+    tables.write_directions(folder / "vectors", found.directions, found.group_names, layer.name)
 
     test_codes, test_groups, cases = test_directions(cfg, space, layer, found)
     seconds = time.monotonic() - started
@@ -144,13 +146,13 @@ def find_vectors(cfg: DictConfig) -> float:
     row = tables.sweep_row(cfg.n, seconds, finder.metrics_, results, k=int(0.2 * cfg.n))
     tables.append_sweep_row(folder / f"test_result_summary_{cfg.method.name}_{layer.name}.csv", row)
     few = slice(0, cfg.strips.num_faces)
-    strips = make_strips(space, layer, found, test_codes[few], test_groups[few], list(cfg.strips.strengths))
+    strips = make_strips(space, layer, found, test_codes[few], test_groups[few].tolist(), list(cfg.strips.strengths))
     save_strips(folder / "strips", strips)
     metrics = {"n": cfg.n, "seconds": round(seconds, 1), "test": results, "finder": finder.metrics_}
     write_json(folder / "metrics.json", metrics | {"response": slopes.tolist(), "bank_samples_reused": stored})
     page = vector_page(cfg, space, layer, found, finder, test_codes, cases, strips, slopes, seconds)
     write_report(folder / "report.html", page)
-    with open_loggers(cfg.logger) as loggers:
+    with open_loggers(make_loggers(cfg)) as loggers:
         flat = {f"test/{k}": float(v) for k, v in results.items()}
         for logger in loggers:
             logger.log_metrics(flat)
@@ -227,7 +229,7 @@ def vector_page(
     if layer.equivalent_to_w:
         notes.append(f"{layer.name} edits are w edits: w = w1' + w2', so the edit (d1, d2) moves w by d1 + d2.")
     if not cfg.test.signed:
-        notes.append("The published rule was used: a latent passes on the size of its correlations, whatever their sign.")
+        notes.append("The published rule was used: a latent passes on the size of its correlations, not their sign.")
     return ReportData(
         title="Directions that open the eyes, open the mouth and turn the head",
         subtitle=f"{cfg.method.name} at {layer.name}, n = {cfg.n:,}",
@@ -283,6 +285,11 @@ class progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+
+def make_loggers(cfg: DictConfig) -> list[Logger]:
+    """The loggers of ``conf/logger``, whose other keys (``mode``) are settings that they share."""
+    return [logger for logger in instantiate(cfg.logger).values() if isinstance(logger, Logger)]
 
 
 def save_config(cfg: DictConfig) -> None:

@@ -73,7 +73,7 @@ def load_foreign(path: Path) -> Checkpoint:
         try:
             networks[part] = {"class": class_name, "config": reader(state)}
         except (KeyError, IndexError) as error:
-            raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, which the StyleGAN-1 layout has") from error
+            raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, part of the StyleGAN-1 layout") from error
         tensors[part] = state
     return Checkpoint(tensors, networks, {"stage": "imported"}, str(path))
 

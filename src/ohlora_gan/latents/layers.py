@@ -33,6 +33,7 @@ class Layer(ABC):
 
     def check(self, generator: Generator) -> None:
         """Raises ValueError where the generator lacks the layer."""
+        return
 
 
 class W(Layer):
@@ -60,6 +61,13 @@ class SplitLayer(Layer):
             )
 
 
+def both(first: Tensor | None, second: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The two branches' vectors, which a plain mapping lacks."""
+    assert first is not None
+    assert second is not None
+    return first, second
+
+
 class MappingSplit1(SplitLayer):
     """concat(w1, w2), the second-to-last stage: D = 512 + 2048. Edits pass two dense layers on their way to w."""
 
@@ -69,8 +77,7 @@ class MappingSplit1(SplitLayer):
         return int(generator.config["mapping_dim"]) + 4 * generator.w_dim
 
     def extract(self, mapped: MappingOutput) -> Tensor:
-        assert mapped.w1 is not None and mapped.w2 is not None
-        return torch.cat([mapped.w1, mapped.w2], dim=1)
+        return torch.cat(both(mapped.w1, mapped.w2), dim=1)
 
     def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
         hidden = int(generator.config["mapping_dim"])
@@ -91,8 +98,7 @@ class MappingSplit2(SplitLayer):
         return 2 * generator.w_dim
 
     def extract(self, mapped: MappingOutput) -> Tensor:
-        assert mapped.w1_ is not None and mapped.w2_ is not None
-        return torch.cat([mapped.w1_, mapped.w2_], dim=1)
+        return torch.cat(both(mapped.w1_, mapped.w2_), dim=1)
 
     def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
         return codes[:, : generator.w_dim] + codes[:, generator.w_dim :]

@@ -50,8 +50,8 @@ class GracefulStop(Callback):
     """The first SIGINT or SIGTERM ends training after the batch in progress; a second one acts as usual.
 
     The run then ends as it would have after its last epoch: `LastCheckpoint` saves, weights are exported.
-    Validation is left out, and ``min_epochs`` and ``min_steps`` do not hold it back. A signal to one of several
-    processes stops all.
+    Validation is left out, and ``min_epochs`` and ``min_steps`` do not hold it back. A signal to one of
+    several processes stops all.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -108,7 +108,7 @@ class TrainingProgress(TQDMProgressBar):
         self._since = 0.0
         self._images_per_second = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         # A run that continues within an epoch never passes on_train_epoch_start.
         if math.isfinite(self.total_train_batches):
@@ -126,7 +126,7 @@ class TrainingProgress(TQDMProgressBar):
             self._images, self._since = 0, now
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:  # type: ignore[override]
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown: dict[str, Any] = {}
         if "train/d_loss" in found:

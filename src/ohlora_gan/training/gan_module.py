@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -54,9 +54,9 @@ class GanModule(pl.LightningModule):
         fresh_noise: per-pixel noise is drawn anew for every update (else the fixed buffers).
         train_noise: learn the strength of the per-pixel noise; without it the strength stays as it is (0 in a new
             network: a world without texture needs none).
-        start_resolution: progressive growing (Karras et al. 2018): training begins with images of this size and
-            doubles it again and again; None trains at full size from the start.
-        grow_images: images that each size is trained on before it fades into the next, and that the fading takes.
+        grow_images: progressive growing (Karras et al. 2018): training begins with small images and doubles their size
+            once an entry; an entry holds the number of images that a size is trained on, and that its fading into the
+            next size takes. Empty: full size from the start.
         seed: seed of latents and noise.
     """
 
@@ -86,8 +86,7 @@ class GanModule(pl.LightningModule):
         ema_images: float = 0.0,
         fresh_noise: bool = True,
         train_noise: bool = True,
-        start_resolution: int | None = None,
-        grow_images: Sequence[int] = (60_000, 30_000),
+        grow_images: Sequence[Sequence[int]] = (),
         seed: int = 0,
     ):
         super().__init__()
@@ -95,7 +94,7 @@ class GanModule(pl.LightningModule):
             raise ValueError(f"label_source is {label_source!r}, expected 'zeros' or 'data'")
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {sorted(OPTIMIZERS)}")
-        betas, grow_images = [float(b) for b in betas], [int(n) for n in grow_images]
+        betas, grow_images = [float(b) for b in betas], [[int(n) for n in pair] for pair in grow_images]
         self.save_hyperparameters(ignore=["generator", "discriminator"])
         self.automatic_optimization = False
         self.generator = generator
@@ -118,6 +117,11 @@ class GanModule(pl.LightningModule):
     # ---------------------------------------------------------------- state
 
     @property
+    def hp(self) -> Any:
+        """The hyper-parameters, plain data."""
+        return self.hparams
+
+    @property
     def sampling_generator(self) -> Generator:
         """The generator to sample from: the moving average where there is one."""
         return self.generator if self.generator_ema is None else self.generator_ema
@@ -129,7 +133,7 @@ class GanModule(pl.LightningModule):
         self.has_last_g_loss = bool(checkpoint["has_last_g_loss"])
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        hp = self.hparams
+        hp = self.hp
         options = {"lr": hp.lr, "betas": tuple(hp.betas), "weight_decay": hp.weight_decay}
         # All parameters are handed over, frozen ones too: without a gradient they are never touched, nor decayed.
         return [OPTIMIZERS[hp.optimizer](net.parameters(), **options) for net in (self.generator, self.discriminator)]
@@ -141,12 +145,13 @@ class GanModule(pl.LightningModule):
     @property
     def lod(self) -> float:
         """Level of detail of the present batch: 0 is full size, 1 half of it, in between they are blended."""
-        start = self.hparams.start_resolution
-        if start is None:
-            return 0.0
-        stable, fade = self.hparams.grow_images
-        phase, rest = divmod(int(self.images_seen), stable + fade)
-        return max(math.log2(self.generator.resolution / start) - phase - max(0.0, (rest - stable) / fade), 0.0)
+        seen = int(self.images_seen)
+        for i, (stable, fade) in enumerate(self.hp.grow_images):
+            coarse = len(self.hp.grow_images) - i
+            if seen < stable + fade:
+                return coarse - max(0.0, (seen - stable) / fade)
+            seen -= stable + fade
+        return 0.0
 
     # ---------------------------------------------------------------- random inputs
 
@@ -157,31 +162,31 @@ class GanModule(pl.LightningModule):
 
     def draw_latents(self, update: str, n: int) -> Tensor:
         """z [n, z_dim] for an update such as ``d0`` or ``g2`` of the present batch."""
-        z = seeding.normal(self.hparams.seed, f"train/z/{update}", self.sample_indices(n), self.generator.z_dim)
+        z = seeding.normal(self.hp.seed, f"train/z/{update}", self.sample_indices(n), self.generator.z_dim)
         return z.to(self.device)
 
     def draw_noise(self, update: str, n: int) -> list[Tensor] | None:
-        if not self.hparams.fresh_noise:
+        if not self.hp.fresh_noise:
             return None
         index = self.sample_indices(n)[0]
-        rng = seeding.torch_generator(self.hparams.seed, f"train/noise/{update}", index, self.device)
+        rng = seeding.torch_generator(self.hp.seed, f"train/noise/{update}", index, self.device)
         return self.generator.synthesis.draw_noise(n, rng)
 
     def labels(self, scores: Tensor) -> Tensor | None:
         dim = self.generator.label_dim
         if not dim:
             return None
-        return scores[:, :dim].float() if self.hparams.label_source == "data" else scores.new_zeros(len(scores), dim)
+        return scores[:, :dim].float() if self.hp.label_source == "data" else scores.new_zeros(len(scores), dim)
 
     def fakes(self, update: str, label: Tensor | None, n: int) -> Tensor:
         """Generated images of an update; moves w_avg once, as every forward in training does."""
         g = self.generator
         w = g.mapping(self.draw_latents(update, n), label).w
-        g.truncation.update(w, self.hparams.w_avg_decay)
+        g.truncation.update(w, self.hp.w_avg_decay)
         wp = g.truncation(w)
-        if self.hparams.style_mixing > 0.0:
-            rng = seeding.generator(self.hparams.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
-            if rng.random() < self.hparams.style_mixing:
+        if self.hp.style_mixing > 0.0:
+            rng = seeding.generator(self.hp.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
+            if rng.random() < self.hp.style_mixing:
                 other = g.mapping(self.draw_latents(update + "/mix", n), label).w
                 wp = wp.clone()
                 wp[:, int(rng.integers(1, g.num_layers)) :] = other.unsqueeze(1).to(wp.dtype)
@@ -205,7 +210,7 @@ class GanModule(pl.LightningModule):
         Lightning counts every ``optimizer.step()`` as a training step. Only the step with ``count`` is seen by
         that counter (``max_steps``, checkpoint and logging intervals), so that one batch counts once.
         """
-        optimizer = self.optimizers()[0 if which == "g" else 1]
+        optimizer: Any = cast(list, self.optimizers())[0 if which == "g" else 1]
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         if not count:
@@ -238,8 +243,8 @@ class GanModule(pl.LightningModule):
         label = self.labels(scores)
         n = len(reals)
         step = int(self.images_seen) // max(n * self.trainer.world_size, 1)
-        lazy = self.hparams.r1_interval
-        gamma = self.hparams.r1_gamma * lazy if step % lazy == 0 else 0.0
+        lazy = self.hp.r1_interval
+        gamma = self.hp.r1_gamma * lazy if step % lazy == 0 else 0.0
         d_results: list[DiscriminatorLoss] = []
 
         def d_update(repeat: int) -> float:
@@ -259,18 +264,18 @@ class GanModule(pl.LightningModule):
         """Moves ``generator_ema``; its half-life grows with the images seen at first (Karras et al. 2020)."""
         if self.generator_ema is None:
             return
-        half_life = max(min(self.hparams.ema_images, 0.05 * int(self.images_seen)), 1e-6)
+        half_life = max(min(self.hp.ema_images, 0.05 * int(self.images_seen)), 1e-6)
         decay = 0.5 ** (num_images / half_life)
         for ema, now in zip(self.generator_ema.parameters(), self.generator.parameters(), strict=True):
-            ema.lerp_(now, 1.0 - decay)
-        for ema, now in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
-            ema.copy_(now)
+            ema.lerp_(now.detach(), 1.0 - decay)
+        for fixed, moved in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
+            fixed.copy_(moved)
 
     def log_step(self, outcome: StepOutcome, d: DiscriminatorLoss) -> None:
         scores = torch.cat([d.real_scores, d.fake_scores]).flatten()
         truth = torch.cat([torch.ones_like(d.real_scores), torch.zeros_like(d.fake_scores)]).flatten().int()
-        bar = {"d_loss": outcome.d_loss, "g_loss": outcome.g_loss, "auroc": binary_auroc(scores, truth)}
-        rest = {
+        bar: dict[str, Any] = {"d_loss": outcome.d_loss, "g_loss": outcome.g_loss, "auroc": binary_auroc(scores, truth)}
+        rest: dict[str, Any] = {
             "d_train_count": float(outcome.d_count),
             "g_train_count": float(outcome.g_count),
             "real_scores_mean": d.real_scores.mean(),

@@ -42,8 +42,8 @@ def check_positive(**numbers: int) -> None:
 def draw_images(module: GanModule, seed: int, stream: str, indices: range, batch_size: int) -> Tensor:
     """uint8 images [len(indices), R, R, 3] from random z and labels, with the fixed noise buffers.
 
-    z and label come from the streams ``{stream}/z`` and ``{stream}/label``; no other random numbers are drawn,
-    and ``w_avg`` stays as it is. The level of detail is that of training.
+    z and label come from the streams ``{stream}/z`` and ``{stream}/label``; no other random numbers are
+    drawn, and ``w_avg`` stays as it is. The level of detail is that of training.
     """
     generator, device, parts = module.sampling_generator, module.device, []
     with eval_mode(generator):
@@ -62,6 +62,7 @@ class SampleGrid(Callback):
     """Draws the same faces again and again: ``samples/batch_000050.png``, and in loggers that show images.
 
     Drawn before the first batch, every ``every_n_batches`` and at the end.
+    Trainings of no GAN are left alone.
 
     Args:
         dirpath: the run's folder.
@@ -100,10 +101,10 @@ class SampleGrid(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.draw(trainer, pl_module)
 
-    def draw(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the grid of the present batch, once, on rank zero."""
         step = trainer.global_step
-        if not trainer.is_global_zero or step == self._last_drawn:
+        if not isinstance(pl_module, GanModule) or not trainer.is_global_zero or step == self._last_drawn:
             return
         self._last_drawn = step
         images = draw_images(pl_module, self.seed, "samples", range(self.num_images), self.batch_size)
@@ -115,9 +116,9 @@ class SampleGrid(Callback):
 class PropertyMeans(Callback):
     """Scores fresh images by the property network: ``scores/mean/eyes``, ``scores/std/eyes``, ....
 
-    Done where the batch's number in its epoch is a multiple of ``every_n_batches``, five times as often in the
-    first epoch. ``train_log.csv`` gets a row each time. Its rows are part of checkpoints: a run that continues,
-    in whatever folder, begins with the rows up to there.
+    Done where the batch's number in its epoch is a multiple of ``every_n_batches``, five times as often in
+    the first epoch. ``train_log.csv`` gets a row each time. Its rows are part of checkpoints: a run that
+    continues, in whatever folder, begins with the rows up to there. Trainings of no GAN are left alone.
 
     Args:
         dirpath: the run's folder.
@@ -161,14 +162,14 @@ class PropertyMeans(Callback):
         Raises:
             ValueError: if it takes images of another size than the generator's.
         """
-        if self.scorer_checkpoint is None or stage != "fit":
+        if self.scorer_checkpoint is None or stage != "fit" or not isinstance(pl_module, GanModule):
             return
         scorer: Any = pretrained.open_checkpoint(self.scorer_checkpoint).build("scorer")
-        made = pl_module.sampling_generator.resolution  # type: ignore[union-attr]
+        made = pl_module.sampling_generator.resolution
         if (taken := scorer.resolution) != made:
             raise ValueError(
-                f"the scorer {str(self.scorer_checkpoint)!r} takes {taken}x{taken} images, the generator makes "
-                f"{made}x{made}: set scorer_checkpoint to a scorer of that size, or to null for none"
+                f"the scorer {str(self.scorer_checkpoint)!r} takes {taken}x{taken} images, the generator "
+                f"makes {made}x{made}: set scorer_checkpoint to a scorer of that size, or to null for none"
             )
         self.scorer = scorer.eval().requires_grad_(False)
 
@@ -193,12 +194,13 @@ class PropertyMeans(Callback):
     ) -> None:
         if self.scorer is None or not trainer.is_global_zero:
             return
+        assert isinstance(pl_module, GanModule)
         interval = self.every_n_batches if trainer.current_epoch else max(self.every_n_batches // 5, 1)
         if batch_idx % interval == 0:
             self.score(trainer, pl_module, batch_idx)
 
     @torch.no_grad()
-    def score(self, trainer: pl.Trainer, pl_module: Any, batch_idx: int) -> None:
+    def score(self, trainer: pl.Trainer, pl_module: GanModule, batch_idx: int) -> None:
         """Draws and scores images, logs the figures and adds a row; every batch has samples of its own."""
         assert self.scorer is not None
         step = trainer.global_step

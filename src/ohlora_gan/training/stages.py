@@ -38,7 +38,9 @@ def open_parents(names: str | Path | Sequence[str | Path]) -> tuple[Checkpoint, 
     return merged, hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def start_gan(stage: str, generator: Generator, discriminator: Discriminator, parent: Checkpoint) -> dict[str, list[str]]:
+def start_gan(
+    stage: str, generator: Generator, discriminator: Discriminator, parent: Checkpoint
+) -> dict[str, list[str]]:
     """Loads a stage's start weights into its networks.
 
     Returns:

@@ -1,0 +1,55 @@
+# The project's commands; `make` lists them. Another Python: PYTHON=python3.12 make test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+# The stamp is written last and names the Python that made the virtual environment, such as "3.12 /usr/bin/python3.12".
+# No stamp: the environment was left half-made. Another Python: made anew. Other pins: refreshed in place.
+STAMP := $(VENV)/.installed
+IDENTITY := $(shell $(PYTHON) -c 'import os, sys; v = sys.version_info[:2]; \
+	(3, 10) <= v <= (3, 13) and print("%d.%d" % v, os.path.realpath(sys.executable))' 2>/dev/null)
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(IDENTITY))
+$(STAMP): always
+CLEAR := --clear
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types bench clean always
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## make or refresh .venv from constraints.txt
+demo: $(STAMP) ## fine-tune, find directions, and say where their page is
+	$(BIN)/python train.py model=finetune_v9 experiment=demo paths.output_dir=$(DEMO)/finetune_v9
+	$(BIN)/python find_vectors.py experiment=demo checkpoint=$(DEMO)/finetune_v9/model.safetensors \
+		paths.output_dir=$(DEMO)/vectors
+	@$(BIN)/python -c 'from pathlib import Path; page = Path("$(DEMO)/vectors/report.html").resolve(); \
+		print("The page:", page, page.as_uri(), sep="\n  ")'
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## check style
+	$(BIN)/python -m ruff check .
+
+types: $(STAMP) ## check types
+	$(BIN)/python -m mypy
+
+bench: $(STAMP) ## measure how fast samples are made
+	$(BIN)/python bench/bench_sampling.py
+
+clean: ## remove caches; runs and .venv stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	find conf src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n '$(IDENTITY)' || { \
+		echo "error: PYTHON=$(PYTHON) is no Python 3.10 to 3.13: name one, such as PYTHON=python3.12 make venv" >&2; \
+		exit 2; }
+	@rm -f $@
+	'$(wordlist 2,99,$(IDENTITY))' -m venv $(CLEAR) $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo '$(IDENTITY)' > $@

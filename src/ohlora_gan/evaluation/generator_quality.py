@@ -1,0 +1,105 @@
+"""How near generated faces come to real ones: spread of the scores, Fréchet and kernel distance.
+
+Distances use the property CNN's features (Heusel et al. 2017 and Binkowski et al. 2018 define them on Inception's;
+figures on other features compare with each other only).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from ohlora_gan.models.generator import from_uint8
+from ohlora_gan.vocabulary import PROPERTIES
+
+
+class Features(nn.Module):
+    """A scorer's penultimate activations of uint8 images [N, H, W, 3], as torchmetrics asks for them."""
+
+    def __init__(self, scorer: nn.Module):
+        super().__init__()
+        self.scorer = scorer
+        with torch.no_grad():
+            size: Any = scorer.resolution
+            blank = torch.zeros((1, size, size, 3), dtype=torch.uint8)
+            self.num_features = int(self(blank).shape[1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scorer.features(from_uint8(images))  # type: ignore[operator]
+
+
+@dataclass
+class Quality:
+    """Figures of a set of faces against a reference set.
+
+    Attributes:
+        spread: property -> (standard deviation of the score, the reference's, their ratio).
+        means: property -> (mean score, the reference's).
+        frechet, kernel: distances from the reference set; ``kernel`` is multiplied by 1000.
+        frechet_floor, kernel_floor: the same between the reference set and a second set of its kind.
+    """
+
+    spread: dict[str, tuple[float, float, float]]
+    means: dict[str, tuple[float, float]]
+    frechet: float
+    kernel: float
+    frechet_floor: float
+    kernel_floor: float
+
+    def table(self) -> str:
+        """The figures as text, for a terminal or a README."""
+        lines = ["| property | spread, generated | spread, reference | ratio |", "|---|---|---|---|"]
+        lines += [f"| {name} | {s:.2f} | {r:.2f} | {ratio:.2f} |" for name, (s, r, ratio) in self.spread.items()]
+        lines += ["", "| distance | generated to reference | reference to reference |", "|---|---|---|"]
+        lines.append(f"| Fréchet | {self.frechet:.3f} | {self.frechet_floor:.3f} |")
+        lines.append(f"| kernel x 1000 | {self.kernel:.3f} | {self.kernel_floor:.3f} |")
+        return "\n".join(lines)
+
+
+def batches(images: np.ndarray, size: int = 250) -> Iterable[Tensor]:
+    for i in range(0, len(images), size):
+        yield torch.from_numpy(images[i : i + size])
+
+
+def scores_of(scorer: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Scores [N, 8] of uint8 images [N, H, W, 3]."""
+    with torch.no_grad():
+        return np.concatenate([scorer(from_uint8(batch)).numpy() for batch in batches(images)])
+
+
+def distances(features: Features, images: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Fréchet distance, and kernel distance times 1000, between two sets of uint8 images [N, H, W, 3].
+
+    Raises:
+        ValueError: for sets smaller than 100 images.
+    """
+    smaller = min(len(images), len(reference))
+    if smaller < 100:
+        raise ValueError(f"distances need at least 100 images a set, got {smaller}: raise n")
+    frechet = FrechetInceptionDistance(feature=features)
+    kernel = KernelInceptionDistance(feature=features, subsets=20, subset_size=min(1000, smaller))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # the kernel distance draws subsets
+        for is_reference, set_of_images in ((False, images), (True, reference)):
+            for batch in batches(set_of_images):
+                frechet.update(batch, real=is_reference)
+                kernel.update(batch, real=is_reference)
+        return float(frechet.compute()), 1000.0 * float(kernel.compute()[0])
+
+
+def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second: np.ndarray) -> Quality:
+    """Compares uint8 images [N, H, W, 3] with a reference set and a second set of the reference's kind."""
+    scorer = scorer.eval().requires_grad_(False)
+    mine, theirs = scores_of(scorer, images), scores_of(scorer, reference)
+    spread, means = {}, {}
+    for i, name in enumerate(PROPERTIES):
+        a, b = float(mine[:, i].std()), float(theirs[:, i].std())
+        spread[name] = (a, b, a / b)
+        means[name] = (float(mine[:, i].mean()), float(theirs[:, i].mean()))
+    features = Features(scorer)
+    return Quality(spread, means, *distances(features, images, reference), *distances(features, second, reference))

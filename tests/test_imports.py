@@ -1,0 +1,79 @@
+"""Imports point one way: seeding -> models -> checkpoint -> latents -> editing -> evaluation -> pipeline."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+SOURCE = PROJECT / "src" / "ohlora_gan"
+BASE = {"vocabulary", "seeding", "devices"}
+WEIGHTS = BASE | {"models", "checkpoint", "pretrained"}
+FACES = WEIGHTS | {"latents", "editing", "directions"}
+MAY_IMPORT = {
+    "vocabulary": set(),
+    "seeding": set(),
+    "devices": set(),
+    "models": {"vocabulary", "seeding"},
+    "checkpoint": {"seeding", "models"},
+    "pretrained": {"models", "checkpoint"},
+    "data": {"vocabulary", "seeding"},
+    "directions": {"vocabulary", "seeding"},
+    "latents": WEIGHTS,
+    "editing": WEIGHTS | {"latents"},
+    "evaluation": FACES,
+    "training": WEIGHTS | {"data", "evaluation.pictures"},
+    "config": FACES | {"evaluation", "data"},
+    "pipeline": FACES | {"evaluation", "data", "training", "config"},
+    "cli": set(),
+}
+MAY_NOT_IMPORT = {
+    "directions": {"torch", "pytorch_lightning"},
+    "models": {"pytorch_lightning"},
+    "latents": {"pytorch_lightning"},
+    "editing": {"pytorch_lightning"},
+    "evaluation": {"pytorch_lightning"},
+}
+HYDRA_USERS = {"pipeline", "config", "cli"}
+MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of all that a file imports, wherever the import stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part_of(path: Path) -> str:
+    """The part of the house a file belongs to: its package, or its own name at the top."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_one_way(path):
+    part = part_of(path)
+    assert part in MAY_IMPORT, f"say in this test what {part} may import"
+    allowed = MAY_IMPORT[part] | {part}
+    for name in imports(path):
+        root, _, inner = name.partition(".")
+        if root == "ohlora_gan":
+            ok = any(inner == a or inner.startswith(f"{a}.") for a in allowed)
+            assert ok, f"{part} imports {name}, but may import only {sorted(allowed)}"
+        assert root not in MAY_NOT_IMPORT.get(part, ()), f"{part} imports {name}"
+        assert root not in ("hydra", "omegaconf") or part in HYDRA_USERS, f"{part} imports {name}"
+
+
+def test_the_order_has_no_circle():
+    order: list[str] = []
+    left = {part: {a.partition(".")[0] for a in allowed} for part, allowed in MAY_IMPORT.items()}
+    while left:
+        free = sorted(part for part, allowed in left.items() if allowed <= set(order))
+        assert free, f"circle among {sorted(left)}"
+        order += free
+        for part in free:
+            del left[part]

@@ -1,0 +1,88 @@
+"""What holds for the repository as a whole."""
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+SKIPPED = {".git", "runs", "multirun", "wandb", "build", "dist", "__pycache__"}
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/")
+PACKAGE_INDEX = re.compile(r"index[-]url|find[-]links|pypi[.]|pythonhosted[.]|download[.]pytorch[.]")
+MAX_LINES = 400
+MAX_ASSETS = 40_000_000
+ASSETS = PROJECT / "src" / "ohlora_gan" / "assets"
+
+
+def project_files(folder: Path = PROJECT) -> Iterator[Path]:
+    """The files of the project, without caches, runs and virtual environments."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            yield path
+        elif path.name not in SKIPPED and not path.name.endswith(("_cache", ".egg-info")):
+            if not (path / "pyvenv.cfg").exists():
+                yield from project_files(path)
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, PACKAGE_INDEX], ids=["paths", "indexes"])
+def test_no_file_depends_on_a_machine(pattern):
+    found = [
+        f"{path.relative_to(PROJECT)}:{number}: {line.strip()[:80]}"
+        for path in project_files()
+        for number, line in enumerate(text_of(path).splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_source_files_are_short():
+    lengths = {p: len(text_of(p).splitlines()) for p in (PROJECT / "src").rglob("*.py")}
+    long = {str(p.relative_to(PROJECT)): n for p, n in lengths.items() if n > MAX_LINES}
+    assert not long
+
+
+def test_assets_say_where_they_come_from_and_are_small():
+    assets = [p for p in ASSETS.rglob("*") if p.is_file()]
+    data = [p for p in assets if p.suffix not in (".json", ".md")]
+    if not data:
+        pytest.skip("no assets yet")
+    assert not [p.name for p in data if not p.with_suffix(".json").exists()]
+    assert sum(p.stat().st_size for p in assets) <= MAX_ASSETS
+
+
+def requirements_of(name: str, extra: str, seen: set[tuple[str, str]]) -> None:
+    """Collects into ``seen`` what a distribution needs in this environment, directly or not."""
+    if (canonicalize_name(name), extra) in seen:
+        return
+    seen.add((canonicalize_name(name), extra))
+    for requirement in map(Requirement, distribution(name).requires or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            for inner in ("", *requirement.extras):
+                requirements_of(requirement.name, inner, seen)
+
+
+def test_constraints_pin_the_whole_dependency_tree():
+    lines = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = [Requirement(line) for line in lines]
+    assert all(str(pin.specifier).startswith("==") and pin.url is None for pin in pins)
+    here = [canonicalize_name(p.name) for p in pins if p.marker is None or p.marker.evaluate()]
+    assert len(here) == len(set(here))
+    needed: set[tuple[str, str]] = set()
+    try:
+        requirements_of("ohlora-gan", "dev", needed)
+    except PackageNotFoundError as error:
+        pytest.skip(f"{error} is not installed: pip install -c constraints.txt -e .[dev]")
+    # A torch with CUDA brings packages of its own, which it pins itself.
+    missing = {n for n, _ in needed} - set(here) - {"ohlora-gan"}
+    assert not {n for n in missing if not n.startswith(("nvidia-", "cuda-", "triton"))}
