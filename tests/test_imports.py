@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "training": WEIGHTS | {"data", "evaluation.pictures"},
     "config": FACES | {"evaluation", "data"},
     "pipeline": FACES | {"evaluation", "data", "training", "config"},
+    "quality": FACES | {"evaluation", "data"},
+    "ship": {"checkpoint", "pretrained"},
     "cli": set(),
 }
 MAY_NOT_IMPORT = {

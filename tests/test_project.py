@@ -21,11 +21,11 @@ ASSETS = PROJECT / "src" / "ohlora_gan" / "assets"
 def project_files(folder: Path = PROJECT) -> Iterator[Path]:
     """The files of the project, without caches, runs and virtual environments."""
     for path in sorted(folder.iterdir()):
+        skipped = path.name in SKIPPED or path.name.endswith(("_cache", ".egg-info"))
         if path.is_file():
             yield path
-        elif path.name not in SKIPPED and not path.name.endswith(("_cache", ".egg-info")):
-            if not (path / "pyvenv.cfg").exists():
-                yield from project_files(path)
+        elif not skipped and not (path / "pyvenv.cfg").exists():
+            yield from project_files(path)
 
 
 def text_of(path: Path) -> str:

@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> dict[str, float]:
     """Trains the model of a composed ``conf/train.yaml``; returns the last logged metrics."""
     check_train(cfg)
+    cfg.command = cfg.command or " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
     device: Device = instantiate(cfg.device).check()
     if device.accelerator == "cpu":
         keep_freed_memory()
@@ -64,7 +65,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
         trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path)
         if cfg.model.test and not trainer.should_stop:
-            trainer.test(module, datamodule=data)
+            trainer.test(module, datamodule=data, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if trainer.is_global_zero:
         write_json(Path(cfg.paths.output_dir) / "metrics.json", metrics)

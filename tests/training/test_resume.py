@@ -19,7 +19,7 @@ EPOCHS, TOTAL = 3, 9  # three batches an epoch
 
 def module():
     """Everything that has a state: moving average, lazy R1, mixing, alternation that depends on the last g_loss."""
-    return gan(ema_images=20.0, r1_interval=2, style_mixing=0.5, label_source="data", d_ratio=1.05, g_ratio=0.7)
+    return gan(ema_images=20.0, r1_interval=2, style_mixing=0.5, label_source="data", d_ratio=2.55, g_ratio=0.39)
 
 
 def run(folder, ckpt_path=None, **options):
@@ -30,9 +30,26 @@ def run(folder, ckpt_path=None, **options):
     return record, [optimizer.state_dict()["state"] for optimizer in trainer.optimizers], trainer
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums may depend on the number of threads, and a forked process should start none."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, one_thread):
     return run(tmp_path_factory.mktemp("whole"))
+
+
+def losses(*records):
+    """Logged figures batch by batch, without the penalty of batches that had none (the last one is shown again)."""
+    figures = [dict(figures) for record in records for figures in record.figures]
+    for without_penalty in figures[1::2]:
+        without_penalty.pop("train/r1_penalty", None)
+    return figures
 
 
 def assert_continues(first, second, whole):
@@ -40,7 +57,7 @@ def assert_continues(first, second, whole):
     record, optimizers, trainer = second
     expected, expected_optimizers, expected_trainer = whole
     assert first.first_pixels + record.first_pixels == expected.first_pixels
-    assert first.figures + record.figures == expected.figures
+    assert losses(first, record) == losses(expected)
     for name, value in expected.states[-1].items():
         assert torch.equal(value, record.states[-1][name]), name
     for states, expected_states in zip(optimizers, expected_optimizers, strict=True):
@@ -71,7 +88,6 @@ class Kill(pl.Callback):
 
 
 def killed_run(folder, step):
-    torch.set_num_threads(1)
     fit(folder, module(), [LastCheckpoint(folder, every_n_train_steps=1), Kill(step)], max_epochs=EPOCHS)
 
 
@@ -136,4 +152,4 @@ def test_an_epoch_that_limit_train_batches_cuts(tmp_path):
     first, _, _ = run(tmp_path, limit_train_batches=2, max_epochs=1)
     second, _, _ = run(tmp_path / "second", ckpt_path=tmp_path / "last.ckpt", limit_train_batches=2)
     assert first.first_pixels + second.first_pixels == whole[0].first_pixels
-    assert first.figures + second.figures == whole[0].figures
+    assert losses(first, second) == losses(whole[0])
