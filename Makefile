@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-# The stamp is written last and names the Python that made the virtual environment, such as "3.12 /usr/bin/python3.12".
-# No stamp: the environment was left half-made. Another Python: made anew. Other pins: refreshed in place.
+# The stamp is written last: without it the virtual environment is unfinished, and is refreshed in place as it is
+# after a change of pins. Only one of another Python, or one that does not start, is made anew.
 STAMP := $(VENV)/.installed
-IDENTITY := $(shell $(PYTHON) -c 'import os, sys; v = sys.version_info[:2]; \
-	(3, 10) <= v <= (3, 13) and print("%d.%d" % v, os.path.realpath(sys.executable))' 2>/dev/null)
-ifneq ($(shell cat $(STAMP) 2>/dev/null),$(IDENTITY))
+WHO_AM_I := 'import os, sys; v = sys.version_info[:2]; \
+	(3, 10) <= v <= (3, 13) and print("%d.%d" % v, os.path.realpath(sys.executable))'
+WANTED := $(shell $(PYTHON) -c $(WHO_AM_I) 2>/dev/null)
+ifneq ($(shell $(BIN)/python -c $(WHO_AM_I) 2>/dev/null),$(WANTED))
 $(STAMP): always
 CLEAR := --clear
 endif
@@ -46,10 +47,10 @@ clean: ## remove caches; runs and .venv stay
 	find conf src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n '$(IDENTITY)' || { \
+	@test -n '$(WANTED)' || { \
 		echo "error: PYTHON=$(PYTHON) is no Python 3.10 to 3.13: name one, such as PYTHON=python3.12 make venv" >&2; \
 		exit 2; }
 	@rm -f $@
-	'$(wordlist 2,99,$(IDENTITY))' -m venv $(CLEAR) $(VENV)
+	'$(wordlist 2,99,$(WANTED))' -m venv $(CLEAR) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@echo '$(IDENTITY)' > $@
+	@touch $@

@@ -30,7 +30,7 @@ from ohlora_gan.evaluation.pictures import save_strips
 from ohlora_gan.evaluation.report import write_report
 from ohlora_gan.evaluation.report_data import ReportData, Strip
 from ohlora_gan.evaluation.training_report import read_training
-from ohlora_gan.evaluation.vector_report import accuracy_table, case_grid, headline, make_strips, response
+from ohlora_gan.evaluation.vector_report import accuracy_table, case_grid, headline, make_strips, response, strip_strengths
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
@@ -39,6 +39,7 @@ from ohlora_gan.pretrained import open_checkpoint, resolve
 from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.loggers import log_files, open_loggers
 from ohlora_gan.training.stages import open_parents, start_gan
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
-        trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path)
+        trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
         if cfg.model.test and not trainer.should_stop:
             trainer.test(module, datamodule=data, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -147,7 +148,11 @@ def find_vectors(cfg: DictConfig) -> float:
     row = tables.sweep_row(cfg.n, seconds, finder.metrics_, results, k=int(0.2 * cfg.n))
     tables.append_sweep_row(folder / f"test_result_summary_{cfg.method.name}_{layer.name}.csv", row)
     few = slice(0, cfg.strips.num_faces)
-    strips = make_strips(space, layer, found, test_codes[few], test_groups[few].tolist(), list(cfg.strips.strengths))
+    ranges = {
+        name: strip_strengths(slopes[i, PROPERTIES.index(name)], cfg.strips.reach, cfg.strips.steps)
+        for i, name in enumerate(EDITED_PROPERTIES)
+    }
+    strips = make_strips(space, layer, found, test_codes[few], test_groups[few].tolist(), ranges)
     save_strips(folder / "strips", strips)
     metrics = {"n": cfg.n, "seconds": round(seconds, 1), "test": results, "finder": finder.metrics_}
     write_json(folder / "metrics.json", metrics | {"response": slopes.tolist(), "bank_samples_reused": stored})

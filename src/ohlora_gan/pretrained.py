@@ -1,6 +1,6 @@
 """Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
 
-Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``) and flat state
+A run's ``last.ckpt`` can be used before the run has ended. Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``) and flat state
 dicts of one network. Their tensor names are ours; the architecture is read off the shapes.
 """
 
@@ -58,6 +58,8 @@ def load_foreign(path: Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path} is damaged or cut off: {str(error).splitlines()[0]}") from error
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
+    if isinstance(content.get("state_dict"), Mapping):
+        content = split_lightning(content["state_dict"])
     if "mapping.dense0.weight" in content or "input0.weight" in content:
         content = {"generator" if "mapping.dense0.weight" in content else "discriminator": content}
     parts = {k: v for k, v in content.items() if isinstance(v, Mapping) and k.partition("_")[0] in READERS}
@@ -76,6 +78,18 @@ def load_foreign(path: Path) -> Checkpoint:
             raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, part of the StyleGAN-1 layout") from error
         tensors[part] = state
     return Checkpoint(tensors, networks, {"stage": "imported"}, str(path))
+
+
+def split_lightning(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The networks of a GAN run's ``last.ckpt``; its moving average, where there is one, is the generator."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        part, _, rest = key.partition(".")
+        if rest:
+            parts.setdefault(part, {})[rest] = value
+    if "generator_ema" in parts:
+        parts["generator"] = parts.pop("generator_ema")
+    return parts
 
 
 def generator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -144,9 +144,7 @@ def test_no_validation_after_a_signal(tmp_path, handlers):
     options = {"devices": 1, "logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     for extra, validations in (((), 1), ((Send(1, signal.SIGINT), GracefulStop()), 0)):
         module, data = Validating(tiny.scorer()), DataLoader(dataset(), 4)
-        trainer = pl.Trainer(
-            accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, callbacks=list(extra), **options
-        )
+        trainer = pl.Trainer(accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, callbacks=list(extra), **options)
         trainer.fit(module, data, data)
         assert module.validated == validations
 

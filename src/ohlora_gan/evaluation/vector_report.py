@@ -28,13 +28,28 @@ def response(strengths: ArrayLike, cases: Sequence[Case]) -> np.ndarray:
     return slopes[:, : len(EDITED_PROPERTIES)].mean(axis=0)
 
 
+def strip_strengths(slope: float, reach: float, steps: int) -> np.ndarray:
+    """Evenly spaced strengths [steps] around 0 that move a score by about ``reach`` sigmas to either side.
+
+    Args:
+        slope: score units that a unit of strength brings; where it is tiny, the range stops at 20 units.
+    """
+    end = min(reach / max(abs(slope), 1e-6), 20.0)
+    return np.linspace(-end, end, steps).round(2) + 0.0
+
+
 def make_strips(
-    space: FaceSpace, layer: Layer, found: DirectionSet, codes: np.ndarray, groups: Sequence[str], strengths: ArrayLike
+    space: FaceSpace,
+    layer: Layer,
+    found: DirectionSet,
+    codes: np.ndarray,
+    groups: Sequence[str],
+    strengths_of: Mapping[str, np.ndarray],
 ) -> list[Strip]:
-    """A strip a property: each code [N, D] moved along its group's direction by each strength [K]."""
-    strengths = np.asarray(strengths, dtype=np.float64)
+    """A strip a property: each code [N, D] moved along its group's direction by the property's strengths [K]."""
     strips = []
     for i, name in enumerate(EDITED_PROPERTIES):
+        strengths = strengths_of[name]
         directions = np.stack([found.direction(x, g)[i : i + 1] for x, g in zip(codes, groups, strict=True)])
         moved = move(codes, directions, strengths[:, None])
         flat = moved.reshape(-1, moved.shape[-1])

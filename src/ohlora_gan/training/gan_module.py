@@ -48,6 +48,7 @@ class GanModule(pl.LightningModule):
         r1_gamma, r1_interval: R1 weight; it is applied every ``r1_interval`` batches with the weight multiplied
             (lazy regularisation, Karras et al. 2020, appendix B).
         optimizer: ``adam`` or ``adamw``, with ``lr``, ``betas``, ``weight_decay``.
+        mapping_lr_scale: factor of the learning rate in the mapping network, whose weights are stored 100 times larger.
         w_avg_decay: decay of the moving average of w, which moves at every forward.
         style_mixing: probability that a batch mixes two latents at a random layer.
         ema_images: half-life, in images, of the generator's moving average; 0 keeps none.
@@ -79,6 +80,7 @@ class GanModule(pl.LightningModule):
         r1_interval: int = 1,
         optimizer: str = "adamw",
         lr: float = 1e-4,
+        mapping_lr_scale: float = 1.0,
         betas: Sequence[float] = (0.9, 0.999),
         weight_decay: float = 0.01,
         w_avg_decay: float = 0.995,
@@ -136,7 +138,13 @@ class GanModule(pl.LightningModule):
         hp = self.hp
         options = {"lr": hp.lr, "betas": tuple(hp.betas), "weight_decay": hp.weight_decay}
         # All parameters are handed over, frozen ones too: without a gradient they are never touched, nor decayed.
-        return [OPTIMIZERS[hp.optimizer](net.parameters(), **options) for net in (self.generator, self.discriminator)]
+        groups: list[dict[str, Any]] = [{"params": list(self.generator.parameters())}]
+        if hp.mapping_lr_scale != 1.0:
+            synthesis = {"params": list(self.generator.synthesis.parameters())}
+            mapping = {"params": list(self.generator.mapping.parameters()), "lr": hp.lr * hp.mapping_lr_scale}
+            groups = [mapping, synthesis]
+        optimizer = OPTIMIZERS[hp.optimizer]
+        return [optimizer(groups, **options), optimizer(self.discriminator.parameters(), **options)]
 
     def compile_networks(self) -> None:
         """Compiles the forward functions, not the modules, whose names in the state dict stay as they are."""

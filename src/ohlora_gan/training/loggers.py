@@ -115,9 +115,7 @@ def log_image(loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], 
 
 
 @rank_zero_only
-def log_files(
-    loggers: Iterable[Logger], files: Iterable[str | Path], name: str, kind: str = "result"
-) -> None:
+def log_files(loggers: Iterable[Logger], files: Iterable[str | Path], name: str, kind: str = "result") -> None:
     """Keeps files, such as a report and the vectors found, as one artifact with every wandb run.
 
     Args:

@@ -81,9 +81,7 @@ class SampleGrid(Callback):
         seed: int = 0,
         batch_size: int = 25,
     ):
-        check_positive(
-            every_n_batches=every_n_batches, num_images=num_images, columns=columns, batch_size=batch_size
-        )
+        check_positive(every_n_batches=every_n_batches, num_images=num_images, columns=columns, batch_size=batch_size)
         self.folder = Path(dirpath) / "samples"
         self.every_n_batches, self.num_images, self.columns = every_n_batches, num_images, columns
         self.seed, self.batch_size = seed, batch_size
@@ -164,7 +162,8 @@ class PropertyMeans(Callback):
         """
         if self.scorer_checkpoint is None or stage != "fit" or not isinstance(pl_module, GanModule):
             return
-        scorer: Any = pretrained.open_checkpoint(self.scorer_checkpoint).build("scorer")
+        with torch.random.fork_rng(devices=[]):  # a network draws its first weights, which are then replaced
+            scorer: Any = pretrained.open_checkpoint(self.scorer_checkpoint).build("scorer")
         made = pl_module.sampling_generator.resolution
         if (taken := scorer.resolution) != made:
             raise ValueError(
