@@ -48,7 +48,12 @@ PROBE_BYTES = 1 << 20
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 WHAT_TO_GIVE = {"checkpoint": "a file's path or the name of a shipped model"}
-QUIET_LOGS = ("GPU available: False", "TPU available: False", "HPU available: False", "💡 Tip")
+NOISY_LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",
+    "pytorch_lightning.trainer.connectors.checkpoint_connector",
+    "lightning_fabric.utilities.rank_zero",
+)
+QUIET_LOGS = ("GPU available: False", "TPU available: False", "HPU available: False", "💡 Tip", "`weights_only` was")
 QUIET_WARNINGS = (
     ".*does not have many workers.*",  # samples are made in the process: workers would only copy them
     ".*LeafSpec.*is deprecated.*",  # Lightning's business with torch
@@ -132,7 +137,7 @@ def quiet() -> None:
     """Hides the messages of Lightning that tell a user of this project nothing; real warnings stay."""
     for message in QUIET_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).addFilter(is_worth_reading)
 
 

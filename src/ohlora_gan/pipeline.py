@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from tqdm import tqdm
 
@@ -59,7 +60,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if device.compile and isinstance(module, GanModule):
         module.compile_networks()
     save_config(cfg)
-    callbacks = list(instantiate(cfg.callbacks).values())
+    callbacks = make_callbacks(cfg)
     with open_loggers(make_loggers(cfg)) as loggers:
         trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
         for logger in loggers:
@@ -291,6 +292,16 @@ class progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+
+def make_callbacks(cfg: DictConfig) -> list[Callback]:
+    """The callbacks of ``conf/callbacks``, less those that a Trainer flag switches off."""
+    switched_off = [
+        kind
+        for kind, flag in ((ProgressBar, "enable_progress_bar"), (Checkpoint, "enable_checkpointing"))
+        if not cfg.trainer[flag]
+    ]
+    return [c for c in instantiate(cfg.callbacks).values() if not isinstance(c, tuple(switched_off))]
 
 
 def make_loggers(cfg: DictConfig) -> list[Logger]:

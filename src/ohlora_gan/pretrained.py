@@ -1,11 +1,12 @@
 """Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
 
-A run's ``last.ckpt`` can be used before the run has ended. Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``) and flat state
-dicts of one network. Their tensor names are ours; the architecture is read off the shapes.
+A run's ``last.ckpt`` can be used before the run has ended. Foreign formats: genforce ``.pth`` (a dict of ``generator``,
+``discriminator``, ``generator_smooth``) and flat state dicts of one network (a generator, a discriminator, or the merged
+property CNN). Their tensor names are ours; the architecture is read off the shapes.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,14 @@ def load_foreign(path: Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
     if isinstance(content.get("state_dict"), Mapping):
         content = split_lightning(content["state_dict"])
-    if "mapping.dense0.weight" in content or "input0.weight" in content:
-        content = {"generator" if "mapping.dense0.weight" in content else "discriminator": content}
+    for mark, part in MARKS.items():
+        if mark in content:
+            content = {part: content}
     parts = {k: v for k, v in content.items() if isinstance(v, Mapping) and k.partition("_")[0] in READERS}
     if not parts:
         raise CheckpointError(
             f"checkpoint {path} has the keys {sorted(map(str, content))[:6]}, "
-            f"expected generator, discriminator or generator_smooth, or a flat state dict of one of them"
+            f"expected generator, discriminator or generator_smooth, or the flat state dict of one network"
         )
     tensors, networks = {}, {}
     for part, state in parts.items():
@@ -128,7 +130,15 @@ def refuse_partial_detail(lod: Tensor | None) -> None:
         raise CheckpointError(f"the checkpoint's level of detail is {float(lod)}, expected 0 (a fully grown network)")
 
 
-READERS = {
+MARKS = {
+    "mapping.dense0.weight": "generator",
+    "input0.weight": "discriminator",
+    "eyes_score_cnn.conv1.0.weight": "scorer",
+}
+"""A tensor by which a flat state dict is told."""
+
+READERS: dict[str, tuple[Callable[[Mapping[str, Tensor]], dict[str, Any]], str]] = {
     "generator": (generator_config, "ohlora_gan.models.generator.Generator"),
     "discriminator": (discriminator_config, "ohlora_gan.models.discriminator.Discriminator"),
+    "scorer": (lambda state: {}, "ohlora_gan.models.attribute_nets.MergedPropertyCNN"),
 }

@@ -353,7 +353,7 @@ def test_exported_scorer(tmp_path):
     module = RegressorModule(tiny.scorer())
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        callbacks=[ExportWeights(tmp_path / "model.safetensors"), SampleGrid(tmp_path), PropertyMeans(tmp_path, "none")],
+        callbacks=[ExportWeights(tmp_path / "model.safetensors"), SampleGrid(tmp_path), PropertyMeans(tmp_path, "x")],
     )  # fmt: skip
     trainer.fit(module, DataLoader(dataset(), 4))
     exported = checkpoint.load(tmp_path / "model.safetensors")

@@ -29,7 +29,9 @@ def ranks(tmp_path_factory):
 
 def test_ranks_take_the_same_updates(ranks):
     (first, second), _ = ranks
-    assert [update for update, _ in first["z"]] == [update for update, _ in second["z"]]
+    # latents to mix with are drawn or not by each rank for itself
+    updates = [[update for update, _ in rank["z"] if "mix" not in update] for rank in (first, second)]
+    assert updates[0] == updates[1]
     for figures, others in zip(first["figures"], second["figures"], strict=True):
         for name in ("train/d_train_count", "train/g_train_count", "train/d_loss", "train/g_loss"):
             assert figures[name] == others[name]
@@ -46,16 +48,9 @@ def test_a_signal_to_one_rank_stops_both(ranks):
 def test_weights_are_the_same_on_both_ranks(ranks):
     (first, second), folder = ranks
     for name, value in first["state"].items():
-        if not name.endswith("w_avg"):
-            assert torch.equal(value, second["state"][name]), name
+        assert torch.equal(value, second["state"][name]), name
     exported = checkpoint.load(folder / "model.safetensors").tensors["discriminator"]
     assert all(torch.equal(value, first["state"][f"discriminator.{name}"]) for name, value in exported.items())
-
-
-def test_w_avg_is_the_same_on_both_ranks(ranks):
-    (first, second), _ = ranks
-    name = "generator.truncation.w_avg"
-    assert torch.equal(first["state"][name], second["state"][name])
 
 
 def test_ranks_see_images_and_latents_of_their_own(ranks):

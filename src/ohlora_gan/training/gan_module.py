@@ -190,7 +190,8 @@ class GanModule(pl.LightningModule):
         """Generated images of an update; moves w_avg once, as every forward in training does."""
         g = self.generator
         w = g.mapping(self.draw_latents(update, n), label).w
-        g.truncation.update(w, self.hp.w_avg_decay)
+        w_mean = w.detach().to(g.truncation.w_avg.dtype).mean(dim=0, keepdim=True)
+        g.truncation.update(self.trainer.strategy.reduce(w_mean, reduce_op="mean"), self.hp.w_avg_decay)
         wp = g.truncation(w)
         if self.hp.style_mixing > 0.0:
             rng = seeding.generator(self.hp.seed, f"train/mixing/{update}", self.sample_indices(n)[0])

@@ -49,7 +49,8 @@ def open_loggers(loggers: Iterable[Logger]) -> Iterator[list[Logger]]:
     opened = list(loggers)
     runs = [logger for logger in opened if isinstance(logger, WandbLogger)]
     exit_code = 1
-    with environment({name: value for run in runs for name, value in wandb_folders(run).items()}):
+    variables = {name: value for run in runs for name, value in wandb_folders(run).items()}
+    with environment(variables), own_log_only("wandb"):
         try:
             for run in runs:
                 start(run)
@@ -75,6 +76,17 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def own_log_only(name: str) -> Iterator[None]:
+    """Keeps a library's log messages (tracebacks of errors that are handled here, too) to the library's own file."""
+    library = logging.getLogger(name)
+    before, library.propagate = library.propagate, False
+    try:
+        yield
+    finally:
+        library.propagate = before
 
 
 def wandb_folders(logger: WandbLogger) -> dict[str, str]:
