@@ -19,7 +19,8 @@ def same_state(a: nn.Module, b: nn.Module) -> bool:
 
 def test_round_trip_keeps_weights_config_and_description(tmp_path):
     g, d = tiny.generator(), tiny.discriminator()
-    path = checkpoint.save(tmp_path / "x.safetensors", {"generator": g, "discriminator": d}, stage="v9", seed=0, parent="ab")
+    networks = {"generator": g, "discriminator": d}
+    path = checkpoint.save(tmp_path / "x.safetensors", networks, stage="v9", seed=0, parent="ab")
     loaded = checkpoint.load(path)
     assert loaded.info == {"stage": "v9", "seed": 0, "parent": "ab"}
     assert same_state(loaded.build("generator"), g)
@@ -93,9 +94,10 @@ def test_foreign_file_with_code_is_refused_and_does_not_run(tmp_path):
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("label_dim", [0, 7])
 def test_genforce_dict_is_read_by_shapes(tmp_path, label_dim, split):
-    g, smooth, d = tiny.generator(label_dim, split), tiny.generator(label_dim, split, seed=9), tiny.discriminator(label_dim)
-    path = tmp_path / "model.pth"
-    torch.save({"generator": g.state_dict(), "generator_smooth": smooth.state_dict(), "discriminator": d.state_dict()}, path)
+    g, smooth = tiny.generator(label_dim, split), tiny.generator(label_dim, split, seed=9)
+    d, path = tiny.discriminator(label_dim), tmp_path / "model.pth"
+    networks = {"generator": g, "generator_smooth": smooth, "discriminator": d}
+    torch.save({name: network.state_dict() for name, network in networks.items()}, path)
     loaded = open_checkpoint(path)
     assert loaded.build("generator").config == g.config
     assert same_state(loaded.build("generator"), g)
@@ -127,7 +129,7 @@ def test_unconditional_into_v1_leaves_what_the_label_touches():
     )
     new = start_gan("finetune_v1", tiny.generator(split=False, seed=3), tiny.discriminator(seed=4), parent)
     assert sorted(new["generator"]) == ["mapping.dense0.weight", "mapping.label_weight"]
-    assert sorted(new["discriminator"]) == ["layer8.bias", "layer8.weight"] or sorted(new["discriminator"]) == ["layer8.weight"]
+    assert new["discriminator"] == ["layer8.weight"]  # the bias has the same shape and is kept
 
 
 def test_what_does_not_fit_is_listed_and_nothing_is_loaded():
@@ -151,10 +153,12 @@ def test_grown_partly_is_refused(tmp_path):
         open_checkpoint(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {}, {"weights": {"a": torch.zeros(1)}}, {"generator": {"a": torch.zeros(1)}}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {}, {"weights": {"a": torch.zeros(1)}}, {"generator": {"a": torch.zeros(1)}}]
+)
 def test_other_torch_files_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="expected|lacks"):
+    with pytest.raises(CheckpointError, match=r"expected|lacks"):
         open_checkpoint(tmp_path / "x.pth")
 
 

@@ -139,6 +139,7 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).addFilter(is_worth_reading)
+    logging.getLogger("wandb").setLevel(logging.WARNING)  # its service reports every connection
 
 
 def is_worth_reading(record: logging.LogRecord) -> bool:

@@ -31,7 +31,14 @@ from ohlora_gan.evaluation.pictures import save_strips
 from ohlora_gan.evaluation.report import write_report
 from ohlora_gan.evaluation.report_data import ReportData, Strip
 from ohlora_gan.evaluation.training_report import read_training
-from ohlora_gan.evaluation.vector_report import accuracy_table, case_grid, headline, make_strips, response, strip_strengths
+from ohlora_gan.evaluation.vector_report import (
+    accuracy_table,
+    case_grid,
+    headline,
+    make_strips,
+    response,
+    strip_strengths,
+)
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace

@@ -1,8 +1,8 @@
 """Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
 
 A run's ``last.ckpt`` can be used before the run has ended. Foreign formats: genforce ``.pth`` (a dict of ``generator``,
-``discriminator``, ``generator_smooth``) and flat state dicts of one network (a generator, a discriminator, or the merged
-property CNN). Their tensor names are ours; the architecture is read off the shapes.
+``discriminator``, ``generator_smooth``) and flat state dicts of one network (a generator, a discriminator, or the
+merged property CNN). Their tensor names are ours; the architecture is read off the shapes.
 """
 
 import pickle

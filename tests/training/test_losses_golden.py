@@ -151,8 +151,8 @@ def test_train_steps(golden, tmp_path):
             logged.append({k: float(v) for k, v in trainer.callback_metrics.items()})
 
     trainer = pl.Trainer(
-        accelerator="cpu", precision="64-true", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[Spy()], default_root_dir=tmp_path,
+        accelerator="cpu", precision="64-true", max_epochs=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[Spy()], default_root_dir=tmp_path,
     )  # fmt: skip
     trainer.fit(module, DataLoader(data, batch_size=len(reals)))
     assert trainer.global_step == 3
@@ -166,7 +166,8 @@ def test_train_steps(golden, tmp_path):
     assert float(module.last_g_loss) == pytest.approx(info["steps"][-1]["last_g_loss_after"], abs=1e-5)
     for number, relative in ((1, 1.5e-7), (3, 4.5e-7)):
         for name in ("generator", "discriminator"):
-            check_states(before[name], after[number - 1][name], t, f"after_step{number}.{name}.", info, number, relative)
+            got = after[number - 1][name]
+            check_states(before[name], got, t, f"after_step{number}.{name}.", info, number, relative)
 
 
 def check_states(before, after, tensors, prefix, info, step, relative):

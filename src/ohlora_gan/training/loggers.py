@@ -115,8 +115,12 @@ def start(logger: WandbLogger) -> None:
 def finish(logger: WandbLogger, exit_code: int) -> None:
     """Ends the run, so that a later one in this process does not join it."""
     if logger._experiment is not None:
+        import wandb  # slow: only where it is used
+
         logger._experiment.finish(exit_code=exit_code)
         logger._experiment = None
+        if logger._wandb_init["mode"] == "offline":
+            wandb.teardown()  # the last figures are on the disk only when wandb's own process has ended
 
 
 def log_image(loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], step: int) -> None:

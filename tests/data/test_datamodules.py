@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+
+from ohlora_gan.data import faces
+from ohlora_gan.data.datamodules import FacesDataModule
+from ohlora_gan.data.datasets import FacesDataset, matching_indices
+
+
+def test_batches_are_images_and_scores_in_range():
+    data = FacesDataModule(resolution=32, num_images=12, num_val=4, num_test=4, batch_size=4)
+    images, scores = next(iter(data.train_dataloader()))
+    assert images.shape == (4, 3, 32, 32)
+    assert scores.shape == (4, 8)
+    assert images.min() >= -1
+    assert images.max() <= 1
+    assert images.std() > 0.1
+
+
+def test_a_face_is_the_renderers_and_is_rendered_once(monkeypatch):
+    data = FacesDataset(seed=3, indices=[5, 9], resolution=32)
+    image, scores = data[1]
+    attributes = faces.sample_attributes(3, 9)
+    want = torch.from_numpy(faces.render(attributes, 32)).permute(2, 0, 1) / 127.5 - 1
+    torch.testing.assert_close(image, want)
+    np.testing.assert_array_equal(scores, faces.property_scores(attributes))
+    monkeypatch.setattr(faces, "render", None)
+    assert torch.equal(data[1][0], image)
+
+
+def test_splits_share_no_face():
+    data = FacesDataModule(resolution=32, num_images=30, num_val=30, num_test=30)
+    splits = [set(data.dataset(split).indices) for split in ("train", "val", "test")]
+    assert not splits[0] & splits[1]
+    assert not splits[0] & splits[2]
+    assert not splits[1] & splits[2]
+
+
+def test_keep_selects_faces_by_attribute():
+    indices = matching_indices(0, 0, 20, {"gender": 1, "glass": 0})
+    kept = [faces.sample_attributes(0, i) for i in indices]
+    assert all(a.gender == 1 and a.glass == 0 for a in kept)
+    every = [i for i in range(indices[-1] + 1) if i not in indices]
+    assert all(a.gender != 1 or a.glass != 0 for a in (faces.sample_attributes(0, i) for i in every))
+
+
+def test_what_cannot_be_kept_is_said():
+    with pytest.raises(ValueError, match="'hat'"):
+        matching_indices(0, 0, 1, {"hat": 1})
+    with pytest.raises(ValueError, match="none of 10,000"):
+        matching_indices(0, 0, 1, {"gender": 7})
+
+
+def test_fewer_images_than_a_batch():
+    with pytest.raises(ValueError, match="fewer than one batch of 64"):
+        FacesDataModule(resolution=32, num_images=10, batch_size=64).train_dataloader()
