@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> dict[str, float]:
     """Trains the model of a composed ``conf/train.yaml``; returns the last logged metrics."""
     check_train(cfg)
-    cfg.command = cfg.command or " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    cfg.command = cfg.command or command_line()
     device: Device = instantiate(cfg.device).check()
     if device.accelerator == "cpu":
         keep_freed_memory()
@@ -299,6 +299,12 @@ class progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+
+def command_line() -> str:
+    """The command that started this run, without what only says where on this machine files lie."""
+    kept = [a for a in sys.argv[1:] if not a.startswith(("paths.", "ckpt_path="))]
+    return " ".join(["python", Path(sys.argv[0]).name, *kept])
 
 
 def make_callbacks(cfg: DictConfig) -> list[Callback]:

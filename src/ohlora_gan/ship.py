@@ -19,6 +19,7 @@ def ship(run: Path, name: str, figures: dict[str, Any], command: str | None = No
     if command:
         info["command"] = command
     path = checkpoint.save(ASSETS / f"{name}.safetensors", networks, half=True, **info)
+    path.chmod(0o644)
     provenance = {"name": name, "sha256": checkpoint.file_hash(path), **info, "figures": figures}
     path.with_suffix(".json").write_text(json.dumps(provenance, indent=2) + "\n")
     return path

@@ -96,6 +96,16 @@ def test_a_failed_run_is_finished_too(tmp_path):
     assert wandb.run is None
 
 
+def test_a_run_that_wandb_cannot_finish_ends_all_the_same(tmp_path, caplog):
+    def broken(exit_code):
+        raise BrokenPipeError("gone\nfor good")
+
+    with open_loggers([wandb_logger(tmp_path)]) as (logger,):
+        finish, logger.experiment.finish = logger.experiment.finish, broken
+    assert [r.getMessage() for r in caplog.records] == [f"wandb did not finish (gone): {tmp_path} may be incomplete"]
+    finish()
+
+
 def test_without_a_network_an_online_run_goes_offline(tmp_path, monkeypatch, caplog):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,35 +1,26 @@
 """Paints the head of an embedded-world face with Pillow polygons, in the picture and in its parse map alike.
 
-Everything is laid out in unit coordinates (x right, y down, the picture is [0, 1] x [0, 1]); the head's own
-coordinates have x = 0 on its axis. Curves are NumPy arrays, most of them constants, so that a face costs
+Coordinates are those of ``face_canvas``. Curves are NumPy arrays, most of them constants, so that a face costs
 little more than the fills of its polygons.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+
+from ohlora_gan.data.face_canvas import Array, Canvas, band, ellipse, mix, ramp, shade
 
 if TYPE_CHECKING:
     from ohlora_gan.data.faces import FaceAttributes
 
-Array = NDArray[np.float64]
-Color = tuple[float, float, float]
-Point = tuple[float, float]
 Sheet = tuple[Array, Array, Array]
 
 SKIN, BROWS, GLASSES, LEFT_EYE, RIGHT_EYE, NOSE = 1, 2, 3, 4, 5, 6
 UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR, CLOTHES, NECK = 7, 8, 9, 10, 11, 12
 
-MAX_TILT = math.radians(16)
-_BODY_AXIS = np.array([0.5, 0.0])
-PIVOT = 0.72  # the head tilts about a point at the mouth, which keeps eyes and mouth in their crops
 EYE_ROW, EYE_OFFSET, EYE_HALF_WIDTH = 0.47, 0.108, 0.075
 WAVE_LENGTH = 0.15
 MOUTH_ROW, MOUTH_HALF_WIDTH = 0.705, 0.1
@@ -48,98 +39,6 @@ CLOTHES_STOPS = (
     (124, 158, 112),
     (232, 222, 206),
 )
-
-
-def mix(a: Color, b: Color, t: float) -> Color:
-    """The colour at ``t`` in [0, 1] on the way from ``a`` to ``b``."""
-    return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
-
-
-def ramp(stops: tuple[Color, ...], t: float) -> Color:
-    """The colour at ``t`` in [0, 1] of a piecewise linear palette."""
-    position = t * (len(stops) - 1)
-    index = min(int(position), len(stops) - 2)
-    return mix(stops[index], stops[index + 1], position - index)
-
-
-def shade(color: Color, factor: float, offset: float = 0.0) -> Color:
-    """``color * factor + offset``."""
-    return (color[0] * factor + offset, color[1] * factor + offset, color[2] * factor + offset)
-
-
-def _band(x: Array, top: Array, bottom: Array) -> Array:
-    """The closed polygon between two curves over the same columns, ``[2 n, 2]``."""
-    points = np.empty((2 * len(x), 2))
-    points[: len(x), 0], points[len(x) :, 0] = x, x[::-1]
-    points[: len(x), 1], points[len(x) :, 1] = top, bottom[::-1]
-    return points
-
-
-def _ellipse(radius_x: float, radius_y: float, n: int = 24, power: float = 1.0) -> Array:
-    """An ellipse (power 1) or rounded rectangle (power under 1) around the origin, ``[n, 2]``."""
-    angle = np.arange(n) * (2 * np.pi / n)
-    unit = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return np.sign(unit) * np.abs(unit) ** power * (radius_x, radius_y)
-
-
-@lru_cache(maxsize=64)
-def _soft_disc(width: int, height: int, strength: int) -> Image.Image:
-    """A mask that falls smoothly from ``strength`` in its centre to 0 at its edge."""
-    x = np.linspace(-1, 1, width)[None]
-    y = np.linspace(-1, 1, height)[:, None]
-    falloff = np.clip(1 - x * x - y * y, 0, 1) ** 1.5
-    return Image.fromarray((falloff * strength).astype(np.uint8))
-
-
-class Canvas:
-    """A picture and a parse map of ``size`` pixels, either of which may be left out.
-
-    Polygons reach both through the same call: that is what keeps the map consistent with the picture.
-    """
-
-    def __init__(self, size: int, picture: Image.Image | None, codes: Image.Image | None, pose: float):
-        self.size = size
-        self.picture = picture
-        self._paint = ImageDraw.Draw(picture) if picture else None
-        self._mark = ImageDraw.Draw(codes) if codes else None
-        self._tilt = pose * MAX_TILT
-        cos, sin = math.cos(self._tilt) * size, math.sin(self._tilt) * size
-        self._rotation = np.array([[cos, sin], [-sin, cos]])
-        self._origin = np.array([0.5, PIVOT]) * size
-
-    def head(self, points: Array) -> Array:
-        """Pixels of points ``[..., 2]`` in head coordinates."""
-        return (points - (0.0, PIVOT)) @ self._rotation + self._origin
-
-    def hanging(self, points: Array) -> Array:
-        """Like ``head``, but what hangs below the face follows the tilt less: hair falls straight."""
-        x, y = points[..., 0], points[..., 1] - PIVOT
-        angle = self._tilt * np.clip(0.75 - 1.6 * y, 0.25, 1)
-        cos, sin = np.cos(angle), np.sin(angle)
-        turned = np.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
-        return turned * self.size + self._origin
-
-    def body(self, points: Array) -> Array:
-        """Pixels of points ``[..., 2]`` that do not move with the head."""
-        return (points + _BODY_AXIS) * self.size
-
-    def fill(self, pixels: Array, color: Color, code: int | None = None) -> None:
-        """Fills a polygon, ``[n, 2]`` in pixels; without a code the parse map keeps what lies below."""
-        outline = np.rint(pixels).ravel().tolist()
-        if self._paint:
-            self._paint.polygon(outline, fill=(int(color[0]), int(color[1]), int(color[2])))
-        if self._mark and code is not None:
-            self._mark.polygon(outline, fill=code)
-
-    def glow(self, center: Point, radius: Point, color: Color, strength: float) -> None:
-        """Blends a soft spot of light or shadow into the picture, around a point in head coordinates."""
-        if self.picture is None:
-            return
-        width, height = (max(3, round(2 * r * self.size)) for r in radius)
-        mask = _soft_disc(width, height, round(255 * strength))
-        x, y = self.head(np.array(center))
-        corner = (round(x - width / 2), round(y - height / 2))
-        self.picture.paste((int(color[0]), int(color[1]), int(color[2])), corner, mask)
 
 
 # --- constant curves -------------------------------------------------------------------------------------
@@ -171,15 +70,15 @@ class _Disc:
         """The part between lids that stand ``above`` and ``below`` the eye's middle row."""
         top = np.maximum(-above * self.almond, self.y - self.half)
         bottom = np.maximum(np.minimum(below * self.almond, self.y + self.half), top)
-        return _band(self.x + center, top + EYE_ROW, bottom + EYE_ROW)
+        return band(self.x + center, top + EYE_ROW, bottom + EYE_ROW)
 
 
 _IRIS, _IRIS_LIGHT = _Disc.at(0, -0.008, 0.050), _Disc.at(0, 0.012, 0.032)
 _PUPIL = _Disc.at(0, -0.008, 0.025)
 _SPARK, _SPARKLE = _Disc.at(-0.014, -0.025, 0.014), _Disc.at(0.018, 0.012, 0.007)
 
-_NOSTRIL = _ellipse(0.011, 0.006, 10)
-_FRAME_OUTER, _FRAME_INNER = _ellipse(0.098, 0.080, 28, 0.75), _ellipse(0.085, 0.067, 28, 0.75)
+_NOSTRIL = ellipse(0.011, 0.006, 10)
+_FRAME_OUTER, _FRAME_INNER = ellipse(0.098, 0.080, 28, 0.75), ellipse(0.085, 0.067, 28, 0.75)
 _FRAME = np.concatenate([_FRAME_OUTER, _FRAME_OUTER[:1], _FRAME_INNER[:1], _FRAME_INNER[::-1]])
 
 _FACE_ANGLE = np.arange(40) * (2 * np.pi / 40)
@@ -295,13 +194,13 @@ class FacePainter:
         shoulder = 0.40 if female else 0.46
         x = _U * shoulder
         top = 0.905 + 0.11 * np.abs(_U) ** 3.2
-        canvas.fill(canvas.body(_band(x, top, np.full_like(x, 1.05))), cloth, CLOTHES)
+        canvas.fill(canvas.body(band(x, top, np.full_like(x, 1.05))), cloth, CLOTHES)
         half = 0.088 if female else 0.112
         bottom = 0.895 + 0.055 * _DOME**0.6
-        collar = _band(_U * (half + 0.03), np.full_like(_U, 0.89), bottom + 0.022)
+        collar = band(_U * (half + 0.03), np.full_like(_U, 0.89), bottom + 0.022)
         canvas.fill(canvas.body(collar), shade(cloth, 0.75), CLOTHES)
-        canvas.fill(canvas.body(_band(_U * half, np.full_like(_U, 0.7), bottom)), self.skin, NECK)
-        canvas.fill(canvas.body(_band(_U * half, np.full_like(_U, 0.7), bottom - 0.045)), self.shadow)
+        canvas.fill(canvas.body(band(_U * half, np.full_like(_U, 0.7), bottom)), self.skin, NECK)
+        canvas.fill(canvas.body(band(_U * half, np.full_like(_U, 0.7), bottom - 0.045)), self.shadow)
 
     def _skull(self) -> None:
         """The face, lighter towards a point on the forehead: nested outlines make the gradient."""
@@ -346,8 +245,8 @@ class FacePainter:
         x = center + EYE_HALF_WIDTH * _U
         upper, lower = EYE_ROW - above * _ALMOND, EYE_ROW + below * _ALMOND
         lid = mix(self.skin, (150, 80, 100), 0.26) if female else mix(self.skin, self.shadow, 0.4)
-        canvas.fill(canvas.head(_band(x, EYE_ROW - 0.078 * _ALMOND, EYE_ROW + 0.052 * _ALMOND)), lid)
-        canvas.fill(canvas.head(_band(x, upper, lower)), (250, 248, 246), LEFT_EYE if side < 0 else RIGHT_EYE)
+        canvas.fill(canvas.head(band(x, EYE_ROW - 0.078 * _ALMOND, EYE_ROW + 0.052 * _ALMOND)), lid)
+        canvas.fill(canvas.head(band(x, upper, lower)), (250, 248, 246), LEFT_EYE if side < 0 else RIGHT_EYE)
         if canvas.picture is not None:
             iris = ramp(IRIS_STOPS, self.face.iris)
             for disc, color in (
@@ -362,7 +261,7 @@ class FacePainter:
         thickness = 0.016 if female else 0.009
         wing = np.clip(side * _U, 0, 1) ** 3 * (0.022 if female else 0.004)
         x = center + (EYE_HALF_WIDTH + 0.006) * _U
-        canvas.fill(canvas.head(_band(x, upper - thickness * _ALMOND - wing, upper + 0.004)), (44, 30, 34))
+        canvas.fill(canvas.head(band(x, upper - thickness * _ALMOND - wing, upper + 0.004)), (44, 30, 34))
 
     def _brow(self, side: int) -> None:
         center = side * (EYE_OFFSET + 0.004) + self.turn
@@ -373,8 +272,8 @@ class FacePainter:
         color = mix((70, 46, 40), shade(self.hair, 0.75), 0.3)
         if self.face.age:
             color = mix(color, (190, 182, 178), 0.55)
-        band = _band(center + 0.078 * _U, arch - weight / 2, arch + weight / 2)
-        self.canvas.fill(self.canvas.head(band), color, BROWS)
+        shape = band(center + 0.078 * _U, arch - weight / 2, arch + weight / 2)
+        self.canvas.fill(self.canvas.head(shape), color, BROWS)
 
     def _nose(self) -> None:
         canvas, turn = self.canvas, 1.6 * self.turn
@@ -383,8 +282,8 @@ class FacePainter:
         bottom = 0.604 + 0.016 * _DOME**0.8
         bridge = 0.588 - 0.105 * np.clip(1 - np.abs(_U) / 0.75, 0, 1) ** 0.5 - 0.012 * _DOME
         tone = mix(self.skin, self.light, 0.3)
-        canvas.fill(canvas.head(_band(x, bridge, bottom)), mix(self.skin, self.shadow, 0.4), NOSE)
-        canvas.fill(canvas.head(_band(x * 0.86 - 0.006, bridge + 0.006, bottom - 0.008)), tone)
+        canvas.fill(canvas.head(band(x, bridge, bottom)), mix(self.skin, self.shadow, 0.4), NOSE)
+        canvas.fill(canvas.head(band(x * 0.86 - 0.006, bridge + 0.006, bottom - 0.008)), tone)
         canvas.glow((turn - 0.006, 0.585), (0.026, 0.026), self.light, 0.9)
         for side in (-1, 1):
             nostril = np.array([turn + side * 0.018, 0.612])
@@ -399,19 +298,19 @@ class FacePainter:
         top, bottom = _SMILE - 0.38 * opening * _ALMOND, _SMILE + 0.62 * opening * _ALMOND
         full = 1.0 if female else 0.72
         upper, lower = top - 0.026 * full * _CUPID, bottom + 0.031 * full * _ALMOND
-        canvas.fill(canvas.head(_band(x, upper, top)), shade(lips, 0.86), UPPER_LIP)
-        canvas.fill(canvas.head(_band(x, bottom, lower)), lips, LOWER_LIP)
-        canvas.fill(canvas.head(_band(x, top, bottom)), (84, 20, 32), INNER_MOUTH)
+        canvas.fill(canvas.head(band(x, upper, top)), shade(lips, 0.86), UPPER_LIP)
+        canvas.fill(canvas.head(band(x, bottom, lower)), lips, LOWER_LIP)
+        canvas.fill(canvas.head(band(x, top, bottom)), (84, 20, 32), INNER_MOUTH)
         if canvas.picture is None:
             return
         inside = slice(2, -2)  # towards the corners the lips leave no room
         dome = np.clip(1 - (_U / 0.75) ** 2, 0, 1)[inside]
         x, top, bottom = x[inside], top[inside], bottom[inside]
-        canvas.fill(canvas.head(_band(x, np.maximum(top, bottom - 0.034 * dome), bottom)), (206, 86, 92))
-        canvas.fill(canvas.head(_band(x, top, np.minimum(bottom, top + 0.021 * dome**0.4))), (252, 246, 238))
+        canvas.fill(canvas.head(band(x, np.maximum(top, bottom - 0.034 * dome), bottom)), (206, 86, 92))
+        canvas.fill(canvas.head(band(x, top, np.minimum(bottom, top + 0.021 * dome**0.4))), (252, 246, 238))
         gloss = lower.max() - 0.02 * full - 0.003 * _U * _U
         x = 0.4 * MOUTH_HALF_WIDTH * _U + self.turn
-        canvas.fill(canvas.head(_band(x, gloss, gloss + 0.006 * _DOME)), mix(lips, self.light, 0.45))
+        canvas.fill(canvas.head(band(x, gloss, gloss + 0.006 * _DOME)), mix(lips, self.light, 0.45))
 
     def _wrinkles(self) -> None:
         """Lines beside nose and mouth, under the eyes and on the forehead."""
@@ -420,13 +319,13 @@ class FacePainter:
         for side in (-1, 1):
             y = np.linspace(0.61, 0.75, 9)
             x = side * (0.062 + 0.055 * np.sin(np.linspace(0.1, 1.75, 9))) + self.turn
-            canvas.fill(canvas.head(_band(y, x, x + side * 0.011 * np.linspace(0.5, 1, 9))[:, ::-1]), crease)
+            canvas.fill(canvas.head(band(y, x, x + side * 0.011 * np.linspace(0.5, 1, 9))[:, ::-1]), crease)
             center = side * EYE_OFFSET + self.turn
             bag = EYE_ROW + 0.058 + 0.018 * _DOME
-            canvas.fill(canvas.head(_band(center + 0.062 * _U, bag, bag + 0.009 * _DOME)), crease)
+            canvas.fill(canvas.head(band(center + 0.062 * _U, bag, bag + 0.009 * _DOME)), crease)
         for row in (0.315, 0.34):
             line = row + 0.006 * _U * _U
-            canvas.fill(canvas.head(_band(self.turn + 0.1 * _U, line, line + 0.008 * _DOME)), crease)
+            canvas.fill(canvas.head(band(self.turn + 0.1 * _U, line, line + 0.008 * _DOME)), crease)
 
     def _glasses(self) -> None:
         canvas = self.canvas
@@ -434,6 +333,6 @@ class FacePainter:
             center = side * (EYE_OFFSET + 0.001) + self.turn
             canvas.fill(canvas.head(_FRAME + np.array([center, EYE_ROW + 0.002])), (40, 32, 44), GLASSES)
             arm = center + side * np.array([0.09, 0.13])
-            canvas.fill(canvas.head(_band(arm, np.full(2, 0.445), np.full(2, 0.459))), (40, 32, 44), GLASSES)
+            canvas.fill(canvas.head(band(arm, np.full(2, 0.445), np.full(2, 0.459))), (40, 32, 44), GLASSES)
         bridge = 0.452 - 0.006 * _DOME
-        canvas.fill(canvas.head(_band(self.turn + 0.016 * _U, bridge, bridge + 0.014)), (40, 32, 44), GLASSES)
+        canvas.fill(canvas.head(band(self.turn + 0.016 * _U, bridge, bridge + 0.014)), (40, 32, 44), GLASSES)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ohlora_gan import seeding
-from ohlora_gan.data.face_painter import Canvas, FacePainter
+from ohlora_gan.data.face_canvas import Canvas
+from ohlora_gan.data.face_painter import FacePainter
 from ohlora_gan.vocabulary import PROPERTIES
 
 Bytes = NDArray[np.uint8]

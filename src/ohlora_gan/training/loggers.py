@@ -95,6 +95,10 @@ def wandb_folders(logger: WandbLogger) -> dict[str, str]:
     return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data")}
 
 
+def first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 @rank_zero_only
 def start(logger: WandbLogger) -> None:
     """Starts the run; offline where going online fails."""
@@ -105,8 +109,7 @@ def start(logger: WandbLogger) -> None:
     except Exception as error:  # whatever the client makes of a missing network, account or server
         if logger._wandb_init["mode"] != "online":
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        log.warning("wandb cannot go online (%s): this run is logged offline to %s", reason, folder)
+        log.warning("wandb cannot go online (%s): this run is logged offline to %s", first_line(error), folder)
         logger._wandb_init["mode"] = "offline"
         _ = logger.experiment
 
@@ -117,10 +120,13 @@ def finish(logger: WandbLogger, exit_code: int) -> None:
     if logger._experiment is not None:
         import wandb  # slow: only where it is used
 
-        logger._experiment.finish(exit_code=exit_code)
+        try:
+            logger._experiment.finish(exit_code=exit_code)
+            if logger._wandb_init["mode"] == "offline":
+                wandb.teardown()  # the last figures are on the disk only when wandb's own process has ended
+        except Exception as error:  # the run's own results are safe: what it logged may not be complete
+            log.warning("wandb did not finish (%s): %s may be incomplete", first_line(error), logger.save_dir)
         logger._experiment = None
-        if logger._wandb_init["mode"] == "offline":
-            wandb.teardown()  # the last figures are on the disk only when wandb's own process has ended
 
 
 def log_image(loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], step: int) -> None:
