@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from ohlora_gan.evaluation.report_data import Training
+from ohlora_gan.vocabulary import EDITED_PROPERTIES
 
 CURVES = {"train/d_loss": "d_loss", "train/g_loss": "g_loss"}
 
 
 def read_training(checkpoint: str | Path) -> Training | None:
-    """Losses, AUROC and mean scores logged beside a checkpoint of ours; None where there is no such log."""
+    """Losses, AUROC and mean scores of the edited properties, logged beside a checkpoint; None where there is no log."""
     folder = Path(checkpoint).parent
     tables = sorted(folder.glob("csv/**/metrics.csv"))
     if not tables:
@@ -28,8 +29,7 @@ def read_training(checkpoint: str | Path) -> Training | None:
     steps = losses["d_loss"][:, 0]
     if not len(steps):
         return None
-    names = sorted({key for row in rows for key in row if key.startswith("scores/mean/")})
-    scores = {key.removeprefix("scores/mean/"): column(key) for key in names}
+    scores = {name: column(f"scores/mean/{name}") for name in EDITED_PROPERTIES}
     return Training(
         steps=steps,
         losses={name: values[:, 1] for name, values in losses.items()},
