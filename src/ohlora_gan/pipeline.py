@@ -55,8 +55,12 @@ log = logging.getLogger(__name__)
 # ---------------------------------------------------------------------- train
 
 
-def train(cfg: DictConfig) -> dict[str, float]:
-    """Trains the model of a composed ``conf/train.yaml``; returns the last logged metrics."""
+def train(cfg: DictConfig) -> float | None:
+    """Trains the model of a composed ``conf/train.yaml``; returns the metric named ``metric``, for sweepers.
+
+    Raises:
+        ValueError: at the end, if the run logged no such metric.
+    """
     check_train(cfg)
     cfg.command = cfg.command or command_line()
     device: Device = instantiate(cfg.device).check()
@@ -78,7 +82,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if trainer.is_global_zero:
         write_json(Path(cfg.paths.output_dir) / "metrics.json", metrics)
-    return metrics
+    if cfg.metric is not None and cfg.metric not in metrics:
+        raise ValueError(f"metric={cfg.metric} was not logged, expected one of {', '.join(sorted(metrics))}")
+    return metrics.get(cfg.metric)
 
 
 def build_module(cfg: DictConfig) -> pl.LightningModule:

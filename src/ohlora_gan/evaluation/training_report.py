@@ -12,7 +12,7 @@ CURVES = {"train/d_loss": "d_loss", "train/g_loss": "g_loss"}
 
 
 def read_training(checkpoint: str | Path) -> Training | None:
-    """Losses, AUROC and mean scores of the edited properties, logged beside a checkpoint; None where there is no log."""
+    """Losses, AUROC and mean scores of the edited properties logged beside a checkpoint; None without a log."""
     folder = Path(checkpoint).parent
     tables = sorted(folder.glob("csv/**/metrics.csv"))
     if not tables:
