@@ -45,7 +45,8 @@ def test_strips_show_the_unedited_face_in_the_middle(world):
     assert [s.property for s in strips] == ["eyes", "mouth", "pose"]
     for strip in strips:
         assert strip.images.shape == (2, 3, 32, 32, 3)
-        assert np.array_equal(strip.images[:, 1], space.images(W(), codes))
+        off = np.abs(strip.images[:, 1].astype(int) - space.images(W(), codes).astype(int))
+        assert off.max() <= 1  # rounding may depend on how images are batched
         assert not np.array_equal(strip.images[:, 0], strip.images[:, 2])
 
 
