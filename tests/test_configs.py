@@ -28,7 +28,7 @@ def composed(name: str, *overrides: str, tmp_path: Path | None = None):
         return compose(name, overrides=[*overrides, *folder])
 
 
-@pytest.mark.parametrize("model", [name for name in options("model") if name != "gan"])
+@pytest.mark.parametrize("model", options("model"))
 def test_models_and_their_data(model, tmp_path):
     cfg = composed("train", f"model={model}", tmp_path=tmp_path)
     check_train(cfg)

@@ -67,6 +67,8 @@ def train(cfg: DictConfig) -> float | None:
     if device.accelerator == "cpu":
         keep_freed_memory()
     data = instantiate(cfg.data)
+    if cfg.model.needs_labels and not data.labelled:
+        raise ValueError(f"model={cfg.model.name} learns from scores, which these pictures lack: use data=faces")
     module = build_module(cfg)
     if device.compile and isinstance(module, GanModule):
         module.compile_networks()

@@ -6,6 +6,7 @@ merged property CNN). Their tensor names are ours; the architecture is read off 
 """
 
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def open_checkpoint(name: str | Path) -> Checkpoint:
 def load_foreign(path: Path) -> Checkpoint:
     """Reads a genforce ``.pth`` or a flat state dict with ``weights_only=True``."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"checkpoint {path} holds more than tensors, so that loading it could run code, or is no torch file: "

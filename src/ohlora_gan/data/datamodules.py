@@ -23,6 +23,8 @@ class FacesDataModule(pl.LightningDataModule):
         seed: seed of the faces and of their order.
     """
 
+    labelled = True
+
     def __init__(
         self,
         resolution: int = 64,
