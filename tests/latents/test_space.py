@@ -81,3 +81,10 @@ def test_everything_runs_in_eval_mode_and_leaves_the_networks_alone():
 def test_scorer_of_another_size_is_refused():
     with pytest.raises(ValueError, match="32 pixels, the generator makes 16"):
         FaceSpace(tiny.generator(resolution=16, fmaps=[8, 8, 8]), tiny.scorer())
+
+
+def test_a_generator_that_is_not_fully_grown_is_refused():
+    generator = tiny.generator()
+    generator.synthesis.lod.fill_(1.0)
+    with pytest.raises(ValueError, match=r"level of detail is 1\.00"):
+        FaceSpace(generator, tiny.scorer())

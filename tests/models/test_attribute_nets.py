@@ -1,6 +1,5 @@
 """Attribute networks: the reference system's numbers, and what holds for every network."""
 
-import math
 from itertools import product
 
 import numpy as np
@@ -18,6 +17,7 @@ from ohlora_gan.models.attribute_nets import (
     SmallPropertyCNN,
 )
 from ohlora_gan.vocabulary import PROPERTIES
+from tests.recordings import recipe_state, recipe_tensor
 
 REFERENCE = {
     "merged": MergedPropertyCNN,
@@ -27,25 +27,10 @@ REFERENCE = {
 MANIFEST_NAMES = {"merged": "merged_property_score_cnn", "hairstyle": "hairstyle_score_cnn"}
 
 
-def recipe_tensor(shape, position, seed, gain_conv, gain_fc, bias_amp):
-    """The recording's recipe for the values of a tensor: a hash of seed, position and element number."""
-    j = np.arange(math.prod(shape), dtype=np.uint64)
-    x = (j + np.uint64((2654435769 * (position + 1) + 2246822507 * seed) % 2**32)) % 2**32
-    for bits, factor in ((16, 2146121005), (15, 2221713035)):
-        x = (x ^ (x >> np.uint64(bits))) * np.uint64(factor) % 2**32
-    u = (x ^ (x >> np.uint64(16))) / 2**32
-    gain = gain_conv if len(shape) == 4 else gain_fc
-    scale = bias_amp if len(shape) == 1 else math.sqrt(3) * gain / math.sqrt(math.prod(shape[1:]))
-    return torch.from_numpy(((2 * u - 1) * scale).astype(np.float32)).reshape(shape)
-
-
-def recipe_state(info, name):
+def network_state(info, name):
     gains = {k: info["recipe"][k] for k in ("gain_conv", "gain_fc", "bias_amp")}
     network = info["networks"][name]
-    return {
-        key: recipe_tensor(tuple(shape), i, network["seed"], **gains)
-        for i, (key, shape) in enumerate(network["tensors"])
-    }
+    return recipe_state(network["tensors"], network["seed"], **gains)
 
 
 def small_images(n=2, size=64):
@@ -66,7 +51,7 @@ def test_recipe(golden):
 @pytest.mark.parametrize("name", REFERENCE)
 def test_golden_outputs(golden, name):
     info, tensors = golden("property_cnns")
-    state = recipe_state(info, name)
+    state = network_state(info, name)
     for key, check in info["networks"][name]["checks"].items():
         first = check["first"]
         np.testing.assert_allclose(state[key].flatten()[: len(first)].double(), first, rtol=0, atol=1e-9)

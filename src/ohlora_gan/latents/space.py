@@ -29,7 +29,7 @@ class FaceSpace:
         quantize: score 8-bit pictures, as files would hold them, instead of the generator's exact output.
 
     Raises:
-        ValueError: if generator and scorer have different resolutions.
+        ValueError: if generator and scorer have different resolutions, or the generator is not fully grown.
     """
 
     def __init__(
@@ -47,6 +47,11 @@ class FaceSpace:
             raise ValueError(
                 f"the scorer takes images of {scorer.resolution} pixels, the generator makes {generator.resolution}: "
                 f"give a scorer of the generator's resolution with scorer="
+            )
+        if float(generator.synthesis.lod) != 0.0:
+            raise ValueError(
+                f"the generator's level of detail is {float(generator.synthesis.lod):.2f}, expected 0: "
+                f"it was saved before it had grown to its full size, so train it on with ckpt_path="
             )
         self.device = device or Device()
         self.generator: Generator = self.device.place(generator)  # type: ignore[assignment]

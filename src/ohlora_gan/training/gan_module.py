@@ -265,6 +265,8 @@ class GanModule(pl.LightningModule):
         self.last_g_loss.fill_(outcome.g_loss)
         self.has_last_g_loss = True
         self.images_seen += n * self.trainer.world_size
+        self.generator.synthesis.lod.fill_(self.lod)  # kept with the weights: how far the networks have grown
+        self.discriminator.lod.fill_(self.lod)
         self.update_ema(n * self.trainer.world_size)
         self.log_step(outcome, d_results[-1])
 
