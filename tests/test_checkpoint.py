@@ -101,7 +101,7 @@ def test_genforce_dict_is_read_by_shapes(tmp_path, label_dim, split):
     loaded = open_checkpoint(path)
     assert loaded.build("generator").config == g.config
     assert same_state(loaded.build("generator"), g)
-    assert same_state(loaded.build("generator_smooth"), smooth)
+    assert same_state(loaded.build(loaded.generator_name), smooth)
     assert same_state(loaded.build("discriminator"), d)
 
 

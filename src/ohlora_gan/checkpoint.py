@@ -38,6 +38,11 @@ class Checkpoint:
     info: dict[str, Any] = field(default_factory=dict)
     source: str = "memory"
 
+    @property
+    def generator_name(self) -> str:
+        """The generator to sample and to train on from: genforce's moving average where there is one."""
+        return "generator_smooth" if "generator_smooth" in self.tensors else "generator"
+
     def build(self, name: str) -> nn.Module:
         """The network ``name`` as it was saved."""
         if name not in self.networks:

@@ -63,9 +63,7 @@ def train(cfg: DictConfig) -> float | None:
     """
     check_train(cfg)
     cfg.command = cfg.command or command_line()
-    device: Device = instantiate(cfg.device).check()
-    if device.accelerator == "cpu":
-        keep_freed_memory()
+    device = open_device(cfg)
     data = instantiate(cfg.data)
     if cfg.model.needs_labels and not data.labelled:
         raise ValueError(f"model={cfg.model.name} learns from scores, which these pictures lack: use data=faces")
@@ -186,12 +184,8 @@ def find_vectors(cfg: DictConfig) -> float:
 
 def open_space(cfg: DictConfig) -> FaceSpace:
     """Generator, scorer and device of a composed config."""
-    device: Device = instantiate(cfg.device).check()
-    if device.accelerator == "cpu":
-        keep_freed_memory()
-    weights = open_checkpoint(cfg.checkpoint)
-    name = "generator_smooth" if "generator_smooth" in weights.networks else "generator"
-    generator = weights.build(name)
+    device, weights = open_device(cfg), open_checkpoint(cfg.checkpoint)
+    generator = weights.build(weights.generator_name)
     assert isinstance(generator, Generator)
     return FaceSpace(generator, open_checkpoint(cfg.scorer).build("scorer"), device, cfg.batch_size, cfg.seed)
 
@@ -307,6 +301,14 @@ class progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+
+def open_device(cfg: DictConfig) -> Device:
+    """The device of a composed config, known to be there."""
+    device: Device = instantiate(cfg.device).check()
+    if device.accelerator == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def command_line() -> str:

@@ -31,7 +31,8 @@ def rendered(num: int, start: int, resolution: int, keep: dict[str, float]) -> n
 
 def run(checkpoint: str, scorer: str, n: int, seed: int, keep: dict[str, float], output: Path | None) -> str:
     """Measures a generator; writes ``quality.json`` and ``sheet.png`` to ``output`` where it is given."""
-    generator = open_checkpoint(checkpoint).build("generator")
+    weights = open_checkpoint(checkpoint)
+    generator = weights.build(weights.generator_name)
     assert isinstance(generator, Generator)
     space = FaceSpace(generator, open_checkpoint(scorer).build("scorer"), batch_size=100, seed=seed)
     images = space.images(W(), space.codes(W(), *space.latents("quality", range(n))))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytorch_lightning as pl
 
 from ohlora_gan.data.datasets import FacesDataset, matching_indices
-from ohlora_gan.data.loader import EpochSampler, ResumableLoader
+from ohlora_gan.data.loader import ResumableLoader
 
 SPLIT_STARTS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 
@@ -50,10 +50,9 @@ class FacesDataModule(pl.LightningDataModule):
         return self._datasets[split]
 
     def loader(self, split: str) -> ResumableLoader:
-        data = self.dataset(split)
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(len(data), self.seed, rank, world, shuffle=split == "train")
-        return ResumableLoader(data, self.batch_size, sampler, num_workers=self.num_workers)
+        return ResumableLoader.deal(
+            self.dataset(split), self.batch_size, self.seed, self.trainer, split == "train", self.num_workers
+        )
 
     def train_dataloader(self) -> ResumableLoader:
         return self.loader("train")

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ohlora_gan.data.loader import EpochSampler, ResumableLoader
+from ohlora_gan.data.loader import ResumableLoader
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,6 @@ class ImageFolderDataModule(pl.LightningDataModule):
         self.data = ImageFolderDataset(folder, resolution, mirror)
 
     def train_dataloader(self) -> ResumableLoader:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(len(self.data), self.seed, rank, world)
-        return ResumableLoader(self.data, self.batch_size, sampler, num_workers=self.num_workers)
+        return ResumableLoader.deal(
+            self.data, self.batch_size, self.seed, self.trainer, num_workers=self.num_workers
+        )

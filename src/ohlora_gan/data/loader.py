@@ -59,6 +59,22 @@ class ResumableLoader(DataLoader):
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "batches": self._batches}
 
+    @classmethod
+    def deal(
+        cls,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        trainer: Any = None,
+        shuffle: bool = True,
+        num_workers: int = 0,
+    ) -> "ResumableLoader":
+        """This process's share of a data set; ``trainer`` (None: a single process) knows rank and world size."""
+        assert isinstance(dataset, Sized)
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        sampler = EpochSampler(len(dataset), seed, rank, world, shuffle)
+        return cls(dataset, batch_size, sampler, num_workers=num_workers)
+
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.sampler.set_epoch(state["epoch"])
         self.sampler.skip = state["batches"] * int(self.batch_size or 1)

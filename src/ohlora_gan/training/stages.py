@@ -49,7 +49,7 @@ def start_gan(
     Raises:
         CheckpointError: if a network is missing, or anything but the stage's new tensors does not fit.
     """
-    source = "generator_smooth" if "generator_smooth" in parent.tensors else "generator"
+    source = parent.generator_name
     for name in (source, "discriminator"):
         if name not in parent.tensors:
             raise CheckpointError(
