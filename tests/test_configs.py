@@ -114,3 +114,20 @@ def test_settings_that_cannot_work_are_refused(overrides, message):
 def test_a_run_is_either_resumed_or_started():
     with pytest.raises(ValueError, match="give one of them"):
         check_train(composed("train", "checkpoint=v1", "ckpt_path=last.ckpt"))
+
+
+def test_a_run_is_resumed_from_a_whole_checkpoint_alone(tmp_path):
+    whole, cut, weights = (tmp_path / name for name in ("last.ckpt", "cut.ckpt", "model.safetensors"))
+    torch.save({"a": torch.zeros(1000)}, whole)
+    cut.write_bytes(whole.read_bytes()[:2000])
+    weights.write_bytes(b"weights")
+    check_train(composed("train", f"ckpt_path={whole}"))
+    for path in (cut, weights):
+        with pytest.raises(ValueError, match=r"no run's last\.ckpt"):
+            check_train(composed("train", f"ckpt_path={path}"))
+
+
+@pytest.mark.parametrize("flag", ["max_epochs", "max_steps"])
+def test_lengths_are_whole_numbers(flag):
+    with pytest.raises(ValueError, match=f"{flag} is 'many'"):
+        check_train(composed("train", f"trainer.{flag}=many"))

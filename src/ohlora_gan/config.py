@@ -1,5 +1,8 @@
 """Checks across fields of a composed config: each error names the value, what was expected and the remedy."""
 
+import zipfile
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from ohlora_gan.evaluation.generation_test import STRENGTHS
@@ -14,7 +17,21 @@ def check_train(cfg: DictConfig) -> None:
             f"ckpt_path={cfg.ckpt_path} resumes a run and checkpoint={cfg.checkpoint} starts one from given weights: "
             f"give one of them"
         )
+    if cfg.ckpt_path is not None and Path(cfg.ckpt_path).is_file() and not is_run_checkpoint(Path(cfg.ckpt_path)):
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} is no run's last.ckpt, or is cut off: give a whole last.ckpt; "
+            f"weights alone are given with checkpoint="
+        )
+    for flag in ("max_epochs", "max_steps"):
+        value = cfg.trainer[flag]
+        if value is not None and not isinstance(value, int):
+            raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
     check_seed(cfg.seed)
+
+
+def is_run_checkpoint(path: Path) -> bool:
+    """Whether a file is a whole torch archive, as Lightning's checkpoints are."""
+    return path.suffix != ".safetensors" and zipfile.is_zipfile(path)
 
 
 def check_find_vectors(cfg: DictConfig) -> None:
