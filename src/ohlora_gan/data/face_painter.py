@@ -22,7 +22,7 @@ SKIN, BROWS, GLASSES, LEFT_EYE, RIGHT_EYE, NOSE = 1, 2, 3, 4, 5, 6
 UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR, CLOTHES, NECK = 7, 8, 9, 10, 11, 12
 
 EYE_ROW, EYE_OFFSET, EYE_HALF_WIDTH = 0.47, 0.108, 0.075
-WAVE_LENGTH = 0.15
+WAVE_LENGTH = 0.19
 MOUTH_ROW, MOUTH_HALF_WIDTH = 0.705, 0.1
 TEMPLE_ROW = 0.42  # where the hair stops following the skull and starts to hang
 
@@ -163,10 +163,10 @@ class FacePainter:
         return inner, outer, distance * (2 * np.pi / WAVE_LENGTH)
 
     def _across(self, sheet: Sheet, across: Array) -> Array:
-        """Pixels of strands at ``across`` (0 inner, 1 outer edge): the further out, the more they wave."""
+        """Pixels of strands at ``across`` (0 inner, 1 outer edge): curls give volume, and wave more the further out."""
         inner, outer, phase = sheet
-        swing = self.face.hairstyle * (0.11 + 0.19 * across) * np.minimum(phase / 12, 1)
-        across = across * (1 + 0.12 * self.face.hairstyle) + swing * np.sin(phase - 1.3 * across)
+        swing = self.face.hairstyle * (0.12 + 0.20 * across) * np.minimum(phase / 12, 1)
+        across = across * (1 + 0.45 * self.face.hairstyle) + swing * np.sin(phase - 1.3 * across)
         return self.canvas.hanging(inner + across[..., None] * (outer - inner))
 
     def _back_hair(self, sheets: list[Sheet]) -> None:
