@@ -1,0 +1,116 @@
+"""A fold's training: it learns, its figures are right, and nothing but its seed and stream decides the result."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score, roc_auc_score
+from torch.utils.data import DataLoader, TensorDataset
+
+from ohlora_gan.models.filter_nets import SmallFilterCNN
+from ohlora_gan.seeding import torch_generator
+from ohlora_gan.training.filter_module import FIGURES, FilterModule
+from tests.training.test_callbacks import Pictures
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def toy_data(n, rate=0.3, seed=0):
+    """Noise [n, 3, 32, 32], brighter at the top where the label [n, 1] is 1."""
+    rng = torch_generator(seed, "toy")
+    labels = (torch.rand(n, 1, generator=rng) < rate).float()
+    images = 0.3 * torch.randn(n, 3, 32, 32, generator=rng)
+    images[:, :, :10] += 0.4 * labels[:, :, None, None]
+    return TensorDataset(images.clamp(-1, 1), labels)
+
+
+def fit(folder, max_epochs=2, logger=False, callbacks=(), net=None, **options):
+    torch.manual_seed(0)
+    module = FilterModule(net or SmallFilterCNN(resolution=32, width=2), **({"lr": 0.01, "warmup": 5} | options))
+    trainer = pl.Trainer(
+        accelerator="cpu", default_root_dir=folder, logger=logger, enable_checkpointing=False, max_epochs=max_epochs,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=list(callbacks),
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(toy_data(128), 32), DataLoader(toy_data(70, seed=1), 32))
+    return module
+
+
+def test_it_learns_and_keeps_the_best_epoch(tmp_path):
+    logger = Pictures()
+    module = fit(tmp_path, 8, logger, stream="fold_1/attempt_0")
+    assert [row["epoch"] for row in module.history] == list(range(8))
+    assert module.best == min(module.history, key=lambda row: row["val_loss"])
+    assert module.best["val_auroc"] > 0.9
+    images, labels = toy_data(70, seed=1).tensors
+    module.net.load_state_dict(module.best_state)
+    with torch.no_grad():
+        p = module.net(images).sigmoid().double().numpy()
+    truth, said = labels[:, 0].numpy(), p > 0.5
+    expected = {
+        "loss": log_loss(truth, p), "accuracy": accuracy_score(truth, said), "precision": precision_score(truth, said),
+        "recall": recall_score(truth, said), "f1": f1_score(truth, said), "auroc": roc_auc_score(truth, p),
+    }  # fmt: skip
+    assert list(module.history[0]) == ["epoch", *(f"{stage}_{x}" for stage in ("train", "val") for x in FIGURES)]
+    for name, value in expected.items():
+        assert module.best[f"val_{name}"] == pytest.approx(value, abs=1e-5), name
+    assert list(logger.figures) == list(range(8))
+    assert logger.figures[2]["fold_1/attempt_0/val/loss"] == module.history[2]["val_loss"]
+    assert logger.figures[2]["fold_1/attempt_0/train/f1"] == module.history[2]["train_f1"]
+
+
+def test_seed_and_stream_decide_the_result(tmp_path):
+    def weights(**options):
+        return torch.cat([p.detach().flatten() for p in fit(tmp_path, **options).parameters()])
+
+    same = weights(seed=3, stream="a")
+    assert torch.equal(same, weights(seed=3, stream="a"))
+    for changed in ({"seed": 4, "stream": "a"}, {"seed": 3, "stream": "b"}):
+        assert not torch.equal(same, weights(**changed))
+    plain = {"augmentation": 0.0, "mirror": False}
+    assert torch.equal(weights(**plain, seed=3), weights(**plain, seed=4))
+    assert not torch.equal(weights(**plain), weights(augmentation=0.0, mirror=True))
+
+
+class Seen(torch.nn.Module):
+    """A network that keeps the images it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.images = torch.nn.Parameter(torch.ones(())), []
+
+    def forward(self, images):
+        self.images.append(images)
+        return self.scale * images.mean(dim=(1, 2, 3))
+
+
+def test_half_the_training_images_are_mirrored_and_no_validation_image(tmp_path):
+    net = Seen()
+    fit(tmp_path, 1, net=net, augmentation=0.0)
+    train, val = toy_data(128).tensors[0], toy_data(70, seed=1).tensors[0]
+    seen = torch.cat(net.images)
+    turned = (seen[:128] == train.flip(3)).all(dim=(1, 2, 3))
+    assert 40 < turned.sum() < 88
+    assert ((seen[:128] == train).all(dim=(1, 2, 3)) ^ turned).all()
+    assert torch.equal(seen[128:], val)
+
+
+class Rates(pl.Callback):
+    def __init__(self):
+        self.rates = []
+
+    def on_train_batch_start(self, trainer, *_):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(("warmup", "expected"), [(4, [0.25, 0.5, 0.75, 1, 1, 1]), (0, [1] * 6)])
+def test_the_learning_rate_rises_and_stays(tmp_path, warmup, expected):
+    rates = Rates()
+    fit(tmp_path, callbacks=[rates], lr=0.01, warmup=warmup)
+    assert rates.rates[:6] == pytest.approx([0.01 * x for x in expected])
+
+
+def test_an_epoch_without_validation_leaves_no_row(tmp_path):
+    class NoValidation(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.limit_val_batches = 0
+
+    assert fit(tmp_path, 1, callbacks=[NoValidation()]).history == []
