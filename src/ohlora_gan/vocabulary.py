@@ -1,4 +1,7 @@
-"""The names that every part of the system shares: properties, their order, the groups made of them."""
+"""The names of the published system: properties, their order, the groups made of them.
+
+They are defaults: a scorer says what it measures (``property_names``), and a configuration which of that is edited.
+"""
 
 PROPERTIES = (
     "eyes",
@@ -16,7 +19,7 @@ LABEL_PROPERTIES = PROPERTIES[:7]
 """The seven properties that condition FineTune-v1 and v9 (everything but hairstyle), in label order."""
 
 EDITED_PROPERTIES = ("eyes", "mouth", "pose")
-"""The properties for which directions are sought."""
+"""The properties for which directions are sought, if nothing else is asked for."""
 
 GROUP_PROPERTIES = ("hair_color", "hair_length", "background_mean", "hairstyle")
-"""The properties whose medians split samples into 16 groups, in the order of the group name's letters."""
+"""The properties whose medians split samples into 16 groups by default, in the order of the group name's letters."""

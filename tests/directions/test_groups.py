@@ -90,6 +90,31 @@ def test_medians_of_nothing_are_refused():
         medians(np.zeros((0, 8)))
 
 
+def test_any_properties_make_groups():
+    scores = np.array([[0.0, 5.0], [1.0, 4.0], [2.0, 3.0], [3.0, 2.0]])
+    names, group_by = ("lip_color", "beard"), ("beard",)
+    cut = medians(scores, names, group_by)
+    assert cut == {"beard": 3.5}
+    groups = group_names(scores, cut, names, group_by)
+    assert groups.tolist() == ["h", "h", "l", "l"]
+    assert {name: rows.tolist() for name, rows in members(groups[:2], 2).items()} == {"h": [0, 1], "l": []}
+    both = group_names(scores, {"lip_color": 1.5, "beard": 2.5}, names, ("beard", "lip_color"))
+    assert both.tolist() == ["hl", "hl", "hh", "lh"]
+    assert all_group_names(2) == ["hh", "hl", "lh", "ll"]
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        (("beard", "hat"), "does not measure hat, .*groups=none, or group_by=.*lip_color, beard"),
+        ((), "group_by is empty"),
+    ],
+)
+def test_groups_need_properties_that_are_scored(group_by, message):
+    with pytest.raises(ValueError, match=message):
+        medians(np.zeros((4, 2)), ("lip_color", "beard"), group_by)
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["svm", "pm_corr"])
 def test_recorded_groups(golden, name):

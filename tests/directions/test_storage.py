@@ -19,6 +19,13 @@ def test_round_trip(tmp_path):
     assert np.array_equal(loaded.direction(np.zeros(12), "hhhl"), found.directions[:, 1])
 
 
+def test_the_file_says_which_properties_its_directions_change(tmp_path):
+    found = DirectionSet(unit((1, 1, 12)), ["all"], "w", "svm", properties=("lip_color",))
+    assert load_directions(save_directions(tmp_path / "one.safetensors", found)).properties == ("lip_color",)
+    found = DirectionSet(unit((3, 1, 12)), ["all"], "w", "svm")
+    assert load_directions(save_directions(tmp_path / "x.safetensors", found)).properties == ("eyes", "mouth", "pose")
+
+
 def test_ungrouped_directions_serve_every_latent():
     found = DirectionSet(unit((3, 1, 12)), ["all"], "w", "svm")
     assert np.array_equal(found.direction(np.zeros(12), "llll"), found.directions[:, 0])

@@ -53,6 +53,18 @@ def test_metrics_count_what_was_fitted():
         assert metrics[f"svm_{prop}_acc"] == pytest.approx(correct / sum(held_out.values()))
 
 
+def test_any_scores_and_any_of_them_edited():
+    """The columns that are asked for, in the order that is asked for, and none of the others."""
+    X, scores, truth = linear_world(2000)
+    names, edited = ("hat", "lip_color", "beard"), ("beard", "lip_color")
+    finder = SvmFinder().fit(X, scores[:, :3], names=names, edited=edited)
+    assert finder.directions_.shape == (2, 1, 16)
+    assert np.einsum("pd,pd->p", finder.directions_[:, 0], truth[[2, 1]]).min() > 0.97
+    assert [key for key in finder.metrics_ if key.startswith("svm_")] == ["svm_beard_acc", "svm_lip_color_acc"]
+    with pytest.raises(ValueError, match=r"edit: eyes, .*: hat, lip_color, beard"):
+        SvmFinder().fit(X, scores[:, :3], names=names, edited=["eyes"])
+
+
 def test_accuracy_is_of_samples_that_were_not_trained_on():
     """Scores that have nothing to do with the vectors: learnt by heart in training, guessed in validation."""
     X, _, _ = linear_world(1000, dim=400)

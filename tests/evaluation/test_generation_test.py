@@ -3,16 +3,8 @@ import pytest
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.editing import move
-from ohlora_gan.evaluation.generation_test import (
-    PASS_THRESHOLDS,
-    STRENGTHS,
-    Case,
-    correlations,
-    passed,
-    run_generation_test,
-    strength_grid,
-    summary,
-)
+from ohlora_gan.evaluation.generation_test import Case, correlations, passed, run_generation_test, summary
+from ohlora_gan.evaluation.strengths import PASS_THRESHOLDS, STRENGTHS, strength_grid
 from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 COLUMNS = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]
@@ -257,6 +249,22 @@ def test_unusable_settings_are_named(settings, message):
 def test_lengths_have_to_agree():
     with pytest.raises(ValueError, match="2 codes but 1 groups"):
         run_generation_test(np.zeros((2, 3)), ["a"], Still(), scores_follow_codes, strength_grid("svm"))
+
+
+def test_any_properties_are_tested():
+    names, strengths = ("hat", "lip_color"), strength_grid({"lip_color": [-1, 0, 1]})
+    cases = run_generation_test(
+        np.zeros((2, 2), dtype=np.float32),
+        ["all", "all"],
+        lambda x, group: np.float32([[1, 0]]),
+        lambda codes: codes[:, ::-1],
+        strengths,
+        names=names,
+        thresholds={"lip_color": 0.88},
+    )
+    assert [case.corrs for case in cases] == [{"lip_color": pytest.approx(1.0)}] * 2
+    assert all(case.passed for case in cases)
+    assert summary(cases)["lip_color_mean_corr"] == pytest.approx(summary(cases)["sum_mean_corr"])
 
 
 @pytest.mark.golden

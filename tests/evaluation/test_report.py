@@ -5,10 +5,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from ohlora_gan.directions.groups import all_group_names
 from ohlora_gan.evaluation import pictures, plots
 from ohlora_gan.evaluation.report import CaseGrid, ReportData, Strip, Training, write_report
 from ohlora_gan.evaluation.report_numbers import finite_mean, line_fit, number, strength, wilson_interval
-from ohlora_gan.evaluation.report_tables import GROUPS
+from ohlora_gan.evaluation.strengths import nested
 from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 VOID = {"img", "input", "meta", "link", "br", "hr"}
@@ -75,7 +76,7 @@ def full_data(rows: int = 2, num_latents: int = 20) -> ReportData:
         notes=["a note"],
         samples=faces(10),
         strips=strips,
-        accuracy={name: dict.fromkeys(GROUPS, (0.9, 10)) for name in EDITED_PROPERTIES},
+        accuracy={name: dict.fromkeys(all_group_names(), (0.9, 10)) for name in EDITED_PROPERTIES},
         correlations=correlations,
         thresholds={"eyes": 0.92, "mouth": 0.88, "pose": 0.88},
         passed=np.arange(num_latents) < 3,
@@ -128,6 +129,55 @@ def test_every_section_appears_and_empty_ones_do_not(tmp_path):
     page, _ = page_of(tmp_path, ReportData(title="Nothing"))
     assert {attributes["id"] for attributes in page.attributes("section")} == {"references"}
     assert not page.attributes("img")
+
+
+@pytest.mark.parametrize(
+    ("properties", "shape", "num_blocks", "words"),
+    [
+        (("lip_color",), (5,), 1, ["walk along one and lip color rises", "From picture to picture lip color rises"]),
+        (("lip_color", "pose"), (3, 5), 1, ["the head turns from top to bottom and lip color rises"]),
+        (("a", "lip", "b", "c"), (2, 3, 2, 4), 6, ["a rises from top to bottom and c rises", "8 faces at lip −1, b"]),
+    ],
+)
+def test_any_properties_fill_the_page(tmp_path, properties, shape, num_blocks, words):
+    names, steps = ("other", *properties), np.linspace(-1, 1, 5)
+    scores = np.zeros((2, 5, len(names)))
+    sizes = dict(zip(nested(properties), shape, strict=True))
+    strengths = {name: tuple(np.linspace(-1, 1, sizes[name])) for name in properties}
+    corr = dict.fromkeys(properties, 0.9)
+    data = ReportData(
+        title="A title",
+        strips=[Strip(name, steps, faces(2, 5), scores[..., 0], scores, score_names=names) for name in properties],
+        accuracy={name: {"h": (0.9, 10), "l": (0.8, 10)} for name in properties},
+        correlations={name: [0.9, 0.8] for name in properties},
+        thresholds=corr,
+        passed=[True, False],
+        response=np.ones((len(properties), len(names))),
+        cases=[CaseGrid("A", faces(*shape), strengths, corr, True)],
+        properties=properties,
+        score_names=names,
+        group_by=("other",),
+    )
+    page, text = page_of(tmp_path, data)
+    plain = re.sub(r"<[^>]*>", "", text)
+    assert "mouth" not in plain[plain.index("A face generator") : plain.index("What else moves?")]
+    assert f"({np.prod(shape)} pictures)" in plain
+    assert "split at the medians into 2 groups" in plain
+    blocks = [attributes for attributes in page.attributes("div") if attributes.get("class") == "block"]
+    assert len(blocks) == num_blocks
+    assert {block["style"] for block in blocks} == {f"--k: {shape[-1]}"}
+    for sentence in words:
+        assert sentence in text
+
+
+def test_a_lone_score_has_no_side_effects(tmp_path):
+    scores = np.linspace(-1, 1, 5)[None]
+    strip = Strip("lip_color", scores[0], faces(1, 5), scores, scores[..., None], score_names=("lip_color",))
+    names = ("lip_color",)
+    data = ReportData("A", strips=[strip], response=np.ones((1, 1)), properties=names, score_names=names)
+    _, text = page_of(tmp_path, data)
+    assert "lip color" in text
+    assert "Largest side effect" not in text
 
 
 def test_text_is_escaped(tmp_path):

@@ -45,6 +45,18 @@ def test_direction_file_has_the_published_format(tmp_path):
     assert path.read_bytes() == b",0,1\n0,0.031425178,-0.00019795272\n"
 
 
+def test_any_properties_have_their_own_tables(tmp_path):
+    names, directions = ("lip_color", "lip"), np.float32([[[1, 2]], [[3, 4]]])
+    paths = write_directions(tmp_path, directions, ["all"], "w", names)
+    assert [path.name for path in paths] == ["lip_color_change_w_vector_all.csv", "lip_change_w_vector_all.csv"]
+    np.testing.assert_array_equal(read_directions(tmp_path, "w", names)[0], directions)
+    summary = {"lip_color_mean_corr": 0.5, "lip_mean_corr": 0.25, "sum_mean_corr": 0.75}
+    row = sweep_row(100, 1.0, {"svm_lip_color_acc": 0.5, "svm_lip_acc": 0.75}, summary, properties=names)
+    assert row == {"n": 100, "time": 1.0, "svm_lip_color_acc": 0.5, "svm_lip_acc": 0.75} | summary
+    write_cases(tmp_path / "cases.csv", [Case(0, "all", {"lip": 0.5}, False, np.zeros((5, 2)))])
+    assert (tmp_path / "cases.csv").read_text() == "case,svm_group_name,passed,lip_corr,sum_abs_corr\n0,all,X,0.5,0.5\n"
+
+
 def test_layers_in_one_folder_stay_apart(tmp_path):
     write_directions(tmp_path, np.full((3, 1, 4), 1.0), ["all"], "w")
     write_directions(tmp_path, np.full((3, 2, 5), 2.0), ["hhhh", "llll"], "mapping_split1")

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.storage import DirectionSet
-from ohlora_gan.evaluation.generation_test import Case, strength_grid
+from ohlora_gan.evaluation.generation_test import Case
+from ohlora_gan.evaluation.strengths import STRENGTHS, strength_grid
 from ohlora_gan.evaluation.training_report import read_training
-from ohlora_gan.evaluation.vector_report import accuracy_table, case_grid, make_strips, response, strip_strengths
+from ohlora_gan.evaluation.vector_report import accuracy_table, case_grid, make_strips, strip_strengths
+from ohlora_gan.evaluation.vector_test import response
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
@@ -52,7 +54,7 @@ def test_strips_show_the_unedited_face_in_the_middle(world):
 
 def test_case_grid_has_fifty_pictures_in_order(world):
     space, found, codes = world
-    grid = case_grid("best", case(np.zeros((50, 8))), space, W(), found, codes[0], "svm")
+    grid = case_grid("best", case(np.zeros((50, 8))), space, W(), found, codes[0], STRENGTHS["svm"])
     assert grid.images.shape == (5, 2, 5, 32, 32, 3)
     moved = codes[0] + 1.8 * found.directions[1, 0] + 1.2 * found.directions[0, 0] + 0.6 * found.directions[2, 0]
     off = np.abs(grid.images[4, 1, 4].astype(int) - space.images(W(), moved[None])[0].astype(int))

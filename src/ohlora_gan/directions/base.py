@@ -5,13 +5,13 @@ configuration, so a new method is one class in one file.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 ALL = "all"
 """The name of the only group where samples are not grouped."""
@@ -26,8 +26,8 @@ class DirectionFinder(ABC):
     ``__init__`` only stores its arguments; ``fit`` validates everything and sets the attributes below.
 
     Attributes:
-        directions_: float32 ``[3, num_groups, D]``, properties in ``EDITED_PROPERTIES`` order. Unit norm, and
-            of positive sign: moving along a direction raises the score.
+        directions_: float32 ``[k, num_groups, D]``, one a property of ``edited``, in its order. Unit norm, and of
+            positive sign: moving along a direction raises the score.
         group_names_: the names along axis 1; ``["all"]`` where the samples are not grouped.
         metrics_: how good the fit is, plain numbers, strings and dictionaries of them. A number that belongs
             to a property carries it in its name (``svm_eyes_acc``), so that tables find it.
@@ -44,14 +44,18 @@ class DirectionFinder(ABC):
         scores: ArrayLike,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
+        names: Sequence[str] = PROPERTIES,
+        edited: Sequence[str] = EDITED_PROPERTIES,
     ) -> "DirectionFinder":
         """Finds the directions.
 
         Args:
             X: vectors, float ``[n, D]``.
-            scores: property scores, float ``[n, 8]``, columns in ``PROPERTIES`` order.
+            scores: property scores, float ``[n, P]``.
             groups: ``[n]`` group names, or None for one group of all samples.
             progress: told how far the fit is.
+            names: what the P columns of ``scores`` are.
+            edited: the k properties for which directions are sought, all among ``names``.
 
         Returns:
             The finder itself.
@@ -68,7 +72,7 @@ class DirectionFinder(ABC):
             group: the latent's group; of no effect where the samples were not grouped.
 
         Returns:
-            float32 ``[3, D]``, unit norm, properties in ``EDITED_PROPERTIES`` order.
+            float32 ``[k, D]``, unit norm, properties in the order in which ``fit`` got them.
 
         Raises:
             ValueError: before ``fit``, for a vector of another size, or for a group that ``fit`` did not see.
@@ -89,21 +93,27 @@ class DirectionFinder(ABC):
 
 
 def validate_inputs(
-    X: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None
+    X: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike | None = None,
+    names: Sequence[str] = PROPERTIES,
+    edited: Sequence[str] = EDITED_PROPERTIES,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Checks what ``fit`` is given and turns it into arrays, without a copy where they are arrays already.
 
     Returns:
-        X float ``[n, D]``, scores float ``[n, 8]``, groups ``[n]`` of str or None.
+        X float ``[n, D]``, scores float ``[n, P]``, groups ``[n]`` of str or None.
 
     Raises:
-        ValueError: wrong shapes, different lengths, or values that are not finite (with their number).
+        ValueError: wrong shapes, different lengths, values that are not finite (with their number), or an edited
+            property that is not among the names.
     """
     X, scores = _float_array(X), _float_array(scores)
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"X has shape {list(X.shape)}, expected [n, D] with n and D at least 1")
-    if scores.ndim != 2 or scores.shape[1] != len(PROPERTIES):
-        raise ValueError(f"scores have shape {list(scores.shape)}, expected [n, {len(PROPERTIES)}]")
+    if scores.ndim != 2 or scores.shape[1] != len(names):
+        raise ValueError(f"scores have shape {list(scores.shape)}, expected [n, {len(names)}]")
+    check_edited(edited, names)
     if len(scores) != len(X):
         raise ValueError(f"X has {len(X)} samples but scores have {len(scores)}")
     for name, values in (("X", X), ("scores", scores)):
@@ -115,6 +125,14 @@ def validate_inputs(
         if groups.shape != (len(X),):
             raise ValueError(f"groups have shape {list(groups.shape)}, expected [{len(X)}]")
     return X, scores, groups
+
+
+def check_edited(edited: Sequence[str], names: Sequence[str]) -> None:
+    """Raises ValueError where a property that is to be edited is not scored, or none is given."""
+    unknown = [name for name in edited if name not in names]
+    if unknown or not edited:
+        asked = ", ".join(unknown) if unknown else "none"
+        raise ValueError(f"properties to edit: {asked}, expected some of what the scorer measures: {', '.join(names)}")
 
 
 def _float_array(values: ArrayLike) -> np.ndarray:

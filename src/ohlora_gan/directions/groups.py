@@ -1,9 +1,10 @@
-"""Groups of look-alikes: faces split at the medians of hair colour, hair length, background and hairstyle.
+"""Groups of look-alikes: faces split at the medians of some properties, by default the published four.
 
-A direction found inside a group does not have to tell those four properties apart from the one it changes.
+A direction found inside a group does not have to tell those properties apart from the one it changes.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -20,53 +21,82 @@ REFERENCE_MEDIANS = {
 }
 """The medians of the published Oh-LoRA v3.1 system, in units of the normalised scores."""
 
-_COLUMNS = [PROPERTIES.index(name) for name in GROUP_PROPERTIES]
+
+def all_group_names(num_letters: int = len(GROUP_PROPERTIES)) -> list[str]:
+    """The names from ``hhhh`` to ``llll``: 16, or ``2 ** num_letters``, a letter a grouping property."""
+    return ["".join(letters) for letters in product("hl", repeat=num_letters)]
 
 
-def all_group_names() -> list[str]:
-    """The 16 names from ``hhhh`` to ``llll``, letters in ``GROUP_PROPERTIES`` order."""
-    return ["".join(letters) for letters in product("hl", repeat=len(GROUP_PROPERTIES))]
+def medians(
+    scores: ArrayLike, names: Sequence[str] = PROPERTIES, group_by: Sequence[str] = GROUP_PROPERTIES
+) -> dict[str, float]:
+    """The medians of the grouping properties over scores ``[n, P]`` (n at least 1), in float64.
 
+    Args:
+        scores: one row a sample.
+        names: what the P columns are.
+        group_by: the grouping properties.
 
-def medians(scores: ArrayLike) -> dict[str, float]:
-    """The medians of the four grouping properties over scores ``[n, 8]`` (n at least 1), in float64."""
-    columns = _check_scores(scores)[:, _COLUMNS]
+    Raises:
+        ValueError: for no samples, scores of another shape, or a grouping property that is not scored.
+    """
+    columns = _columns(scores, names, group_by)
     if len(columns) == 0:
         raise ValueError("medians need at least one sample, got none")
-    return dict(zip(GROUP_PROPERTIES, np.median(columns, axis=0).tolist(), strict=True))
+    return dict(zip(group_by, np.median(columns, axis=0).tolist(), strict=True))
 
 
-def group_names(scores: ArrayLike, medians: Mapping[str, float] = REFERENCE_MEDIANS) -> np.ndarray:
+def group_names(
+    scores: ArrayLike,
+    medians: Mapping[str, float] = REFERENCE_MEDIANS,
+    names: Sequence[str] = PROPERTIES,
+    group_by: Sequence[str] = GROUP_PROPERTIES,
+) -> np.ndarray:
     """The group of every sample: ``h`` where a score is at least the median, else ``l``.
 
     Args:
-        scores: ``[n, 8]`` in ``PROPERTIES`` order.
-        medians: one for each of ``GROUP_PROPERTIES``.
+        scores: ``[n, P]``.
+        medians: one for each of ``group_by``.
+        names: what the P columns are.
+        group_by: the grouping properties, in the order of the letters.
 
     Returns:
         str array ``[n]``.
 
     Raises:
-        ValueError: for scores of another shape, scores that are not finite, or a missing median.
+        ValueError: for scores of another shape, scores that are not finite, a missing median, or a grouping property
+            that is not scored.
     """
-    missing = [name for name in GROUP_PROPERTIES if name not in medians]
+    missing = [name for name in group_by if name not in medians]
     if missing:
-        raise ValueError(f"medians lack {', '.join(missing)}")
-    columns = _check_scores(scores)[:, _COLUMNS]
+        raise ValueError(f"medians lack {', '.join(missing)}: give one for each of {', '.join(group_by)}")
+    columns = _columns(scores, names, group_by)
     num_bad = np.count_nonzero(~np.isfinite(columns))
     if num_bad:
         raise ValueError(f"scores: {num_bad} of {columns.size} values that decide on groups are not finite")
     # In float64: a median rounded to float32 is another number, and scores at the median would change sides.
-    is_low = columns < np.array([medians[name] for name in GROUP_PROPERTIES], dtype=np.float64)
-    weights = 2 ** np.arange(len(GROUP_PROPERTIES))[::-1]
-    return np.array(all_group_names())[is_low @ weights]
+    is_low = columns < np.array([medians[name] for name in group_by], dtype=np.float64)
+    weights = 2 ** np.arange(len(group_by))[::-1]
+    return np.array(all_group_names(len(group_by)))[is_low @ weights]
+
+
+def check_group_by(group_by: Sequence[str], names: Sequence[str]) -> None:
+    """Raises ValueError where a grouping property is not scored, or none is given."""
+    unknown = [name for name in group_by if name not in names]
+    if unknown or not group_by:
+        raise ValueError(
+            f"the scorer does not measure {', '.join(unknown)}, which faces are to be grouped by: give groups=none, "
+            f"or group_by=[...] with some of {', '.join(names)}"
+            if unknown
+            else f"group_by is empty: give groups=none, or some of {', '.join(names)}"
+        )
 
 
 def members(groups: np.ndarray | None, num_samples: int) -> dict[str, np.ndarray]:
     """The sample indices of each group, ascending.
 
-    Names like ``hlhh`` stand for all 16 groups, so that a group nobody belongs to shows up empty instead of
-    being missed later. Other names stand for themselves, sorted.
+    Names like ``hlhh`` stand for all groups of so many letters, so that a group nobody belongs to shows up empty
+    instead of being missed later. Other names stand for themselves, sorted.
 
     Args:
         groups: ``[num_samples]`` names, or None for one group ``all``.
@@ -75,13 +105,16 @@ def members(groups: np.ndarray | None, num_samples: int) -> dict[str, np.ndarray
     if groups is None:
         return {ALL: np.arange(num_samples)}
     names = sorted(set(groups.tolist()))
-    if set(names) <= set(all_group_names()):
-        names = all_group_names()
+    lengths = {len(name) for name in names}
+    if len(lengths) == 1 and all(re.fullmatch("[hl]+", name) for name in names):
+        names = all_group_names(*lengths)
     return {name: np.flatnonzero(groups == name) for name in names}
 
 
-def _check_scores(scores: ArrayLike) -> np.ndarray:
+def _columns(scores: ArrayLike, names: Sequence[str], group_by: Sequence[str]) -> np.ndarray:
+    """The grouping properties' scores, float64 ``[n, len(group_by)]``."""
     array = np.asarray(scores).astype(np.float64)
-    if array.ndim != 2 or array.shape[1] != len(PROPERTIES):
-        raise ValueError(f"scores have shape {list(array.shape)}, expected [n, {len(PROPERTIES)}]")
-    return array
+    if array.ndim != 2 or array.shape[1] != len(names):
+        raise ValueError(f"scores have shape {list(array.shape)}, expected [n, {len(names)}]")
+    check_group_by(group_by, names)
+    return array[:, [names.index(name) for name in group_by]]

@@ -26,12 +26,13 @@ class DirectionSet:
     """Unit directions that raise scores, a property and a group.
 
     Attributes:
-        directions: float32 [3, G, D], properties in ``EDITED_PROPERTIES`` order, unit norm.
+        directions: float32 [k, G, D], properties in the order of ``properties``, unit norm.
         group_names: G names, ``["all"]`` where samples were not grouped.
         layer: name of the extraction layer.
         method: name of the finder.
         medians: the medians that define the groups; empty where there are none.
         provenance: seed, n, hashes of generator and scorer, metrics, ...
+        properties: the k properties that the directions change.
     """
 
     directions: np.ndarray
@@ -40,20 +41,22 @@ class DirectionSet:
     method: str
     medians: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    properties: tuple[str, ...] = EDITED_PROPERTIES
 
     def __post_init__(self) -> None:
         self.directions = np.asarray(self.directions, dtype=np.float32)
-        if self.directions.ndim != 3 or self.directions.shape[:2] != (len(EDITED_PROPERTIES), len(self.group_names)):
+        self.properties = tuple(self.properties)
+        if self.directions.ndim != 3 or self.directions.shape[:2] != (len(self.properties), len(self.group_names)):
             raise DirectionsError(
                 f"directions have shape {list(self.directions.shape)}, "
-                f"expected [{len(EDITED_PROPERTIES)}, {len(self.group_names)}, D]"
+                f"expected [{len(self.properties)}, {len(self.group_names)}, D]"
             )
         norms = np.linalg.norm(self.directions.astype(np.float64), axis=2)
         if not np.isfinite(norms).all() or np.abs(norms - 1.0).max() > 1e-3:
             raise DirectionsError("directions are not of unit length: divide each by its norm")
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
-        """The directions [3, D] of a group, as a fitted finder's ``direction`` gives them."""
+        """The directions [k, D] of a group, as a fitted finder's ``direction`` gives them."""
         if self.group_names == [ALL]:
             return self.directions[:, 0]
         if group not in self.group_names:
@@ -62,9 +65,9 @@ class DirectionSet:
 
 
 def save_directions(path: str | Path, found: DirectionSet) -> Path:
-    """Writes ``vectors.safetensors``: tensor ``directions`` [3, G, D] and a JSON description."""
+    """Writes ``vectors.safetensors``: tensor ``directions`` [k, G, D] and a JSON description."""
     description: Mapping[str, Any] = {
-        "properties": list(EDITED_PROPERTIES),
+        "properties": list(found.properties),
         "group_names": found.group_names,
         "layer": found.layer,
         "method": found.method,
@@ -92,5 +95,5 @@ def load_directions(path: str | Path) -> DirectionSet:
         raise DirectionsError(f"directions file {path} does not exist: run find_vectors.py first") from error
     except (SafetensorError, KeyError, OSError) as error:
         raise DirectionsError(f"{path} is no directions file of this project, or is cut off: {error}") from error
-    names = ("group_names", "layer", "method", "medians", "provenance")
+    names = ("group_names", "layer", "method", "medians", "provenance", "properties")
     return DirectionSet(directions, **{name: description[name] for name in names})

@@ -5,6 +5,7 @@ of look-alikes as in the published Oh-LoRA system.
 """
 
 import warnings
+from collections.abc import Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -76,22 +77,24 @@ class SvmFinder(DirectionFinder):
         scores: ArrayLike,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
+        names: Sequence[str] = PROPERTIES,
+        edited: Sequence[str] = EDITED_PROPERTIES,
     ) -> "SvmFinder":
-        """Fits ``3 * num_groups`` planes; see ``DirectionFinder.fit``.
+        """Fits ``k * num_groups`` planes; see ``DirectionFinder.fit``.
 
         Raises:
             ValueError: before the first fit, for unusable inputs or settings, a group too small to train and
                 validate on, or a property whose scores are all equal in a group; after a fit, where no plane
                 separates the classes.
         """
-        X, scores, groups = validate_inputs(X, scores, groups)
+        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
         self._check_settings()
         rows = members(groups, len(X))
         self._check_sizes({name: len(group) for name, group in rows.items()})
         classes = {
-            (prop, name): self._select(scores, rows[name], prop, name)
+            (prop, name): self._select(scores[:, names.index(prop)], rows[name], prop, name)
             for name in rows
-            for prop in EDITED_PROPERTIES
+            for prop in edited
         }
         fits = {}
         for key, (largest, smallest) in classes.items():
@@ -100,17 +103,17 @@ class SvmFinder(DirectionFinder):
             if progress is not None:
                 progress(len(fits), len(classes))
         self.group_names_ = list(rows)
-        stacked = [[fits[prop, name].direction for name in rows] for prop in EDITED_PROPERTIES]
+        stacked = [[fits[prop, name].direction for name in rows] for prop in edited]
         self.directions_ = np.array(stacked, dtype=np.float32)
-        self.metrics_ = _metrics(fits, {name: len(classes[EDITED_PROPERTIES[0], name][0]) for name in rows})
+        self.metrics_ = _metrics(fits, edited, {name: len(classes[edited[0], name][0]) for name in rows})
         self._warn_unconverged()
         return self
 
     def _select(
-        self, scores: np.ndarray, rows: np.ndarray, prop: str, name: str
+        self, of_property: np.ndarray, rows: np.ndarray, prop: str, name: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """The samples of the two classes of one group and property, shuffled where some are held out."""
-        values = scores[rows, PROPERTIES.index(prop)]
+        values = of_property[rows]
         if values.min() == values.max():
             raise ValueError(
                 f"all {len(rows)} samples of group {name!r} have the same {prop} score: nothing to tell apart"
@@ -206,17 +209,19 @@ def _class_size(num_samples: int, ratio: float) -> int:
     return max(int(ratio * num_samples), 1)
 
 
-def _metrics(fits: dict[tuple[str, str], SvmFit], samples_per_class: dict[str, int]) -> dict[str, Any]:
+def _metrics(
+    fits: dict[tuple[str, str], SvmFit], edited: Sequence[str], samples_per_class: dict[str, int]
+) -> dict[str, Any]:
     accuracy: dict[str, dict[str, float | None]] = {}
     metrics: dict[str, Any] = {}
-    for prop in EDITED_PROPERTIES:
+    for prop in edited:
         of_property = [fits[prop, name] for name in samples_per_class]
         metrics[f"svm_{prop}_acc"] = _accuracy(of_property)
         accuracy[prop] = {name: _accuracy([fits[prop, name]]) for name in samples_per_class}
     return metrics | {
         "accuracy": accuracy,
         "samples_per_class": samples_per_class,
-        "num_validation": {name: fits[EDITED_PROPERTIES[0], name].num_validation for name in samples_per_class},
+        "num_validation": {name: fits[edited[0], name].num_validation for name in samples_per_class},
         "num_fits": len(fits),
         "num_unconverged": sum(not fit.converged for fit in fits.values()),
     }

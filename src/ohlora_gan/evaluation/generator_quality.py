@@ -15,7 +15,6 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from ohlora_gan.models.generator import from_uint8
-from ohlora_gan.vocabulary import PROPERTIES
 
 
 class Features(nn.Module):
@@ -67,7 +66,7 @@ def batches(images: np.ndarray, size: int = 250) -> Iterable[Tensor]:
 
 
 def scores_of(scorer: nn.Module, images: np.ndarray) -> np.ndarray:
-    """Scores [N, 8] of uint8 images [N, H, W, 3]."""
+    """Scores [N, P] of uint8 images [N, H, W, 3]."""
     with torch.no_grad():
         return np.concatenate([scorer(from_uint8(batch)).numpy() for batch in batches(images)])
 
@@ -97,7 +96,7 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
     scorer = scorer.eval().requires_grad_(False)
     mine, theirs = scores_of(scorer, images), scores_of(scorer, reference)
     spread, means = {}, {}
-    for i, name in enumerate(PROPERTIES):
+    for i, name in enumerate(scorer.property_names):  # type: ignore[arg-type]
         a, b = float(mine[:, i].std()), float(theirs[:, i].std())
         spread[name] = (a, b, a / b)
         means[name] = (float(mine[:, i].mean()), float(theirs[:, i].mean()))

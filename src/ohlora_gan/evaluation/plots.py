@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from ohlora_gan.evaluation.report_words import plain
+
 THEME = ("ink", "muted", "line", "accent", "eyes", "mouth", "pose", "other")
 """The page's CSS colour variables."""
 
@@ -58,7 +60,7 @@ def response_lines(name: str, property: str, strengths: ArrayLike, scores: Array
         strengths: ``[K]``.
         scores: ``[rows, K]`` in sigmas, NaN allowed.
     """
-    x, y = np.asarray(strengths, float), np.asarray(scores, float)
+    x, y, named = np.asarray(strengths, float), np.asarray(scores, float), plain(property)
     color = _STAND_IN[hue(property)]
     with _style(name):
         figure, axes = _figure(3.4, 2.0)
@@ -67,9 +69,9 @@ def response_lines(name: str, property: str, strengths: ArrayLike, scores: Array
         axes.plot(x, y.T, color=color, linewidth=0.9, alpha=0.4)
         mean = np.ma.masked_invalid(y).mean(axis=0).filled(np.nan) if len(y) else np.full(len(x), np.nan)
         axes.plot(x, mean, color=color, linewidth=2.4, marker="o", markersize=4)
-        axes.set_xlabel(f"strength along the {property} direction")
+        axes.set_xlabel(f"strength along the {named} direction")
         axes.set_ylabel("measured score (σ)")
-        return _svg(figure, name, f"Measured {property} score over strength: a line a face and their mean")
+        return _svg(figure, name, f"Measured {named} score over strength: a line a face and their mean")
 
 
 def correlation_histogram(name: str, property: str, values: ArrayLike, threshold: float | None) -> str:
@@ -104,9 +106,9 @@ def correlation_histogram(name: str, property: str, values: ArrayLike, threshold
         if len(known):
             axes.axvline(float(known.mean()), color=_STAND_IN["ink"], label=f"mean {mean}")
             _legend(axes)
-        axes.set_xlabel(f"correlation of intended and measured {property}")
+        axes.set_xlabel(f"correlation of intended and measured {plain(property)}")
         axes.set_ylabel("latents")
-        label = f"Histogram of the {property} correlations of {len(known)} latents, mean {mean}"
+        label = f"Histogram of the {plain(property)} correlations of {len(known)} latents, mean {mean}"
         return _svg(figure, name, label)
 
 

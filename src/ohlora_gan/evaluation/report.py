@@ -15,6 +15,7 @@ import numpy as np
 
 from ohlora_gan.evaluation import report_parts as parts
 from ohlora_gan.evaluation import report_tables as tables
+from ohlora_gan.evaluation import report_words as say
 from ohlora_gan.evaluation.report_data import CaseGrid, ReportData, Strip, Training
 
 __all__ = ["CaseGrid", "ReportData", "Strip", "Training", "write_report"]
@@ -22,22 +23,39 @@ __all__ = ["CaseGrid", "ReportData", "Strip", "Training", "write_report"]
 _SECTION = re.compile(r"<!-- section (\w+) -->(.*?)<!-- end \1 -->", re.DOTALL)
 
 
+def response(data: ReportData) -> str:
+    """The table of side effects, nothing where they were not measured."""
+    if data.response is None:
+        return ""
+    return tables.response(np.asarray(data.response, float), data.properties, data.score_names)
+
+
 def write_report(path: str | Path, data: ReportData) -> Path:
     """Write the page, which needs no other file and no network; returns its path."""
+    joint = data.correlations if len(data.correlations) > 1 else {}  # one property alone is moved as in its strip
+    num_pictures = int(np.prod(data.cases[0].images.shape[:-3])) if data.cases else 0
+    sentences = {
+        "lead": say.lead(data.properties),
+        "joint": say.joint(data.properties, num_pictures),
+        "blocks": say.blocks(data.properties),
+        "good_case": say.good_case(data.properties),
+        "grouping": say.grouping(data.group_by),
+    }
     fill = {
         "title": escape(data.title),
         "subtitle": escape(data.subtitle),
         "created": parts.created(data.created),
         "headline": "".join(parts.card(*card) for card in data.headline),
         "players": "".join(parts.player(strip) for strip in data.strips),
-        "strips": "".join(parts.strip(strip, data.correlations.get(strip.property)) for strip in data.strips),
+        "strips": "".join(parts.strip(strip, joint.get(strip.property)) for strip in data.strips),
         "correlations": parts.correlations(data),
         "cases": "".join(parts.case(case) for case in data.cases),
-        "response": "" if data.response is None else tables.response(np.asarray(data.response, float)),
-        "accuracy": tables.accuracy(data.accuracy) if data.accuracy else "",
+        "response": response(data),
+        "accuracy": tables.accuracy(data.accuracy, data.group_by) if data.accuracy else "",
         "samples": "" if data.samples is None else parts.samples(data.samples, "random faces"),
         "training": "" if data.training is None else parts.training(data.training),
         "details": parts.details(data),
+        **{name: escape(sentence) for name, sentence in sentences.items()},
     }
     page = resources.files("ohlora_gan.evaluation").joinpath("report_template.html").read_text("utf-8")
     page = _SECTION.sub(lambda match: match[2] if fill[match[1]] else "", page)

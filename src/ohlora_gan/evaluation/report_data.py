@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, GROUP_PROPERTIES, PROPERTIES
+
 
 @dataclass
 class Strip:
@@ -17,8 +19,9 @@ class Strip:
             unedited face.
         images: uint8 ``[rows, K, H, W, 3]``.
         scores: ``[rows, K]``, the measured score of ``property`` in sigmas; NaN where there is none.
-        other_scores: ``[rows, K, 8]``, the measured scores of all properties in the order of ``PROPERTIES``.
+        other_scores: ``[rows, K, P]``, the measured scores of all properties.
         labels: a name a row, such as the group of the face; numbers where empty.
+        score_names: what the P columns of ``other_scores`` are.
         center: the column of the unedited face, set from ``strengths``.
     """
 
@@ -28,6 +31,7 @@ class Strip:
     scores: NDArray[np.floating]
     other_scores: NDArray[np.floating] | None = None
     labels: Sequence[str] = ()
+    score_names: Sequence[str] = PROPERTIES
     center: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +54,8 @@ class CaseGrid:
 
     Attributes:
         title: for example ``"Best of 100"``.
-        images: uint8 ``[mouth, eyes, pose, H, W, 3]``.
+        images: uint8 ``[..., H, W, 3]``, an axis a property in the order of ``strengths.nested``: down, then blocks,
+            and the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``.
         strengths: property -> the strengths of its axis of ``images``.
         correlations: property -> Pearson correlation of intended strength and measured score.
         passed: whether all correlations reach their thresholds.
@@ -104,10 +109,13 @@ class ReportData:
         correlations: property -> ``[num_latents]`` correlations of the generation test, in [-1, 1].
         thresholds: property -> what a correlation must reach.
         passed: bool ``[num_latents]``.
-        response: ``[3, 8]``, σ of each property (``PROPERTIES``) for one unit of strength along each
-            direction (``EDITED_PROPERTIES``).
+        response: ``[k, P]``, σ of each of ``score_names`` for one unit of strength along the direction of each of
+            ``properties``.
         cases: single latents with all their pictures.
         training: the fine-tuning run.
+        properties: the k edited properties.
+        score_names: the P measured properties.
+        group_by: what a group's letters stand for; empty where faces are not grouped.
     """
 
     title: str
@@ -125,3 +133,6 @@ class ReportData:
     response: ArrayLike | None = None
     cases: Sequence[CaseGrid] = ()
     training: Training | None = None
+    properties: Sequence[str] = EDITED_PROPERTIES
+    score_names: Sequence[str] = PROPERTIES
+    group_by: Sequence[str] = GROUP_PROPERTIES

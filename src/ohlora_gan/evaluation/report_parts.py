@@ -13,14 +13,7 @@ from ohlora_gan.evaluation import plots
 from ohlora_gan.evaluation.pictures import data_uri
 from ohlora_gan.evaluation.report_data import CaseGrid, ReportData, Strip, Training
 from ohlora_gan.evaluation.report_numbers import line_fit, number, strength, wilson_interval, words
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
-
-ENDS = {
-    "eyes": ("closing", "opening"),
-    "mouth": ("closing", "opening"),
-    "pose": ("to the left", "to the right"),
-}
-"""What a property does against and along its direction."""
+from ohlora_gan.evaluation.report_words import effect, ends, layout, plain
 
 STRIP_PIXELS, SMALL_PIXELS = 128, 96
 
@@ -56,7 +49,7 @@ def created(time: str) -> str:
 
 def player(strip: Strip) -> str:
     """A face with a slider that walks along its strip."""
-    name, (down, up) = escape(strip.property), ENDS.get(strip.property, ("less", "more"))
+    name, (down, up) = words(strip.property), ends(strip.property)
     alt = f"The face at the chosen strength of {strip.property}"
     return (
         f'<div class="player {plots.hue(strip.property)}" data-strip="{_id("strip", strip.property)}">'
@@ -70,8 +63,8 @@ def player(strip: Strip) -> str:
 
 def strip(strip: Strip, correlations: ArrayLike | None) -> str:
     """The faces of a strip as a table, with what was measured in a sentence and a plot."""
-    name, ident = escape(strip.property), _id("strip", strip.property)
-    down, up = ENDS.get(strip.property, ("less", "more"))
+    name, ident = words(strip.property), _id("strip", strip.property)
+    down, up = ends(strip.property)
     head = "".join(
         f'<th scope="col" data-strength="{strength(s)}"{_center(strip, k)}>'
         f"{'unedited' if strength(s) == '0' else strength(s)}</th>"
@@ -119,10 +112,14 @@ def _strip_sentence(strip: Strip, correlations: ArrayLike | None) -> str:
         text += f" When all properties move at once ({link}) the mean correlation is {mean}."
     if strip.other_scores is not None:
         slopes = [line_fit(strip.strengths, scores)[1] for scores in np.moveaxis(strip.other_scores, -1, 0)]
-        moved = dict(zip(PROPERTIES, slopes, strict=True))
-        most = max(moved, key=lambda p: abs(moved[p]) if p != strip.property and isfinite(moved[p]) else -1)
-        if isfinite(moved[most]):
-            text += f" Largest side effect: {words(most)}, {number(moved[most], signed=True)} σ."
+        others = [
+            (abs(slope), name, slope)
+            for name, slope in zip(strip.score_names, slopes, strict=True)
+            if name != strip.property and isfinite(slope)
+        ]
+        if others:
+            _, name, slope = max(others)
+            text += f" Largest side effect: {words(name)}, {number(slope, signed=True)} σ."
     return text
 
 
@@ -134,11 +131,14 @@ def correlations(data: ReportData) -> str:
     figures = ""
     for name, values in data.correlations.items():
         plot = plots.correlation_histogram(_id("correlation", name), name, values, data.thresholds.get(name))
-        title = f'<h3 class="dot">{escape(name)}</h3>'
+        title = f'<h3 class="dot">{words(name)}</h3>'
         figures += f'<figure class="plot {plots.hue(name)}">{title}{plot}</figure>\n'
-    total = " + ".join(number(mean, 3) for mean in means.values())
-    summary = f"Sum of the mean correlations: {total} = <strong>{number(sum(means.values()), 3)}</strong>"
-    thresholds = ", ".join(f"{escape(name)} {value:.2f}" for name, value in data.thresholds.items())
+    total = f"<strong>{number(sum(means.values()), 3)}</strong>"
+    summary = f"Mean correlation: {total}"
+    if len(means) > 1:
+        terms = " + ".join(number(mean, 3) for mean in means.values())
+        summary = f"Sum of the mean correlations: {terms} = {total}"
+    thresholds = ", ".join(f"{words(name)} {value:.2f}" for name, value in data.thresholds.items())
     thresholds = f" Thresholds: {thresholds}." if thresholds else ""
     undefined = sum(int(np.isnan(np.asarray(values, float)).sum()) for values in data.correlations.values())
     undefined_note = f" Undefined correlations, counted as 0: {undefined}." if undefined else ""
@@ -161,38 +161,46 @@ def _pass_share(passed: ArrayLike | None) -> str:
 
 
 def case(case: CaseGrid) -> str:
-    """Both blocks of a case (eyes closed, eyes open), with sliders that pick among its pictures."""
+    """All pictures of a case, in blocks where it has more than two properties, with sliders that pick among them."""
     verdict = "yes" if case.passed else "no"
     badge = f'<span class="badge {verdict}">{"passed" if case.passed else "not passed"}</span>'
-    values = ", ".join(f"{escape(name)} {number(value)}" for name, value in case.correlations.items())
-    axes = {name: [strength(float(s)) for s in case.strengths[name]] for name in EDITED_PROPERTIES}
-    blocks = "".join(_case_block(case, axes, i) for i in range(case.images.shape[1]))
-    sliders = "".join(
-        f'<label class="{name}"><span class="dot">{name}</span><input type="range" min="0" '
-        f'max="{len(steps) - 1}" value="{len(steps) // 2}" data-strengths="{escape(json.dumps(steps))}">'
-        "<span></span></label>"
-        for name, steps in axes.items()
-    )
-    first = face(case.images[0, 0, 0], f"{case.title}: the face at the chosen strengths")
+    values = ", ".join(f"{words(name)} {number(value)}" for name, value in case.correlations.items())
+    steps = {name: [strength(float(s)) for s in values] for name, values in case.strengths.items()}
+    down, between, across = layout(list(steps))
+    blocks = "".join(_case_block(case, steps, at) for at in np.ndindex(*(len(steps[name]) for name in between)))
+    sliders = "".join(_case_slider(name, steps[name]) for name in (*between, *down, across))
+    first = face(case.images.reshape(-1, *case.images.shape[-3:])[0], f"{case.title}: the face at the chosen strengths")
     note = f" {escape(case.note)}" if case.note else ""
+    ways = [("Down", name) for name in down] + [("across" if down else "Across", across)]
+    axes = "; ".join(f"{way}: {words(name)} {steps[name][0]} to {steps[name][-1]}" for way, name in ways)
     return f"""<figure class="case"><h3>{escape(case.title)} {badge}</h3>
 <div class="blocks">{blocks}</div>
 <div class="mixer" hidden>{first}<div>{sliders}</div></div>
-<figcaption>Correlations: {values}.{note} Down: mouth {axes["mouth"][0]} to {axes["mouth"][-1]};
-across: pose {axes["pose"][0]} to {axes["pose"][-1]}.</figcaption></figure>
+<figcaption>Correlations: {values}.{note} {axes}.</figcaption></figure>
 """
 
 
-def _case_block(case: CaseGrid, axes: Mapping[str, list[str]], eyes: int) -> str:
-    images = case.images[:, eyes].reshape(-1, *case.images.shape[3:])
-    label = (
-        f"{case.title}: {len(images)} faces at eyes strength {axes['eyes'][eyes]}, "
-        "the mouth opening from top to bottom, the head turning from left to right"
-    )
-    faces = "".join(face(image, "") for image in images)
+def _case_slider(name: str, steps: list[str]) -> str:
     return (
-        f'<div><p class="small">eyes {axes["eyes"][eyes]}</p><div class="block" role="img" '
-        f'style="--k: {len(axes["pose"])}" aria-label="{escape(label)}">{faces}</div></div>'
+        f'<label class="{plots.hue(name)}"><span class="dot">{words(name)}</span><input type="range" min="0" '
+        f'max="{len(steps) - 1}" value="{len(steps) // 2}" data-strengths="{escape(json.dumps(steps))}">'
+        "<span></span></label>"
+    )
+
+
+def _case_block(case: CaseGrid, steps: Mapping[str, list[str]], at: tuple[int, ...]) -> str:
+    """The pictures of a case at one combination of the strengths that its blocks stand for."""
+    down, between, across = layout(list(steps))
+    images = np.moveaxis(case.images, 0, len(between))[at] if down else case.images
+    images = images.reshape(-1, *images.shape[-3:])
+    here = ", ".join(f"{plain(name)} {steps[name][i]}" for name, i in zip(between, at, strict=True))
+    ways = [f"{effect(name)} from top to bottom" for name in down] + [f"{effect(across)} from left to right"]
+    label = f"{case.title}: {len(images)} faces{f' at {here}' if here else ''}, {', '.join(ways)}"
+    faces = "".join(face(image, "") for image in images)
+    head = f'<p class="small">{escape(here)}</p>' if here else ""
+    return (
+        f'<div>{head}<div class="block" role="img" '
+        f'style="--k: {len(steps[across])}" aria-label="{escape(label)}">{faces}</div></div>'
     )
 
 

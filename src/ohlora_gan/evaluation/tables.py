@@ -21,15 +21,20 @@ def direction_path(folder: Path | str, prop: str, layer: str, group: str) -> Pat
 
 
 def write_directions(
-    folder: Path | str, directions: np.ndarray, group_names: Sequence[str], layer: str
+    folder: Path | str,
+    directions: np.ndarray,
+    group_names: Sequence[str],
+    layer: str,
+    properties: Sequence[str] = EDITED_PROPERTIES,
 ) -> list[Path]:
     """Writes one file a property and group: a header of column numbers, one row, an index column.
 
     Args:
         folder: created where it does not exist.
-        directions: ``[3, num_groups, D]`` in ``EDITED_PROPERTIES`` order; float32 survives exactly.
+        directions: ``[k, num_groups, D]``; float32 survives exactly.
         group_names: names along axis 1.
         layer: the extraction layer's name.
+        properties: names along axis 0.
 
     Returns:
         The paths, group by group within each property.
@@ -38,52 +43,54 @@ def write_directions(
         ValueError: where shape and names do not fit together.
     """
     directions = np.asarray(directions, dtype=np.float32)
-    if directions.ndim != 3 or directions.shape[:2] != (len(EDITED_PROPERTIES), len(group_names)):
-        raise ValueError(
-            f"directions have shape {list(directions.shape)}, expected [3, {len(group_names)}, D]"
-        )
+    expected = (len(properties), len(group_names))
+    if directions.ndim != 3 or directions.shape[:2] != expected:
+        raise ValueError(f"directions have shape {list(directions.shape)}, expected [{expected[0]}, {expected[1]}, D]")
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
-    for prop, of_property in zip(EDITED_PROPERTIES, directions, strict=True):
+    for prop, of_property in zip(properties, directions, strict=True):
         for group, vector in zip(group_names, of_property, strict=True):
             paths.append(direction_path(folder, prop, layer, group))
             _write_rows(paths[-1], [["", *range(len(vector))], [0, *map(str, vector)]])
     return paths
 
 
-def read_directions(folder: Path | str, layer: str) -> tuple[np.ndarray, list[str]]:
+def read_directions(
+    folder: Path | str, layer: str, properties: Sequence[str] = EDITED_PROPERTIES
+) -> tuple[np.ndarray, list[str]]:
     """Reads the direction files of a layer, whatever groups there are.
 
     Returns:
-        float32 ``[3, num_groups, D]`` and the group names, sorted (``hhhh`` first).
+        float32 ``[k, num_groups, D]``, in the order of ``properties``, and the group names, sorted (``hhhh`` first).
 
     Raises:
         FileNotFoundError: where there are none, or a property lacks a group that another has.
         ValueError: for a file that does not hold one row of numbers, or files of different sizes.
     """
-    pattern = re.compile(rf"(?:{'|'.join(EDITED_PROPERTIES)})_change_{re.escape(layer)}_vector_(.+)\.csv")
+    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, properties))})_change_{re.escape(layer)}_vector_(.+)\.csv")
     matches = [pattern.fullmatch(path.name) for path in Path(folder).glob("*.csv")]
     group_names = sorted({match[1] for match in matches if match})
     if not group_names:
         raise FileNotFoundError(f"{folder} holds no direction files of layer {layer!r}")
     vectors = {
         (prop, group): _read_direction(direction_path(folder, prop, layer, group))
-        for prop in EDITED_PROPERTIES
+        for prop in properties
         for group in group_names
     }
     sizes = sorted({len(vector) for vector in vectors.values()})
     if len(sizes) > 1:
         raise ValueError(f"{folder}: direction files of layer {layer!r} have different sizes {sizes}")
-    directions = np.array([[vectors[prop, group] for group in group_names] for prop in EDITED_PROPERTIES])
+    directions = np.array([[vectors[prop, group] for group in group_names] for prop in properties])
     return directions, group_names
 
 
 def write_cases(path: Path | str, cases: Sequence[Case]) -> None:
     """Writes the generation test's table: one row a latent, ``O`` passed, ``X`` did not, four decimals."""
-    corr_columns = [f"{prop}_corr" for prop in EDITED_PROPERTIES]
+    edited = list(cases[0].corrs) if cases else list(EDITED_PROPERTIES)
+    corr_columns = [f"{prop}_corr" for prop in edited]
     rows: list[list[Any]] = [["case", "svm_group_name", "passed", *corr_columns, "sum_abs_corr"]]
     for case in cases:
-        corrs = [round(case.corrs[prop], 4) for prop in EDITED_PROPERTIES]
+        corrs = [round(case.corrs[prop], 4) for prop in edited]
         sum_abs = round(case.sum_abs_corr, 4)
         rows.append([case.index, case.group, "O" if case.passed else "X", *corrs, sum_abs])
     _write_rows(Path(path), rows)
@@ -95,6 +102,7 @@ def sweep_row(
     fit_metrics: Mapping[str, Any],
     test_summary: Mapping[str, float],
     k: int | None = None,
+    properties: Sequence[str] = EDITED_PROPERTIES,
 ) -> dict[str, Any]:
     """One row of a sweep over sample sizes: what a fit cost and what the generation test says of it.
 
@@ -105,14 +113,15 @@ def sweep_row(
             columns, with ``-`` for None.
         test_summary: see ``generation_test.summary``.
         k: samples in either class, for methods that have classes.
+        properties: the edited properties.
     """
     row: dict[str, Any] = {"n": n} if k is None else {"n": n, "k": k}
     row["time"] = round(seconds, 2)
-    for prop in EDITED_PROPERTIES:
+    for prop in properties:
         for key, value in fit_metrics.items():
-            if f"_{prop}_" in key:
+            if key.partition("_")[2].startswith(f"{prop}_"):
                 row[key] = "-" if value is None else round(value, 4)
-    for key in (*(f"{prop}_mean_corr" for prop in EDITED_PROPERTIES), "sum_mean_corr"):
+    for key in (*(f"{prop}_mean_corr" for prop in properties), "sum_mean_corr"):
         row[key] = round(test_summary[key], 4)
     return row
 

@@ -1,6 +1,7 @@
 """Curves of the training run that made a checkpoint, read from its run folder."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from ohlora_gan.vocabulary import EDITED_PROPERTIES
 CURVES = {"train/d_loss": "d_loss", "train/g_loss": "g_loss"}
 
 
-def read_training(checkpoint: str | Path) -> Training | None:
-    """Losses, AUROC and mean scores of the edited properties logged beside a checkpoint; None without a log."""
+def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PROPERTIES) -> Training | None:
+    """Losses, AUROC and mean scores of some properties logged beside a checkpoint; None without a log."""
     folder = Path(checkpoint).parent
     tables = sorted(folder.glob("csv/**/metrics.csv"))
     if not tables:
@@ -29,7 +30,7 @@ def read_training(checkpoint: str | Path) -> Training | None:
     steps = losses["d_loss"][:, 0]
     if not len(steps):
         return None
-    scores = {name: column(f"scores/mean/{name}") for name in EDITED_PROPERTIES}
+    scores = {name: column(f"scores/mean/{name}") for name in properties}
     return Training(
         steps=steps,
         losses={name: values[:, 1] for name, values in losses.items()},

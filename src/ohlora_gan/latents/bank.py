@@ -44,7 +44,7 @@ class ScoreBank:
         self.folder = Path(folder) / key
 
     def scores(self, n: int, progress: Progress | None = None) -> np.ndarray:
-        """Scores float32 [n, 8] of the first n samples; those already on disk are read, the rest is made.
+        """Scores float32 [n, P] of the first n samples; those already on disk are read, the rest is made.
 
         Raises:
             ValueError: if n is below 1.
@@ -76,7 +76,8 @@ class ScoreBank:
             scores = load_file(self.shard_path(start))["scores"].numpy()
         except (FileNotFoundError, SafetensorError, KeyError):
             return None
-        return scores if scores.shape == (SHARD, 8) and np.isfinite(scores).all() else None
+        shape = (SHARD, len(self.space.property_names))
+        return scores if scores.shape == shape and np.isfinite(scores).all() else None
 
     def make_shard(self, start: int) -> np.ndarray:
         z, label = self.space.latents(STREAM, range(start, start + SHARD))

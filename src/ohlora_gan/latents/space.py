@@ -22,11 +22,14 @@ class FaceSpace:
 
     Args:
         generator: conditional or not, plain or split mapping.
-        scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, 8].
+        scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, P]; its ``property_names`` say what they are.
         device: where and in which precision both run.
         batch_size: images at a time.
         seed: seed of the latents.
         quantize: score 8-bit pictures, as files would hold them, instead of the generator's exact output.
+
+    Attributes:
+        property_names: what the scorer's P outputs are.
 
     Raises:
         ValueError: if generator and scorer have different resolutions, or the generator is not fully grown.
@@ -56,6 +59,7 @@ class FaceSpace:
         self.device = device or Device()
         self.generator: Generator = self.device.place(generator)  # type: ignore[assignment]
         self.scorer = self.device.place(scorer)
+        self.property_names = tuple(str(name) for name in scorer.property_names)  # type: ignore[union-attr]
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
 
     def latents(self, stream: str, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
@@ -93,14 +97,14 @@ class FaceSpace:
 
     @torch.no_grad()
     def score(self, images: Tensor) -> Tensor:
-        """Property scores float32 [N, 8] of images [N, 3, R, R] in [-1, 1]."""
+        """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1]."""
         if self.quantize:
             images = from_uint8(to_uint8(images))
         with self.device.autocast():
             return self.scorer(images).float()
 
     def score_codes(self, layer: Layer, codes: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        """Property scores float32 [N, 8] of the images of vectors [N, D]."""
+        """Property scores float32 [N, P] of the images of vectors [N, D]."""
         parts: list[np.ndarray] = []
         done = 0
         for images in self.render(layer, codes):
