@@ -1,11 +1,12 @@
-"""Lightning data modules; batches are (images float32 [N, 3, R, R] in [-1, 1], scores float32 [N, 8])."""
+"""Lightning data modules; batches are (images float32 [N, 3, R, R] in [-1, 1], scores float32 [N, A])."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytorch_lightning as pl
 
-from ohlora_gan.data.datasets import FacesDataset, matching_indices
+from ohlora_gan.data.datasets import FACE_ATTRIBUTES, FacesDataset, matching_indices
 from ohlora_gan.data.loader import ResumableLoader
+from ohlora_gan.vocabulary import PROPERTIES
 
 SPLIT_STARTS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 
@@ -21,6 +22,11 @@ class FacesDataModule(pl.LightningDataModule):
             test faces are kept by the same rule.
         num_workers: worker processes; 0 renders in the training process, where rendered faces are kept.
         seed: seed of the faces and of their order.
+        attributes: what is scored: properties and others such as ``lips`` with mean 0 and standard deviation 1,
+            ``gender``, ``age``, ``glass`` and ``quality`` as 0 or 1. None: the eight properties.
+
+    Raises:
+        ValueError: for an attribute that the faces do not have.
     """
 
     labelled = True
@@ -35,8 +41,15 @@ class FacesDataModule(pl.LightningDataModule):
         keep: Mapping[str, float] | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        attributes: Sequence[str] | None = None,
     ):
         super().__init__()
+        self.attribute_names = PROPERTIES if attributes is None else tuple(attributes)
+        unknown = [name for name in self.attribute_names if name not in FACE_ATTRIBUTES]
+        if unknown or not self.attribute_names or len(set(self.attribute_names)) < len(self.attribute_names):
+            raise ValueError(
+                f"data.attributes={list(self.attribute_names)}, expected different ones of {', '.join(FACE_ATTRIBUTES)}"
+            )
         self.resolution, self.batch_size, self.num_workers, self.seed = resolution, batch_size, num_workers, seed
         self.sizes = {"train": num_images, "val": num_val, "test": num_test}
         self.keep = dict(keep or {})
@@ -46,7 +59,7 @@ class FacesDataModule(pl.LightningDataModule):
         """The data set of ``train``, ``val`` or ``test``, made at first use."""
         if split not in self._datasets:
             indices = matching_indices(self.seed, SPLIT_STARTS[split], self.sizes[split], self.keep)
-            self._datasets[split] = FacesDataset(self.seed, indices, self.resolution)
+            self._datasets[split] = FacesDataset(self.seed, indices, self.resolution, self.attribute_names)
         return self._datasets[split]
 
     def loader(self, split: str) -> ResumableLoader:

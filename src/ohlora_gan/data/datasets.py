@@ -1,13 +1,40 @@
-"""Map-style data sets: item i is (image uint8 [H, W, 3], scores float32 [8])."""
+"""Map-style data sets: item i is (image float32 [3, R, R] in [-1, 1], scores float32 [A] of A attributes)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ohlora_gan.data import faces
+from ohlora_gan.vocabulary import PROPERTIES
+
+FACE_ATTRIBUTES = (*faces.CONTINUOUS, *faces.BINARY)
+"""What can be learnt of an embedded face: properties, nuisances, binary attributes."""
+
+
+MIRROR_SIGNS = {"pose": -1, "turn": -1, "tilt": -1}
+"""Attributes that a mirror turns round; it leaves all others alone."""
+
+
+class ScoredDataset(Protocol):
+    """What every data set of this package is: its scores, float32 ``[N, A]``, need no picture to be decoded."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]: ...
+
+
+def to_image(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 ``[H, W, 3]`` to float32 ``[3, H, W]`` in [-1, 1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1.0
 
 
 def matching_indices(seed: int, start: int, num: int, keep: Mapping[str, float]) -> list[int]:
@@ -31,6 +58,29 @@ def matching_indices(seed: int, start: int, num: int, keep: Mapping[str, float])
     return found
 
 
+def face_scores(attributes: faces.FaceAttributes, names: Sequence[str]) -> NDArray[np.float32]:
+    """The scores ``[A]`` of a face: binary attributes are 0 or 1, others have mean 0 and standard deviation 1."""
+    values = {name: getattr(attributes, name) for name in names}
+    scores = [v if name in faces.BINARY else faces.standardized(name, v) for name, v in values.items()]
+    return np.array(scores, dtype=np.float32)
+
+
+def mirror_signs(names: Sequence[str], changes: Mapping[str, float] | None = None) -> NDArray[np.float32]:
+    """The factor ``[A]`` that a mirror puts on each attribute, 1 or -1: by `MIRROR_SIGNS`, and ``changes`` to it.
+
+    Raises:
+        ValueError: for another factor than these; for 0, which says that mirroring would make the score wrong.
+    """
+    signs = MIRROR_SIGNS | dict(changes or {})
+    for name in names:
+        sign = signs.get(name, 1)
+        if sign == 0:
+            raise ValueError(f"mirror_signs.{name}=0 says that mirror images have no known {name}: use mirror=false")
+        if sign not in (1, -1):
+            raise ValueError(f"mirror_signs.{name}={sign}, expected 1, -1 or 0 (no mirroring)")
+    return np.array([signs.get(name, 1) for name in names], dtype=np.float32)
+
+
 class FacesDataset(Dataset):
     """Rendered faces, a pure function of (seed, number); each is rendered once and kept (12 KB at 64x64).
 
@@ -38,13 +88,21 @@ class FacesDataset(Dataset):
         seed: seed of the embedded world.
         indices: the faces' numbers.
         resolution: image size, 32 to 512.
+        attributes: what is scored, of `FACE_ATTRIBUTES`.
     """
 
-    def __init__(self, seed: int, indices: list[int], resolution: int):
+    def __init__(self, seed: int, indices: list[int], resolution: int, attributes: Sequence[str] = PROPERTIES):
         self.seed, self.indices, self.resolution = seed, indices, resolution
+        self.attributes = tuple(attributes)
         self._images = np.zeros((len(indices), resolution, resolution, 3), dtype=np.uint8)
-        self._scores = np.zeros((len(indices), 8), dtype=np.float32)
+        self._scores = np.zeros((len(indices), len(self.attributes)), dtype=np.float32)
         self._rendered = np.zeros(len(indices), dtype=bool)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float32]:
+        """Scores ``[N, A]``; nothing is rendered for them."""
+        rows = [face_scores(faces.sample_attributes(self.seed, index), self.attributes) for index in self.indices]
+        return np.stack(rows) if rows else self._scores
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,7 +111,33 @@ class FacesDataset(Dataset):
         if not self._rendered[i]:
             attributes = faces.sample_attributes(self.seed, self.indices[i])
             self._images[i] = faces.render(attributes, self.resolution)
-            self._scores[i] = faces.property_scores(attributes)
+            self._scores[i] = face_scores(attributes, self.attributes)
             self._rendered[i] = True
-        image = torch.from_numpy(self._images[i]).permute(2, 0, 1)
-        return image.float() / 127.5 - 1.0, torch.from_numpy(self._scores[i])
+        return to_image(self._images[i]), torch.from_numpy(self._scores[i])
+
+
+class Mirrored(Dataset):
+    """A data set and its mirror image: item N + i is item i mirrored, with its scores times ``signs``.
+
+    Args:
+        dataset: N items.
+        signs: float32 ``[A]``: 1 for an attribute that a mirror leaves alone, -1 for one that it turns round.
+    """
+
+    def __init__(self, dataset: ScoredDataset, signs: NDArray[np.float32]):
+        self.dataset = dataset
+        self.signs = np.asarray(signs, dtype=np.float32)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Scores ``[2N, A]``."""
+        return np.concatenate([self.dataset.scores, self.dataset.scores * self.signs])
+
+    def __len__(self) -> int:
+        return 2 * len(self.dataset)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        if i < len(self.dataset):
+            return self.dataset[i]
+        image, scores = self.dataset[i - len(self.dataset)]
+        return image.flip(2), scores * torch.from_numpy(self.signs)

@@ -1,92 +1,87 @@
-"""Pictures of one's own as a data set: any folder, any size; without labels."""
+"""Pictures of one's own as a data set: a folder or a zip file, with or without labels."""
 
+import csv
 import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
-from ohlora_gan.data.loader import ResumableLoader
+from ohlora_gan import seeding
+from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
+from ohlora_gan.data.labels import Labels, choose, is_binary, match_rows, read_labels, read_partition
+from ohlora_gan.data.loader import EpochSampler, ResumableLoader
+from ohlora_gan.data.normalization import Normalization, fit_normalization
+from ohlora_gan.data.pictures import CROPS, Pictures, PictureSource
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SPLITS = ("train", "val", "test")
+FEW_PICTURES = 200  # are read too fast for a progress bar
+MAX_EVAL = 1_000  # pictures a split by default
 
 
-def find_images(folder: str | Path) -> list[Path]:
-    """The pictures in a folder and its sub-folders, sorted by path; what is no picture is counted in a warning.
+class PictureDataset(Dataset):
+    """Item i is picture ``indices[i]`` with its scores, float32 ``[A]``."""
 
-    Raises:
-        ValueError: if there is no such folder, or no picture in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"data.folder={folder} is no folder: give one that holds pictures")
-    good, bad = [], []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        try:
-            with Image.open(path):
-                good.append(path)
-        except (UnidentifiedImageError, OSError):
-            bad.append(path)
-    if not good:
-        raise ValueError(
-            f"data.folder={folder} holds no pictures that can be read ({len(bad)} that cannot): "
-            f"expected files ending in {', '.join(sorted(SUFFIXES))}"
-        )
-    if bad:
-        log.warning("%d of %d files in %s are no pictures, such as %s", len(bad), len(bad) + len(good), folder, bad[0])
-    return good
+    def __init__(self, pictures: Pictures, indices: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        self.pictures, self.indices = pictures, indices
+        self.scores = scores[indices]
 
-
-def load_image(path: Path, resolution: int) -> np.ndarray:
-    """A picture as uint8 [R, R, 3]: turned upright, its largest central square, resized with anti-aliasing.
-
-    Raises:
-        ValueError: if it cannot be decoded.
-    """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, (resolution, resolution), Image.Resampling.LANCZOS))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"picture {path} cannot be decoded ({error}): remove it from data.folder") from error
-
-
-class ImageFolderDataset(Dataset):
-    """Item i is (image [3, R, R] in [-1, 1], zeros [8]); every second half of the items is mirrored if ``mirror``."""
-
-    def __init__(self, folder: str | Path, resolution: int, mirror: bool):
-        self.paths, self.resolution, self.mirror = find_images(folder), resolution, mirror
+    @property
+    def names(self) -> list[str]:
+        """The pictures' paths from the folder."""
+        return [self.pictures.names[i] for i in self.indices]
 
     def __len__(self) -> int:
-        return len(self.paths) * (2 if self.mirror else 1)
+        return len(self.indices)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        pixels = load_image(self.paths[i % len(self.paths)], self.resolution)
-        if i >= len(self.paths):
-            pixels = pixels[:, ::-1]
-        image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-        return image.float() / 127.5 - 1.0, torch.zeros(8)
+        return to_image(self.pictures[int(self.indices[i])]), torch.from_numpy(self.scores[i])
 
 
 class ImageFolderDataModule(pl.LightningDataModule):
-    """Training pictures from a folder, for models that need no labels (``pretrain``, ``finetune_v9``).
+    """Pictures of one's own. Without labels they serve the models that need none (``pretrain``, ``finetune_v9``).
+
+    Every picture is decoded once at the start. Those that cannot be used are left out, counted and listed.
 
     Args:
-        folder: where the pictures lie; sub-folders are searched too.
+        folder: a folder, sub-folders included, or a ``.zip`` file.
         resolution: image size.
         batch_size: images a batch and process.
-        mirror: add every picture's mirror image.
-        num_workers: processes that decode pictures.
-        seed: seed of their order.
-    """
+        mirror: add every training picture's mirror image.
+        num_workers: processes that prepare batches.
+        seed: seed of the pictures' order and of the splits.
+        labels: a CSV file (header; first column the file's path or base name; an empty cell is unknown), or a file
+            like CelebA's ``list_attr_celeba.txt``. Pictures without all asked attributes are left out and counted.
+        attributes: what is learnt: names of columns, or own name -> column or ``not COLUMN``. None: all columns of
+            numbers.
+        num_val, num_test: pictures of these splits, picked by a hash of seed and name. None: a tenth each, at most
+            1,000, where there are labels; none where there are not.
+        partition: a file like CelebA's ``list_eval_partition.txt`` that decides the splits instead.
+        crop: ``center``: the largest central square; ``none``: the whole picture, squeezed.
+        mirror_signs: attribute -> -1 if a mirror turns its sign round (``pose``, ``turn`` and ``tilt`` by default,
+            which 0 must mean straight ahead for), 1 if not, 0 if it must not be mirrored.
+        min_size: pictures with a smaller side are not used.
+        strict: the first unusable picture is an error.
+        report: CSV file that lists the unusable pictures.
 
-    labelled = False
+    Attributes:
+        attribute_names: what the scores are; () without labels.
+        normalization: mean and deviation, over the training split, of the attributes that are not binary; scores
+            have mean 0 and deviation 1 by it. Binary ones (0 and 1, or -1 and 1) are 0 or 1.
+
+    Raises:
+        ValueError: if pictures, labels and settings do not fit together.
+    """
 
     def __init__(
         self,
@@ -96,12 +91,174 @@ class ImageFolderDataModule(pl.LightningDataModule):
         mirror: bool = False,
         num_workers: int = 0,
         seed: int = 0,
+        labels: str | Path | None = None,
+        attributes: Sequence[str] | Mapping[str, str] | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        partition: str | Path | None = None,
+        crop: str = "center",
+        mirror_signs: Mapping[str, float] | None = None,
+        min_size: int = 16,
+        strict: bool = False,
+        report: str | Path | None = None,
     ):
         super().__init__()
+        if crop not in CROPS:
+            raise ValueError(f"data.crop is {crop!r}, expected one of {', '.join(CROPS)}")
+        if labels is None and attributes is not None:
+            raise ValueError(f"data.attributes={attributes} needs a file of labels: give data.labels=FILE.csv")
         self.resolution, self.batch_size, self.num_workers, self.seed = resolution, batch_size, num_workers, seed
-        self.data = ImageFolderDataset(folder, resolution, mirror)
+        self.mirror, self._signs = mirror, dict(mirror_signs or {})
+        source = PictureSource(folder)
+        table = None if labels is None else Table(read_labels(labels), attributes, source.names)
+        self.attribute_names: tuple[str, ...] = tuple(table.columns) if table else ()
+        names = table.names if table else source.names
+        self.pictures = Pictures(source, names, resolution, crop, min_size, strict, bar)
+        report_skipped(self.pictures, report)
+        self._indices = split(self.pictures.names, seed, *self._sizes(num_val, num_test), partition)
+        self.normalization = Normalization({}, {})
+        self._scores = self._normalized(table) if table else np.zeros((len(self.pictures), 0), np.float32)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to learn scores from."""
+        return bool(self.attribute_names)
+
+    @property
+    def signs(self) -> NDArray[np.float32]:
+        """What a mirror does to the scores, ``[A]``: all 1 where nothing is mirrored."""
+        names = self.attribute_names
+        return mirror_signs(names, self._signs) if self.mirror else np.ones(len(names), np.float32)
+
+    def _sizes(self, num_val: int | None, num_test: int | None) -> tuple[int, int]:
+        default = min(len(self.pictures) // 10, MAX_EVAL) if self.labelled else 0
+        return (default if num_val is None else num_val), (default if num_test is None else num_test)
+
+    def _normalized(self, table: "Table") -> NDArray[np.float32]:
+        """Scores ``[N, A]`` of the usable pictures; the statistics are those of the training set, mirrored or not."""
+        columns = {name: column[table.rows(self.pictures.names)] for name, column in table.columns.items()}
+        train, signs = self._indices["train"], dict(zip(columns, self.signs, strict=True))
+        for name in table.binary:
+            if signs[name] < 0:
+                raise ValueError(f"mirror_signs.{name}=-1, but {name} is binary: expected 1, or 0 for no mirroring")
+        continuous = {name: column for name, column in columns.items() if name not in table.binary}
+        seen = {name: column[train] for name, column in continuous.items()}
+        if self.mirror:
+            seen = {name: np.concatenate([column, column * signs[name]]) for name, column in seen.items()}
+        self.normalization = fit_normalization(seen)
+        columns |= self.normalization.apply(continuous)
+        for name in continuous:
+            mean, std = self.normalization.mean[name], self.normalization.std[name]
+            log.info("%s: mean %.4g, standard deviation %.4g; scores are in standard deviations", name, mean, std)
+        return np.stack(list(columns.values()), axis=1).astype(np.float32)
+
+    def dataset(self, split: str) -> PictureDataset:
+        """The data set of ``train``, ``val`` or ``test``; without mirror images."""
+        return PictureDataset(self.pictures, self._indices[split], self._scores)
 
     def train_dataloader(self) -> ResumableLoader:
-        return ResumableLoader.deal(
-            self.data, self.batch_size, self.seed, self.trainer, num_workers=self.num_workers
-        )
+        data = self.dataset("train")
+        items = Mirrored(data, self.signs) if self.mirror else data
+        return ResumableLoader.deal(items, self.batch_size, self.seed, self.trainer, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> list[DataLoader]:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> list[DataLoader]:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> list[DataLoader]:
+        """All pictures of a split in order, the last batch a smaller one; no loader for a split without pictures."""
+        data = self.dataset(split)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = EpochSampler(len(data), self.seed, rank, world, shuffle=False)
+        return [DataLoader(data, self.batch_size, sampler=sampler, num_workers=self.num_workers)] if len(data) else []
+
+
+class Table:
+    """The asked labels of those pictures that have them all.
+
+    Attributes:
+        columns: attribute -> values of all rows.
+        binary: the attributes that are 0 or 1.
+        names: the pictures whose row has a value for every attribute, in order.
+    """
+
+    def __init__(self, labels: Labels, attributes: Sequence[str] | Mapping[str, str] | None, names: list[str]) -> None:
+        self.columns = choose(labels, attributes)
+        self.binary = {name for name, column in self.columns.items() if is_binary(column)}
+        self._row = match_rows(labels, names)
+        complete = np.logical_and.reduce([~np.isnan(column) for column in self.columns.values()])
+        self.names = [name for name in names if name in self._row and complete[self._row[name]]]
+        if not self.names:
+            raise ValueError(f"no picture has a value for all of {', '.join(self.columns)} in labels {labels.path}")
+        if len(self.names) < len(names):
+            no_row = len(names) - len(self._row)
+            log.warning(
+                "%d of %d pictures are left out: %d without a row in %s, %d with an empty cell among %s",
+                *(len(names) - len(self.names), len(names), no_row, labels.path.name),
+                *(len(self._row) - len(self.names), ", ".join(self.columns)),
+            )
+
+    def rows(self, names: Sequence[str]) -> list[int]:
+        return [self._row[name] for name in names]
+
+
+def split(
+    names: Sequence[str], seed: int, num_val: int, num_test: int, partition: str | Path | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """Numbers of the pictures of each split, in ascending order.
+
+    A picture's place depends on a hash of seed and name, so most stay where they are when others are added.
+
+    Raises:
+        ValueError: if too few pictures are left to train on.
+    """
+    if partition is not None:
+        kind = read_partition(partition, names)
+        if not (kind == SPLITS.index("train")).any():
+            raise ValueError(f"{partition} leaves no picture to train on: give data.partition=null")
+    else:
+        if num_val < 0 or num_test < 0 or num_val + num_test >= len(names):
+            raise ValueError(
+                f"data.num_val={num_val} and data.num_test={num_test} of {len(names)} pictures leave none to train on: "
+                f"lower them, or add pictures"
+            )
+        order = sorted(range(len(names)), key=lambda i: seeding.stream_key(seed, f"split/{names[i]}"))
+        kind = np.zeros(len(names), dtype=np.int64)
+        kind[order[:num_val]] = SPLITS.index("val")
+        kind[order[num_val : num_val + num_test]] = SPLITS.index("test")
+    return {name: np.flatnonzero(kind == number) for number, name in enumerate(SPLITS)}
+
+
+def bar(names: list[str]) -> tqdm:
+    """A progress bar, where there is something to wait for."""
+    return tqdm(names, desc="reading pictures", unit="", disable=len(names) <= FEW_PICTURES)
+
+
+def report_skipped(pictures: Pictures, report: str | Path | None) -> None:
+    """Says which pictures cannot be used, and lists them in a CSV file.
+
+    Raises:
+        ValueError: if none can be used.
+    """
+    skipped, folder = pictures.skipped, pictures.source.folder
+    total = len(pictures) + len(skipped)
+    kinds = Counter(reason.partition(" (")[0].partition(":")[0] for reason in skipped.values())
+    counts = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    if skipped and report is not None:
+        write_skipped(Path(report), skipped)
+    if not len(pictures):
+        raise ValueError(f"data.folder={folder} holds no picture that can be used, of {total}: {counts}")
+    if skipped:
+        first = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:3])
+        where = "" if report is None else f"; all are listed in {report}"
+        some = f"{len(skipped)} of {total} pictures in {folder}"
+        log.warning("%s are left out (%s), such as %s%s", some, counts, first, where)
+
+
+@rank_zero_only
+def write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "reason"), *skipped.items()])

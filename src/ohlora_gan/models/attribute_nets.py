@@ -10,7 +10,7 @@ Only the reference's networks have dropout and none has batch statistics: in eva
 depend on nothing but that image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -199,21 +199,30 @@ class FilterCNN(CropCNN):
 
 
 class PropertyNet(nn.Module):
-    """Scores images with one CNN for each entry of `OUTPUTS`.
+    """Scores images with several CNNs, of which each scores one property or a few, as in `OUTPUTS`.
 
     Attributes:
+        property_names: what the outputs are, in their order.
         resolution: side of the square images, in pixels.
         config: the constructor's arguments, plain data: ``type(net)(**net.config)`` builds an equal network.
     """
 
-    def __init__(self, cnns: Mapping[str, nn.Module], resolution: int, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        cnns: Mapping[str, nn.Module],
+        resolution: int,
+        config: dict[str, Any],
+        outputs: Mapping[str, Sequence[str]] = OUTPUTS,
+        property_names: Sequence[str] = PROPERTIES,
+    ) -> None:
         super().__init__()
-        for name in OUTPUTS:
+        for name in outputs:
             self.add_module(f"{name}_score_cnn", cnns[name])
+        self.property_names = tuple(property_names)
         self.resolution = resolution
         self.config = config
-        columns = [name for names in OUTPUTS.values() for name in names]
-        self._order = [columns.index(name) for name in PROPERTIES]
+        columns = [name for names in outputs.values() for name in names]
+        self._order = [columns.index(name) for name in self.property_names]
 
     def features(self, images: Tensor) -> Tensor:
         """``[B, 3, H, W]`` images in [-1, 1] to the hidden activations ``[B, F]`` of all CNNs, in (-1, 1)."""
@@ -221,7 +230,7 @@ class PropertyNet(nn.Module):
         return torch.cat([cnn.features(images) for cnn in self.children()], dim=1)  # type: ignore[operator]
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` images in [-1, 1] to scores ``[B, 8]`` in the order of `vocabulary.PROPERTIES`."""
+        """``[B, 3, H, W]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
         check_images(images, self.resolution)
         return torch.cat([cnn(images) for cnn in self.children()], dim=1)[:, self._order]
 
@@ -278,9 +287,7 @@ class SmallPropertyCNN(PropertyNet):
     """
 
     def __init__(self, width: int = 16, resolution: int = 64) -> None:
-        if width < 1 or resolution < 32:
-            raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
-        channels = tuple(width * min(i, 4) for i in range(1, resolution.bit_length() - 3))
+        channels = small_channels(width, resolution)
         cnns = {
             name: SmallCropCNN(spec, channels[spec.coarse :], 3 * width, len(OUTPUTS[name]))
             for name, spec in SMALL_SPECS.items()
@@ -292,6 +299,17 @@ class SmallPropertyCNN(PropertyNet):
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(channels_last(images))
+
+
+def small_channels(width: int, resolution: int) -> tuple[int, ...]:
+    """Channels of a small CNN's convolutions: the i-th has i x width, at most 4 x width.
+
+    Raises:
+        ValueError: if the width is under 1 or the resolution under 32.
+    """
+    if width < 1 or resolution < 32:
+        raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
+    return tuple(width * min(i, 4) for i in range(1, resolution.bit_length() - 3))
 
 
 def channels_last(images: Tensor) -> Tensor:

@@ -1,0 +1,249 @@
+"""Labels of pictures: CSV files and CelebA's ``list_attr_celeba.txt``, and the choice of attributes among them."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A table of labels.
+
+    Attributes:
+        path: the file.
+        files: the pictures' names as the file gives them, one a row.
+        columns: column name -> values ``[N]``; NaN is unknown. Binary columns hold 0 and 1.
+        text: names of the columns that hold no numbers.
+    """
+
+    path: Path
+    files: list[str]
+    columns: dict[str, Floats]
+    text: tuple[str, ...] = ()
+
+
+def read_labels(path: str | Path) -> Labels:
+    """Reads a CSV (header; the file name first; empty: unknown) or a file in the format of ``list_attr_celeba.txt``.
+
+    Binary columns of -1 and 1 become 0 and 1.
+
+    Raises:
+        ValueError: if it is missing, damaged or has a row twice, naming file and line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ValueError(f"data.labels={path} cannot be read ({error.strerror}): give a CSV file") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"data.labels={path} is no text in UTF-8: save it as CSV in UTF-8") from error
+    celeba = bool(lines) and lines[0].strip().isdigit()
+    header, rows = _celeba_rows(path, lines) if celeba else _csv_rows(path, lines)
+    repeated = [name for name in header if header.count(name) > 1]
+    if not header or repeated or "" in header:
+        raise ValueError(
+            f"labels {path} name the columns {header}, expected the file name first, then one or more attributes of "
+            f"different names, separated by commas"
+        )
+    _check_rows(path, header, rows)
+    columns, text = {}, []
+    for i, name in enumerate(header):
+        column = _numbers(path, name, [(line, cells[i]) for line, _, cells in rows])
+        if column is None:
+            text.append(name)
+        else:
+            columns[name] = _zero_one(column)
+    return Labels(path, [file for _, file, _ in rows], columns, tuple(text))
+
+
+class _Row(NamedTuple):
+    line: int
+    file: str
+    cells: list[str]
+
+
+def _csv_rows(path: Path, lines: list[str]) -> tuple[list[str], list[_Row]]:
+    reader = csv.reader(lines, skipinitialspace=True)
+    try:
+        table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"labels {path}, line {reader.line_num}: {error}") from error
+    header = table[0][1][1:] if table else []
+    return header, [_Row(line, cells[0], cells[1:]) for line, cells in table[1:]]
+
+
+def _celeba_rows(path: Path, lines: list[str]) -> tuple[list[str], list[_Row]]:
+    """The first line counts the rows, the second names the columns, none names the file."""
+    table = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
+    rows = [_Row(number, cells[0], cells[1:]) for number, cells in table[2:]]
+    if len(rows) != int(lines[0]):
+        raise ValueError(f"labels {path} hold {len(rows)} rows, expected {int(lines[0])} as line 1 says: it is cut off")
+    return table[1][1] if len(table) > 1 else [], rows
+
+
+def _check_rows(path: Path, header: Sequence[str], rows: Sequence[_Row]) -> None:
+    first: dict[str, int] = {}
+    for line, file, cells in rows:
+        if len(cells) != len(header):
+            raise ValueError(
+                f"labels {path}, line {line}: {len(cells) + 1} cells, expected {len(header) + 1} as in the header"
+            )
+        if file in first:
+            raise ValueError(f"labels {path} have {file!r} twice, in lines {first[file]} and {line}: remove one")
+        first[file] = line
+
+
+def _numbers(path: Path, name: str, cells: Iterable[tuple[int, str]]) -> Floats | None:
+    """A column's values, or None if it holds no number at all; a mixture of numbers and text is an error."""
+    values, wrong = [], None
+    for line, cell in cells:
+        try:
+            values.append(float(cell) if cell else np.nan)
+        except ValueError:
+            wrong = wrong or (line, cell)
+            continue
+        if np.isinf(values[-1]):
+            wrong = wrong or (line, cell)
+    if np.isnan(values).all():
+        return None
+    if wrong is None:
+        return np.array(values, dtype=np.float64)
+    line, cell = wrong
+    raise ValueError(
+        f"labels {path}, line {line}, column {name!r}: {cell!r} is no number; correct it, or leave the cell empty"
+    )
+
+
+def _zero_one(column: Floats) -> Floats:
+    return np.where(column == -1, 0.0, column) if np.isin(known(column), (-1, 1)).all() else column
+
+
+def known(column: Floats) -> Floats:
+    """The values that are not NaN."""
+    return column[~np.isnan(column)]
+
+
+def is_binary(column: Floats) -> bool:
+    """Whether all known values are 0 or 1."""
+    return bool(np.isin(known(column), (0, 1)).all())
+
+
+def choose(labels: Labels, attributes: Sequence[str] | Mapping[str, str] | None) -> dict[str, Floats]:
+    """The asked attributes: own name -> values ``[N]``, in the asked order.
+
+    Args:
+        labels: the table.
+        attributes: None: all columns of numbers; names of columns; or own name -> column, or -> ``not COLUMN`` for a
+            binary one.
+
+    Raises:
+        ValueError: for a column that is not there or not of numbers, and for names that cannot name an attribute.
+    """
+    if attributes is None:
+        wanted = {name: name for name in labels.columns}
+    elif isinstance(attributes, Mapping):
+        wanted = {str(own): str(column) for own, column in attributes.items()}
+    else:
+        wanted = {str(name): str(name) for name in attributes}
+    if not wanted:
+        raise ValueError(f"labels {labels.path} have no column of numbers to learn: name one in data.attributes")
+    unfit = [own for own in wanted if "." in own or "/" in own]
+    if unfit:
+        raise ValueError(
+            f"attribute name {unfit[0]!r} has a '.' or '/': give it another one with data.attributes={{NAME: COLUMN}}"
+        )
+    return {own: _column(labels, column) for own, column in wanted.items()}
+
+
+def _column(labels: Labels, name: str) -> Floats:
+    negated = name not in labels.columns and name.startswith("not ")
+    name = name.removeprefix("not ").strip() if negated else name
+    if name in labels.text:
+        raise ValueError(f"column {name!r} of labels {labels.path} holds no numbers")
+    if name not in labels.columns:
+        raise ValueError(
+            f"data.attributes names {name!r}, which labels {labels.path} lack, expected one of "
+            f"{', '.join(labels.columns) or 'none: it has no column of numbers'}"
+        )
+    column = labels.columns[name]
+    if not negated:
+        return column
+    if not is_binary(column):
+        raise ValueError(f"data.attributes has 'not {name}', but that column is not binary: expected 0 and 1 alone")
+    return 1 - column
+
+
+def match_rows(labels: Labels, names: Sequence[str]) -> dict[str, int]:
+    """Picture name -> its row, for pictures that have one.
+
+    A row belongs to the picture of that path, else to the one whose path ends in it (such as its base name).
+
+    Raises:
+        ValueError: if a row's name fits several pictures, two rows fit one picture, or no row fits any.
+    """
+    endings: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        parts = name.split("/")
+        for i in range(len(parts)):
+            endings["/".join(parts[i:])].append(name)
+    exact = set(names)
+    found: dict[str, int] = {}
+    for row, file in enumerate(labels.files):
+        key = file.replace("\\", "/").removeprefix("./")
+        fitting = [key] if key in exact else endings.get(key, [])
+        if len(fitting) > 1:
+            raise ValueError(
+                f"labels {labels.path} name {file!r}, which fits {fitting[0]} and {fitting[1]}: give the path from "
+                f"data.folder"
+            )
+        for name in fitting:
+            if name in found:
+                raise ValueError(
+                    f"labels {labels.path} have two rows for {name}: {labels.files[found[name]]!r} and {file!r}; "
+                    f"remove one"
+                )
+            found[name] = row
+    if not found:
+        example = labels.files[0] if labels.files else "no row at all"
+        raise ValueError(
+            f"no picture in data.folder has a row in labels {labels.path}: it names {example!r}, the folder holds "
+            f"{names[0]!r}; the first column must be the file's name"
+        )
+    return found
+
+
+def read_partition(path: str | Path, names: Sequence[str]) -> NDArray[np.int64]:
+    """The split of each picture ``[N]``: 0 train, 1 validation, 2 test.
+
+    Args:
+        path: a file in the format of CelebA's ``list_eval_partition.txt``: lines ``000001.jpg 0``; commas and a header
+            line are allowed.
+        names: the pictures.
+
+    Raises:
+        ValueError: if it is missing, has other numbers, or leaves a picture out.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").replace(",", " ").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): expected lines such as '000001.jpg 0'") from error
+    rows = [line.split() for line in lines if line.strip()]
+    if rows and not rows[0][-1].isdigit():
+        rows = rows[1:]
+    for row in rows:
+        if len(row) != 2 or row[1] not in ("0", "1", "2"):
+            raise ValueError(f"{path} has the line {' '.join(row)!r}, expected a file name and 0, 1 or 2")
+    table = Labels(Path(path), [file for file, _ in rows], {})
+    row_of = match_rows(table, names)
+    for name in names:
+        if name not in row_of:
+            raise ValueError(f"{path} does not say which split {name} is in: add it, or give data.partition=null")
+    return np.array([int(rows[row_of[name]][1]) for name in names], dtype=np.int64)

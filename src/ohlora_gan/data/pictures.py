@@ -1,0 +1,229 @@
+"""Pictures of any kind, in a folder or a zip file, as square RGB images; what cannot be used is told apart."""
+
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+MAX_BYTES = 2**29  # of a file; anything larger is no photograph
+CROPS = ("center", "none")
+
+
+class UnusablePictureError(ValueError):
+    """A picture that cannot be used; the message is the reason."""
+
+
+class PictureSource:
+    """The pictures of a folder, sub-folders included, or of a zip file, which is read in place.
+
+    Args:
+        folder: the folder or the ``.zip`` file.
+
+    Attributes:
+        names: paths of all files with a picture's ending, relative to the folder, with ``/``; sorted. Hidden files
+            are left out.
+
+    Raises:
+        ValueError: if it is neither, or holds no such file.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._zip: tuple[int, zipfile.ZipFile] | None = None
+        if self.folder.is_dir():
+            found = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+        elif zipfile.is_zipfile(self.folder):
+            found = [info.filename for info in self._archive().infolist() if not info.is_dir()]
+        else:
+            raise ValueError(
+                f"data.folder={folder} is no folder and no whole zip file: give a folder or a .zip that holds pictures"
+            )
+        self.names = sorted(filter(is_picture_name, found), key=lambda name: name.split("/"))
+        if not self.names:
+            raise ValueError(
+                f"data.folder={folder} holds no pictures: expected files ending in {', '.join(sorted(SUFFIXES))}"
+            )
+
+    def _archive(self) -> zipfile.ZipFile:
+        """The zip file, opened anew in every process: processes that share an open file read garbage."""
+        if self._zip is None or self._zip[0] != os.getpid():
+            self._zip = os.getpid(), zipfile.ZipFile(self.folder)
+        return self._zip[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_zip": None}
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            UnusablePictureError: if it is empty, too large or cannot be read.
+        """
+        try:
+            if self.folder.is_dir():
+                size, read = (self.folder / name).stat().st_size, (self.folder / name).read_bytes
+            else:
+                size, read = self._archive().getinfo(name).file_size, lambda: self._archive().read(name)
+            if not 0 < size <= MAX_BYTES:
+                raise UnusablePictureError(f"too large: {size:,} bytes" if size else "empty file")
+            return read()
+        except (OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+            # RuntimeError: an encrypted file in a zip; NotImplementedError: an unknown compression
+            raise UnusablePictureError(f"cannot be read ({plain(error)})") from error
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a path ends as a picture's does and is not hidden (``__MACOSX`` holds the hidden files of zip files)."""
+    parts = name.split("/")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and Path(parts[-1]).suffix.lower() in SUFFIXES
+
+
+def decode(data: bytes, min_size: int = 1) -> Image.Image:
+    """A picture as 8-bit RGB, turned upright as its EXIF data say; of an animation the first frame.
+
+    Grey, palette and CMYK pictures are converted, 16 bits scaled to 8, transparent parts laid over white.
+
+    Args:
+        data: the file's bytes.
+        min_size: smallest side allowed, in pixels.
+
+    Raises:
+        UnusablePictureError: with the reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data)) as image:
+                if min(image.size) < min_size:
+                    raise UnusablePictureError(f"too small: {size_of(image)} pixels, expected {min_size} a side")
+                return to_rgb(ImageOps.exif_transpose(image))
+    except UnusablePictureError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnusablePictureError("not a picture, or of an unknown kind") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnusablePictureError(f"too large: over {Image.MAX_IMAGE_PIXELS:,} pixels") from error
+    except Exception as error:  # decoders answer damage with errors of any kind
+        reason = "cut off" if "truncated" in str(error).lower() else "damaged"
+        raise UnusablePictureError(f"{reason} ({plain(error)})") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of a picture in any of Pillow's modes."""
+    if image.mode.startswith("I"):
+        return Image.fromarray(to_8_bits(image)).convert("RGB")
+    if image.mode == "F":
+        raise UnusablePictureError("floating-point pixels, expected 8 or 16 bits a channel")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
+
+
+def to_8_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """A grey picture of 16 bits, whatever Pillow keeps them in, as uint8 ``[H, W]``."""
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise UnusablePictureError("32-bit pixels, expected 8 or 16 bits a channel")
+    return np.rint(pixels / 257).astype(np.uint8)
+
+
+def to_square(image: Image.Image, resolution: int, crop: str = "center") -> NDArray[np.uint8]:
+    """uint8 ``[R, R, 3]`` of an RGB picture, resized with anti-aliasing (Lanczos).
+
+    Args:
+        image: the picture.
+        resolution: R.
+        crop: ``center`` keeps the largest central square, ``none`` squeezes the whole picture into a square.
+    """
+    size = (resolution, resolution)
+    if crop == "center":
+        return np.array(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
+    return np.array(image.resize(size, Image.Resampling.LANCZOS))
+
+
+def size_of(image: Image.Image) -> str:
+    return f"{image.width} x {image.height}"
+
+
+def plain(error: BaseException) -> str:
+    """An error's message on one line, without the file objects that some messages name."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+class Pictures:
+    """Pictures that have all been decoded once, so that a broken one never stops a run in its middle.
+
+    The resized pixels stay in memory where they fit into ``MAX_CACHE`` bytes, else they are decoded at each use.
+
+    Args:
+        source: where they are.
+        names: which ones.
+        resolution, crop: see `to_square`.
+        min_size: see `decode`.
+        strict: the first unusable picture is an error.
+        progress: wraps the names in a progress bar.
+
+    Attributes:
+        names: the usable ones.
+        skipped: the others, name -> reason.
+
+    Raises:
+        ValueError: with ``strict``, naming the picture and the reason.
+    """
+
+    MAX_CACHE = 2 * 10**9
+
+    def __init__(
+        self,
+        source: PictureSource,
+        names: list[str],
+        resolution: int,
+        crop: str = "center",
+        min_size: int = 16,
+        strict: bool = False,
+        progress: Callable[[list[str]], Iterable[str]] = iter,
+    ) -> None:
+        self.source, self.resolution, self.crop, self.min_size = source, resolution, crop, min_size
+        self.names: list[str] = []
+        self.skipped: dict[str, str] = {}
+        fits = len(names) * resolution**2 * 3 <= self.MAX_CACHE
+        self._cache = np.zeros((len(names), resolution, resolution, 3), np.uint8) if fits else None
+        for name in progress(names):
+            try:
+                pixels = self._decode(name)
+            except UnusablePictureError as error:
+                if strict:
+                    raise ValueError(
+                        f"picture {name} in {source.folder} cannot be used: {error}; "
+                        f"remove it, or leave such pictures out with data.strict=false"
+                    ) from error
+                self.skipped[name] = str(error)
+                continue
+            if self._cache is not None:
+                self._cache[len(self.names)] = pixels
+            self.names.append(name)
+
+    def _decode(self, name: str) -> NDArray[np.uint8]:
+        return to_square(decode(self.source.read(name), self.min_size), self.resolution, self.crop)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, i: int) -> NDArray[np.uint8]:
+        """uint8 ``[R, R, 3]`` of picture ``i``."""
+        if self._cache is not None:
+            return self._cache[i]
+        try:
+            return self._decode(self.names[i])
+        except UnusablePictureError as error:
+            raise ValueError(f"picture {self.names[i]} has changed since the start: {error}") from error

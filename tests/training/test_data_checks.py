@@ -1,0 +1,44 @@
+"""A model and the data that it is given must fit; the error says what does."""
+
+import numpy as np
+import pytest
+
+from ohlora_gan.data.datamodules import FacesDataModule
+from ohlora_gan.models.attribute_cnn import AttributeCNN
+from ohlora_gan.training.data_checks import check_data
+from ohlora_gan.training.regressor_module import RegressorModule
+from tests import tiny
+from tests.training.tiny_training import gan
+
+
+def faces(*attributes):
+    return FacesDataModule(resolution=32, num_images=12, batch_size=4, attributes=attributes or None)
+
+
+def regressor(*names):
+    return RegressorModule(AttributeCNN(names, resolution=32, width=2))
+
+
+def test_what_fits_is_let_through():
+    check_data("property_cnn", RegressorModule(tiny.scorer()), faces())
+    check_data("attribute_cnn", regressor("lips", "pose"), faces("lips", "pose"))
+    check_data("finetune_v1", gan(label_dim=2, label_source="data"), faces("lips", "gender"))
+    check_data("finetune_v9", gan(label_dim=7), faces("lips"))  # takes no label from the data
+
+
+def test_the_property_net_wants_the_eight_properties():
+    message = "model=property_cnn scores eyes, .+ but the data have lips: use model=attribute_cnn"
+    with pytest.raises(ValueError, match=message):
+        check_data("property_cnn", RegressorModule(tiny.scorer()), faces("lips"))
+
+
+def test_binary_attributes_are_for_filters():
+    data = faces("lips", "gender")
+    assert np.isin(data.dataset("train").scores[:, 1], (0, 1)).all()
+    with pytest.raises(ValueError, match="use model=filter_cnn attribute=gender"):
+        check_data("attribute_cnn", regressor("lips", "gender"), data)
+
+
+def test_labels_need_enough_scores():
+    with pytest.raises(ValueError, match=r"the first 7 scores .+ but the data have 1 \(lips\)"):
+        check_data("finetune_v1", gan(label_dim=7, label_source="data"), faces("lips"))
