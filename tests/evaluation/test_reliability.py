@@ -1,0 +1,151 @@
+"""Reliability and its ceiling: what is known of them beforehand; the changes depend on seed and index alone."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ohlora_gan.evaluation import reliability as module
+from ohlora_gan.evaluation.reliability import (
+    Reliability,
+    bootstrap_interval,
+    ceiling,
+    pearson,
+    perturb,
+    reliability,
+    retest,
+    write_scorer_table,
+)
+
+
+def pictures(n=40, side=32, seed=0):
+    """Smooth pictures, uint8 [n, side, side, 3], of different brightness."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.uniform(0, 255, (n, 3, 4, 4)) * 0.5 + rng.uniform(0, 120, (n, 1, 1, 1)))
+    smooth = nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 255)
+    return smooth.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+
+
+class Toy(nn.Module):
+    """Brightness, which survives small changes, and the parity of one pixel's level, which does not."""
+
+    property_names = ("brightness", "parity")
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, images):
+        parity = ((images[:, 0, 16, 16] + 1) * 127.5).round() % 2
+        return self.dropout(torch.stack([images.mean(dim=(1, 2, 3)), parity], dim=1))
+
+
+def test_changes_follow_from_seed_copy_and_index_alone():
+    images = pictures()
+    before = np.random.default_rng().bit_generator.state, torch.get_rng_state()
+    whole = perturb(images, seed=3, repeat=0)
+    assert torch.equal(torch.get_rng_state(), before[1])
+    parts = [perturb(images[i : i + 7], 3, 0, range(i, min(i + 7, 40))) for i in range(0, 40, 7)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    assert np.array_equal(perturb(images[[5]], 3, 0, [5])[0], whole[5])
+    for other in (perturb(images, 3, 1), perturb(images, 4, 0), perturb(images, 3, 0, range(1, 41))):
+        assert all((a != b).any() for a, b in zip(other, whole, strict=True))
+
+
+def test_changes_are_small_and_keep_shape():
+    images = pictures()
+    copies = perturb(images, 0, 0)
+    assert copies.dtype == np.uint8
+    assert copies.shape == images.shape
+    difference = np.abs(copies.astype(float) - images)
+    assert 1 < difference.mean() < 8
+    assert abs(copies.mean() - images.mean()) < 0.5
+    assert perturb(images[:0], 0, 0).shape == (0, 32, 32, 3)
+
+
+def test_a_copy_moves_by_less_than_a_sixty_fourth_of_its_side(monkeypatch):
+    monkeypatch.setattr(module, "MAX_NOISE", 0.0)
+    monkeypatch.setattr(module, "MAX_ZOOM", 0.0)
+    y, x = np.mgrid[0:64, 0:64]
+    spot = 255 * np.exp(-((x - 31.5) ** 2 + (y - 31.5) ** 2) / 50)
+    images = np.repeat(spot[None, ..., None], 3, axis=3).astype(np.uint8).repeat(30, axis=0)
+    copies = perturb(images, 0, 0).mean(axis=3)
+    copies = np.where(copies > 20, copies, 0)
+    centers = np.stack([(copies * axis).sum((1, 2)) / copies.sum((1, 2)) for axis in (x, y)]) - 31.5
+    assert np.abs(centers).max() < 1.05
+    assert centers.std(axis=1) == pytest.approx(1 / np.sqrt(3), abs=0.2)  # uniform on -1 to 1 pixel
+
+
+def test_reliability_is_the_share_of_variance_without_noise():
+    rng = np.random.default_rng(0)
+    truth, noise = rng.normal(size=(4000, 1, 2)), rng.normal(size=(4000, 2, 2)) * [0.5, 1.0]
+    found = Reliability.of(truth + noise, ["a", "b"])
+    assert found.r_xx == pytest.approx([0.8, 0.5], abs=0.03)
+    assert found.ceiling == pytest.approx(np.sqrt(found.r_xx))
+    assert (found.low < found.r_xx).all()
+    assert (found.r_xx < found.high).all()
+    # Fisher's interval of a correlation r is 2 x 1.96 (1 - r^2) / sqrt(n) wide
+    assert found.high - found.low == pytest.approx(3.92 * (1 - found.r_xx**2) / np.sqrt(4000), rel=0.15)
+    # and no correlation with the truth is higher than the ceiling
+    assert pearson((truth + noise)[:, 0], truth[:, 0]) == pytest.approx(found.ceiling, abs=0.02)
+
+
+def test_ceiling_of_two_noisy_scores():
+    assert ceiling(np.array([0.81, 0.25, -0.1]), np.array([1.0, 0.64, 0.9])) == pytest.approx([0.9, 0.4, 0.0])
+
+
+def test_pearson_and_its_interval():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(50, 3)) + 1000, rng.normal(size=(50, 3))
+    b[:, 0] += a[:, 0]
+    assert pearson(a, b) == pytest.approx([np.corrcoef(a[:, k], b[:, k])[0, 1] for k in range(3)])
+    low, high = bootstrap_interval(a, b, seed=5)
+    assert np.array_equal(low, bootstrap_interval(a, b, seed=5)[0])
+    assert (low < high).all()
+    narrow = bootstrap_interval(a, b, seed=5, level=0.5)
+    assert (narrow[1] - narrow[0] < high - low).all()
+    a[:, 1] = 0.1
+    assert np.isnan(pearson(a, b)).tolist() == [False, True, False]
+
+
+def test_a_robust_score_is_reliable_and_a_fragile_one_is_not():
+    scorer, images = Toy().train(), pictures(200)
+    found = reliability(scorer, images, batch_size=64)
+    assert scorer.training  # scored without dropout, and given back as it was
+    assert found.names == Toy.property_names
+    assert found.num == 200
+    assert found.r_xx[0] > 0.99
+    assert abs(found.r_xx[1]) < 0.3
+    again = reliability(scorer, images, batch_size=200)
+    assert np.array_equal(again.r_xx, found.r_xx)
+    assert np.array_equal(again.low, found.low)
+    assert retest(scorer.eval(), images[:3]).shape == (3, 2, 2)
+
+
+def test_a_single_score_may_come_without_an_axis():
+    scorer = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 1), nn.Flatten(0))
+    assert retest(scorer, pictures(3)).shape == (3, 2, 1)
+
+
+def test_table(tmp_path):
+    found = Reliability(("a", "b"), *np.array([[0.81, 0.25], [0.8, 0.2], [0.82, 0.3]]), num=99)
+    columns = {"r2": torch.tensor([0.5, 0.25]), **found.columns()}
+    write_scorer_table(tmp_path / "table.csv", found.names, columns)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["property", "r2", "reliability", "reliability_low", "reliability_high", "ceiling"]
+    assert [row["property"] for row in rows] == ["a", "b"]
+    assert [float(row["ceiling"]) for row in rows] == [0.9, 0.5]
+    assert float(rows[1]["r2"]) == 0.25
+
+
+def test_errors_say_what_is_wrong():
+    with pytest.raises(ValueError, match="9 pictures cannot tell"):
+        reliability(Toy(), pictures(9))
+    with pytest.raises(ValueError, match=r"float64 \[12, 32, 32, 3\], expected uint8"):
+        reliability(Toy(), pictures(12).astype(float))
+    with pytest.raises(ValueError, match=r"expected \[N, 2, 3\]"):
+        reliability(Toy(), pictures(12), names=["a", "b", "c"])
+    assert np.isnan(Reliability.of(np.zeros((3, 2, 1)), ["a"]).r_xx).all()
