@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+scale := smoke
 
 # The stamp is written last: without it the virtual environment is unfinished, and is refreshed in place as it is
 # after a change of pins. Only one of another Python, or one that does not start, is made anew.
@@ -17,10 +18,10 @@ CLEAR := --clear
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types bench clean always
+.PHONY: help venv demo chain landmarks test lint types bench clean always
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## make or refresh .venv from constraints.txt
 demo: $(STAMP) ## fine-tune, find directions, and say where their page is
@@ -29,6 +30,15 @@ demo: $(STAMP) ## fine-tune, find directions, and say where their page is
 		paths.output_dir=$(DEMO)/vectors
 	@$(BIN)/python -c 'from pathlib import Path; page = Path("$(DEMO)/vectors/report.html").resolve(); \
 		print("The page:", page, page.as_uri(), sep="\n  ")'
+
+chain: $(STAMP) ## run every stage from pictures to directions: scale=smoke|mini|reference|celeba64
+	$(BIN)/python chain.py scale=$(scale) $(overrides)
+
+landmarks: ## make .venv-landmarks, which can label photographs (Python 3.10 to 3.12)
+	@test -n '$(WANTED)' || { echo "error: PYTHON=$(PYTHON) is no Python 3.10 to 3.12: name one" >&2; exit 2; }
+	'$(wordlist 2,99,$(WANTED))' -m venv .venv-landmarks
+	.venv-landmarks/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints-landmarks.txt -e '.[dev,landmarks]'
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest

@@ -1,0 +1,91 @@
+"""The detector on rendered faces; they resemble photographs enough for it."""
+
+import builtins
+import socket
+
+import numpy as np
+import pytest
+
+from ohlora_gan.data import faces, landmarks
+from ohlora_gan.data import parse_codes as codes
+from ohlora_gan.data.landmark_maps import NoFace, SeveralFaces
+
+
+def test_without_mediapipe_the_error_names_the_extra(monkeypatch):
+    original = builtins.__import__
+
+    def no_mediapipe(name, *args, **kwargs):
+        if name.startswith("mediapipe"):
+            raise ImportError("No module named 'mediapipe'")
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", no_mediapipe)
+    with pytest.raises(ValueError, match=r'pip install "ohlora-gan\[landmarks\]"'):
+        landmarks.LandmarkDetector()
+
+
+@pytest.fixture(scope="module")
+def mediapipe():
+    return pytest.importorskip("mediapipe", reason='needs pip install "ohlora-gan[landmarks]"')
+
+
+@pytest.fixture(scope="module")
+def rendered(mediapipe):
+    """Three faces, mouth ever wider and tilted from left to right: pictures and parse maps at 256."""
+    pairs = [
+        faces.render_with_parse_map(faces.FaceAttributes(mouth=mouth, pose=pose, background_mean=0.9), 256)
+        for mouth, pose in ((0.0, -0.8), (0.5, 0.0), (1.0, 0.8))
+    ]
+    return np.stack([image for image, _ in pairs]), np.stack([drawn for _, drawn in pairs])
+
+
+def test_it_measures_faces_without_a_network(rendered, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the detector asked for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    measured = landmarks.measure(rendered[0])
+    assert measured["found"].tolist() == [True] * 3
+    assert (np.diff(measured["mouth_opening"]) > 0.02).all()
+    assert (np.diff(measured["tilt"]) > 0.1).all()
+
+
+def test_small_images_are_enough(rendered):
+    small = rendered[0][:, ::4, ::4].copy()
+    assert small.shape == (3, 64, 64, 3)
+    measured = landmarks.measure(small)
+    assert measured["found"].all()
+    assert (np.diff(measured["tilt"]) > 0.1).all()
+
+
+def test_a_picture_counts_alone(rendered):
+    forth, back = (landmarks.measure(images) for images in (rendered[0], rendered[0][::-1].copy()))
+    for name, values in forth.items():
+        np.testing.assert_array_equal(values, back[name][::-1])
+
+
+def test_maps_agree_with_the_renderers(rendered):
+    image, truth = rendered[0][1], rendered[1][1]
+    pick = ((np.arange(codes.MAP_SIZE) + 0.5) * 256 / codes.MAP_SIZE).astype(int)
+    drawn, truth = landmarks.segment(image), truth[np.ix_(pick, pick)]
+    floors = {codes.BACKGROUND: 0.9, codes.HAIR: 0.5, codes.NOSE: 0.4, codes.LEFT_EYE: 0.3, codes.RIGHT_EYE: 0.3}
+    for code, floor in floors.items():
+        both, either = ((drawn == code) & (truth == code)).sum(), ((drawn == code) | (truth == code)).sum()
+        assert both / either > floor, code
+
+
+def test_none_and_several_faces_are_told_apart(rendered):
+    blank = np.full((256, 256, 3), 90, dtype=np.uint8)
+    with pytest.raises(NoFace):
+        landmarks.segment(blank)
+    with pytest.raises(SeveralFaces):
+        landmarks.segment(np.concatenate([rendered[0][1], rendered[0][1]], axis=1))
+    measured = landmarks.measure(np.stack([blank, rendered[0][1]]))
+    assert measured["found"].tolist() == [False, True]
+    assert np.isnan(measured["mouth_opening"]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 8, 8, 3)), np.zeros((8, 8, 3), np.uint8), [1, 2]])
+def test_other_arrays_are_refused(mediapipe, images):
+    with pytest.raises(ValueError, match=r"uint8 \[(N, )?H, W, 3\]"):
+        landmarks.measure(images)
