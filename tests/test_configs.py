@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from ohlora_gan.config import check_find_vectors, check_train
+from ohlora_gan.config import check_find_vectors, check_names, check_train, generation_plan
 from ohlora_gan.devices import Device, DeviceUnavailableError
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.latents.layers import Layer
@@ -35,7 +35,7 @@ def test_models_and_their_data(model, tmp_path):
     OmegaConf.to_container(cfg, resolve=True)
     with torch.device("meta"):
         module = instantiate(cfg.model.module)
-    assert module.hparams["seed"] == 0
+    assert module.hparams["seed"] == cfg.seed
     data = instantiate(cfg.data)
     assert data.resolution == cfg.resolution
     assert data.sizes["train"] == cfg.model.num_images
@@ -104,11 +104,37 @@ def test_reference_256_is_the_published_network(tmp_path):
         (["strips.num_faces=500"], "num_faces=500"),
         (["test.strengths=loud"], "'loud'"),
         (["seed=half"], "seed is 'half'"),
+        (["properties=eyes"], "properties is eyes, expected a list"),
+        (["properties=[]"], "properties is"),
+        (["properties=[eyes,eyes]"], "different names"),
+        (["properties=[a/b]"], "properties names 'a/b'"),
+        (["group_by=[a,b,c,d,e]", "n=319"], "n=319 is too small for 32 groups, expected at least 320"),
+        (["medians={hair_color: 0.5}"], "medians lack hair_length"),
+        (["test.strengths={nose: [0, 1]}"], "test.strengths names nose"),
+        (["test.thresholds={eyes: 2}"], "test.thresholds of eyes is 2.0"),
+        (["test.thresholds=0.5"], r"test.thresholds is 0\.5"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(overrides, message):
     with pytest.raises(ValueError, match=message):
         check_find_vectors(composed("find_vectors", *overrides))
+
+
+def test_a_scorer_has_to_measure_what_is_edited_and_grouped_by():
+    names = ("lip_color", "hat")
+    with pytest.raises(ValueError, match=r"edit: eyes, mouth, pose, expected some of .*: lip_color, hat"):
+        check_names(composed("find_vectors"), names)
+    with pytest.raises(ValueError, match=r"does not measure hair_color.*groups=none, or group_by=\[\.\.\.\]"):
+        check_names(composed("find_vectors", "properties=[lip_color]"), names)
+    check_names(composed("find_vectors", "properties=[lip_color]", "groups=none"), names)
+    check_names(composed("find_vectors", "properties=[lip_color]", "group_by=[hat]"), names)
+
+
+def test_strengths_and_thresholds_are_given_by_property():
+    overrides = ["properties=[eyes,lip_color]", "test.strengths={lip_color: [-3, 0, 3]}", "test.thresholds={eyes: 0.5}"]
+    plan = generation_plan(composed("find_vectors", *overrides))
+    assert plan.strengths == {"eyes": (-1.2, 1.2), "lip_color": (-3.0, 0.0, 3.0)}
+    assert plan.thresholds == {"eyes": 0.5, "lip_color": 0.88}
 
 
 def test_a_run_is_either_resumed_or_started():

@@ -90,7 +90,8 @@ def run(shell: Callable[[], None]) -> None:
         if not was_interrupted(stop):
             raise
         print(
-            "interrupted; what the run folder holds stays: resume a training with ckpt_path=FOLDER/last.ckpt",
+            "interrupted; what the run folder holds stays: go on with ckpt_path=FOLDER/last.ckpt, or with the same "
+            "paths.output_dir=FOLDER where there is no last.ckpt",
             file=sys.stderr,
         )
         code = 130

@@ -1,13 +1,17 @@
 """Checks across fields of a composed config: each error names the value, what was expected and the remedy."""
 
+import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.evaluation.generation_test import STRENGTHS
+from ohlora_gan.directions.base import check_edited
+from ohlora_gan.directions.groups import check_group_by
+from ohlora_gan.evaluation.strengths import STRENGTHS, Plan, make_plan
 
-MIN_GROUPED = 160  # 16 groups of 10 samples: fewer leave a group without validation samples
+MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 
 
 def check_train(cfg: DictConfig) -> None:
@@ -27,6 +31,37 @@ def check_train(cfg: DictConfig) -> None:
         if value is not None and not isinstance(value, int):
             raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
     check_seed(cfg.seed)
+    if is_filter(cfg):
+        check_filter(cfg)
+
+
+def is_filter(cfg: DictConfig) -> bool:
+    """Whether train.py trains a filter: folds instead of one network."""
+    return "folds" in cfg.model
+
+
+def check_filter(cfg: DictConfig) -> None:
+    """Raises ValueError for settings that a filter cannot be trained with."""
+    name = cfg.attribute
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(
+            f"attribute={name}, expected gender, quality, age, glass or a column of your labels, its name without dots"
+        )
+    asked = cfg.data.get("attributes")
+    if OmegaConf.is_list(asked) and asked != [name]:
+        raise ValueError(f"data.attributes={list(asked)}, but a filter learns one attribute: give attribute= alone")
+    if cfg.ckpt_path is not None:
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} resumes no filter: give paths.output_dir=, the folder that holds its folds"
+        )
+    if cfg.device.devices * cfg.device.num_nodes > 1:
+        raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
+
+
+def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
+    """``data.attributes`` of a filter: its attribute alone, with the column that a mapping gives it, if any."""
+    asked, name = cfg.data.get("attributes"), cfg.attribute
+    return {name: asked[name]} if OmegaConf.is_dict(asked) and name in asked else [name]
 
 
 def is_run_checkpoint(path: Path) -> bool:
@@ -37,23 +72,68 @@ def is_run_checkpoint(path: Path) -> bool:
 def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_seed(cfg.seed)
+    check_name_list(cfg, "properties")
     if cfg.groups not in ("medians", "none"):
-        raise ValueError(f"groups is {cfg.groups!r}, expected 'medians' (16 groups) or 'none'")
-    if cfg.groups == "medians" and cfg.n < MIN_GROUPED:
-        raise ValueError(
-            f"n={cfg.n} is too small for 16 groups, expected at least {MIN_GROUPED} (some thousands for good "
-            f"directions): raise n, or give groups=none"
-        )
-    if cfg.n < 10:
-        raise ValueError(f"n={cfg.n} is too small to find directions, expected at least 10")
+        raise ValueError(f"groups is {cfg.groups!r}, expected 'medians' (groups of look-alikes) or 'none'")
+    if cfg.n < MIN_SAMPLES:
+        raise ValueError(f"n={cfg.n} is too small to find directions, expected at least {MIN_SAMPLES}")
+    if cfg.groups == "medians":
+        check_groups(cfg)
     if cfg.test.num_latents < 1:
         raise ValueError(f"test.num_latents={cfg.test.num_latents}, expected at least 1")
     if cfg.strips.num_faces < 1 or cfg.strips.num_faces > cfg.test.num_latents:
         raise ValueError(
             f"strips.num_faces={cfg.strips.num_faces}, expected 1 to test.num_latents ({cfg.test.num_latents})"
         )
-    if cfg.test.strengths not in STRENGTHS:
-        raise ValueError(f"test.strengths is {cfg.test.strengths!r}, expected one of {', '.join(STRENGTHS)}")
+    generation_plan(cfg)
+
+
+def check_groups(cfg: DictConfig) -> None:
+    """Raises ValueError for groups that cannot be made."""
+    check_name_list(cfg, "group_by")
+    num_groups = 2 ** len(cfg.group_by)
+    if cfg.n < MIN_SAMPLES * num_groups:
+        raise ValueError(
+            f"n={cfg.n} is too small for {num_groups} groups, expected at least {MIN_SAMPLES * num_groups} (some "
+            f"thousands for good directions): raise n, or give groups=none"
+        )
+    missing = [name for name in cfg.group_by if cfg.medians is not None and name not in cfg.medians]
+    if missing:
+        raise ValueError(f"medians lack {', '.join(missing)}: give one for each of group_by, or medians=null")
+
+
+def check_name_list(cfg: DictConfig, key: str) -> None:
+    """Raises ValueError unless a key holds different names that can be part of a file's name."""
+    names = cfg[key]
+    if not OmegaConf.is_list(names) or not names or len({*names}) < len(names):
+        raise ValueError(f"{key} is {names}, expected a list of different names such as [eyes,mouth]")
+    bad = [name for name in names if not isinstance(name, str) or not re.fullmatch(r"\w[\w .-]*", name)]
+    if bad:
+        raise ValueError(f"{key} names {bad[0]!r}, expected letters, digits, spaces, '_', '-' and '.', as in lip_color")
+
+
+def check_names(cfg: DictConfig, property_names: Sequence[str]) -> None:
+    """Raises ValueError where a config of find_vectors.py asks for what its scorer does not measure."""
+    check_edited(cfg.properties, property_names)
+    if cfg.groups == "medians":
+        check_group_by(cfg.group_by, property_names)
+
+
+def generation_plan(cfg: DictConfig) -> Plan:
+    """The image generation test of a composed config.
+
+    ``test.strengths`` is a published set's name or property -> strengths, where properties that it leaves out have
+    those of the method.
+    """
+    strengths, thresholds = cfg.test.strengths, cfg.test.thresholds
+    if not OmegaConf.is_dict(strengths) and strengths not in STRENGTHS:
+        options = ", ".join(STRENGTHS)
+        raise ValueError(f"test.strengths is {strengths!r}, expected one of {options}, or {{property: [-1,0,1]}}")
+    if thresholds is not None and not OmegaConf.is_dict(thresholds):
+        raise ValueError(f"test.thresholds is {thresholds!r}, expected {{property: correlation}} or null")
+    if isinstance(strengths, str):
+        return make_plan(cfg.properties, strengths, None, thresholds)
+    return make_plan(cfg.properties, cfg.method.strengths, strengths, thresholds)
 
 
 def check_seed(seed: object) -> None:

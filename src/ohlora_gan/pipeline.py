@@ -4,50 +4,50 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
-from tqdm import tqdm
+from pytorch_lightning.utilities import rank_zero_only
 
 from ohlora_gan import seeding
 from ohlora_gan.checkpoint import CheckpointError, file_hash, load_strictly, weights_hash
-from ohlora_gan.config import check_find_vectors, check_train
+from ohlora_gan.config import (
+    check_find_vectors,
+    check_names,
+    check_train,
+    filter_attributes,
+    generation_plan,
+    is_filter,
+)
 from ohlora_gan.devices import Device, keep_freed_memory
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.directions.storage import DirectionSet, save_directions
 from ohlora_gan.evaluation import tables
-from ohlora_gan.evaluation.generation_test import PASS_THRESHOLDS, Case, run_generation_test, strength_grid, summary
 from ohlora_gan.evaluation.pictures import save_strips
 from ohlora_gan.evaluation.report import write_report
-from ohlora_gan.evaluation.report_data import ReportData, Strip
-from ohlora_gan.evaluation.training_report import read_training
-from ohlora_gan.evaluation.vector_report import (
-    accuracy_table,
-    case_grid,
-    headline,
-    make_strips,
-    response,
-    strip_strengths,
-)
+from ohlora_gan.evaluation.vector_report import VectorSearch, describe_results, draw_strips, vector_page
+from ohlora_gan.evaluation.vector_test import run_vector_test
+from ohlora_gan.filters import train_filter
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.pretrained import open_checkpoint, resolve
+from ohlora_gan.progress import progress_bar
+from ohlora_gan.training.callbacks import GracefulStop
+from ohlora_gan.training.data_checks import check_data
 from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.loggers import log_files, open_loggers
 from ohlora_gan.training.stages import open_parents, start_gan
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 log = logging.getLogger(__name__)
 
@@ -64,38 +64,64 @@ def train(cfg: DictConfig) -> float | None:
     check_train(cfg)
     cfg.command = cfg.command or command_line()
     device = open_device(cfg)
+    if is_filter(cfg):
+        cfg.data.attributes = filter_attributes(cfg)
     data = instantiate(cfg.data)
     if cfg.model.needs_labels and not data.labelled:
-        raise ValueError(f"model={cfg.model.name} learns from scores, which these pictures lack: use data=faces")
-    module = build_module(cfg)
-    if device.compile and isinstance(module, GanModule):
-        module.compile_networks()
+        raise ValueError(
+            f"model={cfg.model.name} learns from scores, which these pictures lack: give data.labels=FILE.csv, or "
+            f"use data=faces"
+        )
+    module = None if is_filter(cfg) else build_module(cfg, data.attribute_names)
+    if module is not None:
+        check_data(cfg.model.name, module, data)
     save_config(cfg)
-    callbacks = make_callbacks(cfg)
     with open_loggers(make_loggers(cfg)) as loggers:
-        trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
-        trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
-        if cfg.model.test and not trainer.should_stop:
-            trainer.test(module, datamodule=data, verbose=False)
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    if trainer.is_global_zero:
-        write_json(Path(cfg.paths.output_dir) / "metrics.json", metrics)
+        if module is None:
+            metrics = train_filter(cfg, device, data, loggers, partial(make_callbacks, cfg))
+        else:
+            metrics = train_module(cfg, module, device, data, loggers)
+    rank_zero_only(write_json)(Path(cfg.paths.output_dir) / "metrics.json", metrics)
     if cfg.metric is not None and cfg.metric not in metrics:
         raise ValueError(f"metric={cfg.metric} was not logged, expected one of {', '.join(sorted(metrics))}")
     return metrics.get(cfg.metric)
 
 
-def build_module(cfg: DictConfig) -> pl.LightningModule:
-    """The LightningModule with its start weights: a parent's, or fresh ones that depend on the seed alone."""
+def train_module(
+    cfg: DictConfig, module: pl.LightningModule, device: Device, data: pl.LightningDataModule, loggers: list[Logger]
+) -> dict[str, float]:
+    """Fits and, where the model asks for it, tests a module; returns what it logged.
+
+    Raises:
+        KeyboardInterrupt: when a signal has ended training early, and all is saved.
+    """
+    if device.compile and isinstance(module, GanModule):
+        module.compile_networks()
+    callbacks = make_callbacks(cfg)
+    trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
+    trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    if any(isinstance(callback, GracefulStop) and callback.requested for callback in callbacks):
+        raise KeyboardInterrupt
+    if cfg.model.test and not trainer.should_stop:
+        trainer.test(module, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def build_module(cfg: DictConfig, attribute_names: Sequence[str] = ()) -> pl.LightningModule:
+    """The LightningModule with its start weights: a parent's, or fresh ones that depend on the seed alone.
+
+    A network with the setting ``names`` gets the names of the data's attributes there.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.stream_key(cfg.seed, "init") % 2**63)
         parent = start_name(cfg)
         if "discriminator" in cfg.model.module:
             networks = {name: instantiate(cfg.model.module[name]) for name in ("generator", "discriminator")}
         else:
-            networks = {"net": instantiate(cfg.model.module.net)}
+            names = {"names": list(attribute_names)} if "names" in cfg.model.module.net else {}
+            networks = {"net": instantiate(cfg.model.module.net, **names)}
         parent_hash = None
         if parent is not None:
             weights, parent_hash = open_parents(parent)
@@ -135,51 +161,57 @@ def find_vectors(cfg: DictConfig) -> float:
     folder = Path(cfg.paths.output_dir)
     space, layer = open_space(cfg), instantiate(cfg.layer)
     layer.check(space.generator)
+    check_names(cfg, space.property_names)
+    plan = generation_plan(cfg)
     finder: DirectionFinder = instantiate(cfg.method.finder)
     save_config(cfg)
 
-    bank = ScoreBank(cfg.paths.bank_dir, space)
-    stored = min(bank.num_stored(), cfg.n)
-    log.info("bank %s holds %d of the %d samples", bank.folder, stored, cfg.n)
-    with progress("sampling", cfg.n) as report:
-        scores = bank.scores(cfg.n, report)
-    codes = bank.codes(layer, cfg.n)
-    cuts = dict(cfg.medians or medians(scores)) if cfg.groups == "medians" else {}
-    groups = group_names(scores, cuts) if cuts else None
-    with progress("finding", 1) as report:
-        finder.fit(codes, scores, groups, progress=report)
-    found = DirectionSet(
-        finder.directions_, finder.group_names_, layer.name, cfg.method.name, cuts, provenance(cfg, space, finder)
-    )
+    found, num_reused = find_directions(cfg, space, layer, finder)
     save_directions(folder / "vectors.safetensors", found)
-    tables.write_directions(folder / "vectors", found.directions, found.group_names, layer.name)
+    tables.write_directions(folder / "vectors", found.directions, found.group_names, layer.name, found.properties)
 
-    test_codes, test_groups, cases = test_directions(cfg, space, layer, found)
-    seconds = time.monotonic() - started
-    results = summary(cases)
-    slopes = response(strength_grid(cfg.test.strengths), cases)
-    tables.write_cases(folder / f"test_result_{cfg.method.name}_{layer.name}.csv", cases)
-    row = tables.sweep_row(cfg.n, seconds, finder.metrics_, results, k=int(0.2 * cfg.n))
-    tables.append_sweep_row(folder / f"test_result_summary_{cfg.method.name}_{layer.name}.csv", row)
-    few = slice(0, cfg.strips.num_faces)
-    ranges = {
-        name: strip_strengths(slopes[i, PROPERTIES.index(name)], cfg.strips.reach, cfg.strips.steps)
-        for i, name in enumerate(EDITED_PROPERTIES)
-    }
-    strips = make_strips(space, layer, found, test_codes[few], test_groups[few].tolist(), ranges)
+    with progress_bar("testing", cfg.test.num_latents) as report:
+        test = run_vector_test(
+            *(space, layer, found, plan, cfg.test.num_latents),
+            signed=cfg.test.signed,
+            max_passes=cfg.test.max_passes,
+            progress=report,
+        )
+    seconds, results = time.monotonic() - started, test.summary()
+    tables.write_cases(folder / f"test_result_{found.method}_{layer.name}.csv", test.cases)
+    row = tables.sweep_row(cfg.n, seconds, finder.metrics_, results, int(0.2 * cfg.n), found.properties)
+    tables.append_sweep_row(folder / f"test_result_summary_{found.method}_{layer.name}.csv", row)
+    strips = draw_strips(space, layer, found, test, **cfg.strips)
     save_strips(folder / "strips", strips)
     metrics = {"n": cfg.n, "seconds": round(seconds, 1), "test": results, "finder": finder.metrics_}
-    write_json(folder / "metrics.json", metrics | {"response": slopes.tolist(), "bank_samples_reused": stored})
-    page = vector_page(cfg, space, layer, found, finder, test_codes, cases, strips, slopes, seconds)
-    write_report(folder / "report.html", page)
-    with open_loggers(make_loggers(cfg)) as loggers:
-        flat = {f"test/{k}": float(v) for k, v in results.items()}
-        for logger in loggers:
-            logger.log_metrics(flat)
-        log_files(loggers, [folder / "vectors.safetensors", folder / "report.html"], "vectors")
-    log.info("%s", describe_results(results))
-    log.info("report: %s", folder / "report.html")
+    metrics |= {"response": test.response().tolist(), "bank_samples_reused": num_reused}
+    write_json(folder / "metrics.json", metrics)
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    search = VectorSearch(settings, space, layer, found, finder.metrics_, test, strips, seconds)
+    write_report(folder / "report.html", vector_page(search))
+    log_vectors(cfg, results)
     return results["sum_mean_corr"]
+
+
+def find_directions(
+    cfg: DictConfig, space: FaceSpace, layer: Layer, finder: DirectionFinder
+) -> tuple[DirectionSet, int]:
+    """Fits the finder on the bank's samples; returns what it found, and how many samples the bank held already."""
+    bank, names, edited = ScoreBank(cfg.paths.bank_dir, space), space.property_names, tuple(cfg.properties)
+    num_reused = min(bank.num_stored(), cfg.n)
+    log.info("bank %s holds %d of the %d samples", bank.folder, num_reused, cfg.n)
+    with progress_bar("sampling", cfg.n) as report:
+        scores = bank.scores(cfg.n, report)
+    cuts: dict[str, float] = {}
+    if cfg.groups == "medians":
+        given = cfg.medians or medians(scores, names, cfg.group_by)
+        cuts = {name: given[name] for name in cfg.group_by}
+    groups = group_names(scores, cuts, names, tuple(cuts)) if cuts else None
+    with progress_bar("finding", 1) as report:
+        finder.fit(bank.codes(layer, cfg.n), scores, groups, progress=report, names=names, edited=edited)
+    origin = provenance(cfg, space, finder)
+    directions, of_groups = finder.directions_, finder.group_names_
+    return DirectionSet(directions, of_groups, layer.name, cfg.method.name, cuts, origin, edited), num_reused
 
 
 def open_space(cfg: DictConfig) -> FaceSpace:
@@ -190,26 +222,16 @@ def open_space(cfg: DictConfig) -> FaceSpace:
     return FaceSpace(generator, open_checkpoint(cfg.scorer).build("scorer"), device, cfg.batch_size, cfg.seed)
 
 
-def test_directions(
-    cfg: DictConfig, space: FaceSpace, layer: Layer, found: DirectionSet
-) -> tuple[np.ndarray, np.ndarray, list[Case]]:
-    """The image generation test on fresh latents: their codes, groups and results."""
-    z, label = space.latents("test", range(cfg.test.num_latents))
-    codes = space.codes(layer, z, label)
-    base = space.score_codes(layer, codes)
-    groups = group_names(base, found.medians) if found.medians else np.array(found.group_names * len(codes))
-    with progress("testing", len(codes)) as report:
-        cases = run_generation_test(
-            codes,
-            groups,
-            found,
-            lambda moved: space.score_codes(layer, moved),
-            strength_grid(cfg.test.strengths),
-            signed=cfg.test.signed,
-            max_passes=cfg.test.max_passes,
-            progress=report,
-        )
-    return codes, groups, cases
+def log_vectors(cfg: DictConfig, results: dict[str, float]) -> None:
+    """Sends what was found to the loggers and says it."""
+    folder = Path(cfg.paths.output_dir)
+    with open_loggers(make_loggers(cfg)) as loggers:
+        flat = {f"test/{k}": float(v) for k, v in results.items()}
+        for logger in loggers:
+            logger.log_metrics(flat)
+        log_files(loggers, [folder / "vectors.safetensors", folder / "report.html"], "vectors")
+    log.info("%s", describe_results(results, cfg.properties))
+    log.info("report: %s", folder / "report.html")
 
 
 def provenance(cfg: DictConfig, space: FaceSpace, finder: DirectionFinder) -> dict[str, Any]:
@@ -225,82 +247,7 @@ def provenance(cfg: DictConfig, space: FaceSpace, finder: DirectionFinder) -> di
     }
 
 
-def vector_page(
-    cfg: DictConfig,
-    space: FaceSpace,
-    layer: Layer,
-    found: DirectionSet,
-    finder: DirectionFinder,
-    codes: np.ndarray,
-    cases: Sequence[Case],
-    strips: Sequence[Strip],
-    slopes: np.ndarray,
-    seconds: float,
-) -> ReportData:
-    """The report's content."""
-    order = sorted(cases, key=lambda case: case.sum_abs_corr)
-    picked = [(f"Best of {len(cases)}", order[-1]), (f"Worst of {len(cases)}", order[0])]
-    sample_z, sample_label = space.latents("samples", range(100))
-    notes = ["A strength is a length along a unit direction; it means different things in layers of different sizes."]
-    if layer.equivalent_to_w:
-        notes.append(f"{layer.name} edits are w edits: w = w1' + w2', so the edit (d1, d2) moves w by d1 + d2.")
-    if not cfg.test.signed:
-        notes.append("The published rule was used: a latent passes on the size of its correlations, not their sign.")
-    return ReportData(
-        title="Directions that open the eyes, open the mouth and turn the head",
-        subtitle=f"{cfg.method.name} at {layer.name}, n = {cfg.n:,}",
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        headline=headline(summary(cases), cfg.n, seconds),
-        settings=page_settings(cfg, found),
-        notes=notes,
-        samples=space.images(layer, space.codes(layer, sample_z, sample_label)),
-        strips=strips,
-        accuracy=accuracy_table(finder.metrics_),
-        correlations={name: [case.corrs[name] for case in cases] for name in PASS_THRESHOLDS},
-        thresholds=PASS_THRESHOLDS,
-        passed=np.array([case.passed for case in cases]),
-        response=slopes,
-        cases=[
-            case_grid(title, case, space, layer, found, codes[case.index], cfg.test.strengths) for title, case in picked
-        ],
-        training=read_training(cfg.checkpoint),
-    )
-
-
-def page_settings(cfg: DictConfig, found: DirectionSet) -> dict[str, dict[str, str]]:
-    finder = {k: str(v) for k, v in cfg.method.finder.items() if k != "_target_"}
-    return {
-        "Run": {"method": cfg.method.name, "layer": found.layer, "samples": f"{cfg.n:,}", "seed": str(cfg.seed)},
-        "Models": {"generator": str(cfg.checkpoint), "scorer": str(cfg.scorer), "device": str(cfg.device.name)},
-        "Finder": finder,
-        "Groups": {name: f"{value:.3f}" for name, value in found.medians.items()} or {"groups": "none"},
-        "Test": {"latents": str(cfg.test.num_latents), "strengths": cfg.test.strengths, "signed": str(cfg.test.signed)},
-    }
-
-
-def describe_results(results: dict[str, float]) -> str:
-    means = ", ".join(f"{name} {results[f'{name}_mean_corr']:.3f}" for name in PASS_THRESHOLDS)
-    return f"mean correlations: {means}; {results['num_passed']} of {results['num_cases']} latents pass"
-
-
 # ---------------------------------------------------------------------- shared
-
-
-class progress:
-    """A progress bar as a callback ``(done, total)``."""
-
-    def __init__(self, what: str, total: int):
-        self.bar = tqdm(total=total, desc=what, file=sys.stderr)
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self.update
-
-    def update(self, done: int, total: int) -> None:
-        self.bar.total = total
-        self.bar.update(done - self.bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
 
 
 def open_device(cfg: DictConfig) -> Device:

@@ -1,13 +1,13 @@
 """Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
 
 A run's ``last.ckpt`` can be used before the run has ended. Foreign formats: genforce ``.pth`` (a dict of ``generator``,
-``discriminator``, ``generator_smooth``) and flat state dicts of one network (a generator, a discriminator, or the
-merged property CNN). Their tensor names are ours; the architecture is read off the shapes.
+``discriminator``, ``generator_smooth``) and flat state dicts of one network (a generator, a discriminator, the
+merged property CNN, or one fold of a filter). Their tensor names are ours; the architecture is read off the shapes.
 """
 
 import pickle
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from ohlora_gan.checkpoint import Checkpoint, CheckpointError, load
+from ohlora_gan.models.attribute_nets import FILTER_SPECS
+from ohlora_gan.models.filter_nets import FilterEnsemble, ReferenceFilterCNN
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -45,6 +47,62 @@ def open_checkpoint(name: str | Path) -> Checkpoint:
     """
     path = resolve(name)
     return load(path) if path.suffix == ".safetensors" else load_foreign(path)
+
+
+def shipped_filters() -> list[str]:
+    """Names of the shipped filters."""
+    return [name for name in shipped() if name.startswith("filter_")]
+
+
+def open_filters(names: Iterable[str | Path]) -> dict[str, FilterEnsemble]:
+    """Filter ensembles by the attribute that each judges, in the order of the names; in eval mode, without gradients.
+
+    Args:
+        names: shipped models' names (``filter_gender``), files of ours, or the folder of a foreign filter's
+            folds (one ``.pth`` or ``.pt`` each); a foreign file alone is an ensemble of one fold.
+
+    Raises:
+        CheckpointError: if one is missing, damaged or no filter, or if two judge the same attribute.
+    """
+    found: dict[str, FilterEnsemble] = {}
+    for name in names:
+        for ensemble in read_filters(name):
+            if ensemble.name in found:
+                raise CheckpointError(f"{str(name)!r} is a second filter of {ensemble.name!r}: give one of them")
+            found[ensemble.name] = ensemble.eval().requires_grad_(False)
+    return found
+
+
+def read_filters(name: str | Path) -> list[FilterEnsemble]:
+    """The ensembles of one file, or the one of a folder of foreign folds."""
+    if Path(name).is_dir():
+        paths = sorted(p for p in Path(name).iterdir() if p.suffix in (".pth", ".pt"))
+        return [join_folds([load_foreign(path) for path in paths], str(name))]
+    weights = open_checkpoint(name)
+    if "filter" in weights.networks and weights.info.get("stage") == "imported":
+        return [join_folds([weights], weights.source)]
+    ensembles = [net for net in map(weights.build, weights.networks) if isinstance(net, FilterEnsemble)]
+    if not ensembles:
+        raise CheckpointError(
+            f"{weights.source} holds {sorted(weights.networks)}, expected a filter ensemble: "
+            f"one is made by python train.py model=filter_cnn"
+        )
+    return ensembles
+
+
+def join_folds(folds: list[Checkpoint], source: str) -> FilterEnsemble:
+    """The ensemble of foreign files of one fold each."""
+    nets = [fold.build("filter") for fold in folds]
+    kinds = {str(net.config["name"]) for net in nets}  # type: ignore[index]
+    if len(kinds) != 1:
+        raise CheckpointError(
+            f"{source} holds folds of {', '.join(sorted(kinds)) or 'no filter'}: expected .pth files of one filter"
+        )
+    (kind,) = kinds
+    ensemble = FilterEnsemble(folds[0].networks["filter"], len(nets), kind)
+    for own, net in zip(ensemble.folds, nets, strict=True):
+        own.load_state_dict(net.state_dict())
+    return ensemble
 
 
 def load_foreign(path: Path) -> Checkpoint:
@@ -81,6 +139,8 @@ def load_foreign(path: Path) -> Checkpoint:
             networks[part] = {"class": class_name, "config": reader(state)}
         except (KeyError, IndexError) as error:
             raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, part of the StyleGAN-1 layout") from error
+        except CheckpointError as error:
+            raise CheckpointError(f"checkpoint {path} ({part}) cannot be used: {error}") from error
         tensors[part] = state
     return Checkpoint(tensors, networks, {"stage": "imported"}, str(path))
 
@@ -128,6 +188,17 @@ def discriminator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
+def filter_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Which of the reference's four filters a fold is: no two have the same shapes."""
+    shapes = {key: value.shape for key, value in state.items()}
+    for name in FILTER_SPECS:
+        with torch.device("meta"):
+            own = ReferenceFilterCNN(name).state_dict()
+        if {key: value.shape for key, value in own.items()} == shapes:
+            return {"name": name}
+    raise CheckpointError(f"its shapes are those of no known filter, expected {', '.join(FILTER_SPECS)} at 256x256")
+
+
 def refuse_partial_detail(lod: Tensor | None) -> None:
     if lod is not None and float(lod) != 0.0:
         raise CheckpointError(f"the checkpoint's level of detail is {float(lod)}, expected 0 (a fully grown network)")
@@ -137,6 +208,7 @@ MARKS = {
     "mapping.dense0.weight": "generator",
     "input0.weight": "discriminator",
     "eyes_score_cnn.conv1.0.weight": "scorer",
+    "fc_final.0.weight": "filter",
 }
 """A tensor by which a flat state dict is told."""
 
@@ -144,4 +216,5 @@ READERS: dict[str, tuple[Callable[[Mapping[str, Tensor]], dict[str, Any]], str]]
     "generator": (generator_config, "ohlora_gan.models.generator.Generator"),
     "discriminator": (discriminator_config, "ohlora_gan.models.discriminator.Discriminator"),
     "scorer": (lambda state: {}, "ohlora_gan.models.attribute_nets.MergedPropertyCNN"),
+    "filter": (filter_config, "ohlora_gan.models.filter_nets.ReferenceFilterCNN"),
 }

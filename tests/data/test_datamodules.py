@@ -4,7 +4,8 @@ import torch
 
 from ohlora_gan.data import faces
 from ohlora_gan.data.datamodules import FacesDataModule
-from ohlora_gan.data.datasets import FacesDataset, matching_indices
+from ohlora_gan.data.datasets import FacesDataset, Mirrored, matching_indices, mirror_signs
+from ohlora_gan.vocabulary import PROPERTIES
 
 
 def test_batches_are_images_and_scores_in_range():
@@ -54,3 +55,42 @@ def test_what_cannot_be_kept_is_said():
 def test_fewer_images_than_a_batch():
     with pytest.raises(ValueError, match="fewer than one batch of 64"):
         FacesDataModule(resolution=32, num_images=10, batch_size=64).train_dataloader()
+
+
+def test_any_attribute_of_the_faces_is_a_score():
+    data = FacesDataModule(resolution=32, num_images=6, batch_size=2, attributes=["lips", "gender", "pose"])
+    train = data.dataset("train")
+    assert data.attribute_names == ("lips", "gender", "pose")
+    attributes = [faces.sample_attributes(0, i) for i in range(6)]
+    want = [[(a.lips - 0.5) * 12**0.5, a.gender, a.pose * 3**0.5] for a in attributes]
+    np.testing.assert_allclose(train.scores, want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(train[4][1], train.scores[4])
+    assert train.scores.dtype == np.float32
+
+
+def test_scores_are_known_without_a_picture(monkeypatch):
+    monkeypatch.setattr(faces, "render", None)
+    data = FacesDataModule(resolution=32, num_images=500, num_val=0)
+    scores = data.dataset("train").scores
+    np.testing.assert_array_equal(scores[3], faces.property_scores(faces.sample_attributes(0, 3)))
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=0.2)
+    np.testing.assert_allclose(scores.std(axis=0), 1, atol=0.1)
+    assert data.dataset("val").scores.shape == (0, 8)
+
+
+@pytest.mark.parametrize("attributes", [["hat"], ["noise_seed"], ["lips", "lips"], []])
+def test_attributes_that_faces_do_not_have(attributes):
+    with pytest.raises(ValueError, match=r"data\.attributes=.+ expected different ones of eyes, "):
+        FacesDataModule(attributes=attributes)
+
+
+def test_mirrored_data():
+    data = FacesDataset(seed=3, indices=[5, 9], resolution=32)
+    signs = mirror_signs(PROPERTIES)
+    both = Mirrored(data, signs)
+    assert len(both) == 4
+    assert signs.tolist() == [-1 if name == "pose" else 1 for name in PROPERTIES]
+    assert torch.equal(both[3][0], data[1][0].flip(2))
+    assert torch.equal(both[1][0], data[1][0])
+    np.testing.assert_array_equal(both[3][1], data[1][1] * torch.from_numpy(signs))
+    np.testing.assert_array_equal(both.scores, np.stack([both[i][1] for i in range(4)]))

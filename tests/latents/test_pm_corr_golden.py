@@ -6,7 +6,8 @@ import torch
 
 from ohlora_gan.directions.groups import group_names
 from ohlora_gan.editing import move
-from ohlora_gan.evaluation.generation_test import correlations, passed, strength_grid
+from ohlora_gan.evaluation.generation_test import correlations, passed
+from ohlora_gan.evaluation.strengths import strength_grid
 from ohlora_gan.latents.layers import MappingSplit1, MappingSplit2, W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.attribute_nets import MergedPropertyCNN

@@ -1,28 +1,22 @@
-"""Checkpoints, signals, sample grids, property means, the bar and exported weights."""
+"""Checkpoints, signals, the bar and exported weights."""
 
-import csv
 import logging
 import os
 import signal
 import threading
 
-import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader
 
-from ohlora_gan import checkpoint, seeding
-from ohlora_gan.evaluation.pictures import grid
-from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan import checkpoint
 from ohlora_gan.training.callbacks import ExportWeights, GracefulStop, LastCheckpoint, TrainingProgress
 from ohlora_gan.training.regressor_module import RegressorModule
-from ohlora_gan.training.sampling_callbacks import PropertyMeans, SampleGrid, draw_images
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.training.sampling_callbacks import PropertyMeans, SampleGrid
 from tests import tiny
-from tests.training.tiny_training import Record, dataset, fit, gan, state
+from tests.training.tiny_training import Record, dataset, fit, gan
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -162,134 +156,6 @@ def test_an_interval_below_one_is_refused(tmp_path):
         LastCheckpoint(tmp_path, 0)
     with pytest.raises(ValueError, match="num_images is 0"):
         SampleGrid(tmp_path, num_images=0)
-
-
-# ---------------------------------------------------------------------- samples
-
-
-def expected_images(module, seed, stream, n):
-    """uint8 images from the state of a module, drawn one at a time."""
-    g, images = module.sampling_generator, []
-    for i in range(n):
-        z, label = (seeding.normal(seed, f"{stream}/{k}", [i], d) for k, d in (("z", g.z_dim), ("label", g.label_dim)))
-        with torch.no_grad():
-            images.append(to_uint8(g(z, label if g.label_dim else None)))
-    return torch.cat(images)
-
-
-@pytest.mark.parametrize(("label_dim", "ema"), [(7, 0.0), (0, 8.0)])
-def test_sample_grid(tmp_path, label_dim, ema):
-    module, logger = gan(label_dim, ema_images=ema), Pictures()
-    first = grid(expected_images(module, 5, "samples", 6).numpy(), 3)
-    fit(tmp_path, module, [SampleGrid(tmp_path, 2, 6, 3, seed=5, batch_size=4)], logger=logger)
-    names = [f"batch_00000{step}.png" for step in (0, 2, 3)]
-    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == names
-    pictures = [np.asarray(Image.open(tmp_path / "samples" / name)).astype(int) for name in names]
-    last = grid(expected_images(module, 5, "samples", 6).numpy(), 3).astype(int)
-    assert abs(pictures[0] - first).max() <= 1  # rounding differs with the batch size
-    assert abs(pictures[2] - last).max() <= 1
-    assert abs(pictures[2] - first).max() > 1
-    assert [(name, step) for name, step, _ in logger.pictures] == [("samples", step) for step in (0, 2, 3)]
-    assert all((a == b).all() for a, (_, _, b) in zip(pictures, logger.pictures, strict=True))
-
-
-def test_a_resumed_run_draws_no_first_grid(tmp_path):
-    fit(tmp_path, gan(), [LastCheckpoint(tmp_path)])
-    again = tmp_path / "again"
-    fit(again, gan(), [SampleGrid(again, 2, 1)], ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
-    assert sorted(path.name for path in (again / "samples").iterdir()) == ["batch_000004.png", "batch_000006.png"]
-
-
-def test_drawing_leaves_modes_alone():
-    module = gan()
-    module.generator.synthesis.layer1.eval()
-    before = [m.training for m in module.modules()]
-    seen = []
-    module.generator.synthesis.register_forward_pre_hook(lambda m, args: seen.append(m.training))
-    draw_images(module, 0, "samples", range(5), 2)
-    assert seen == [False] * 3
-    assert [m.training for m in module.modules()] == before
-
-
-@pytest.fixture(scope="module")
-def scorer_file(tmp_path_factory):
-    return checkpoint.save(tmp_path_factory.mktemp("scorer") / "tiny.safetensors", {"scorer": tiny.scorer()})
-
-
-def test_drawing_and_scoring_do_not_change_training(tmp_path, scorer_file):
-    """Same weights, w_avg and global random numbers with and without."""
-    results = []
-    for callbacks in ([], [SampleGrid(tmp_path, 1, 3), PropertyMeans(tmp_path, scorer_file, 1, 4)]):
-        module = gan(ema_images=8.0)
-        torch.manual_seed(3)
-        np.random.seed(3)  # noqa: NPY002
-        fit(tmp_path, module, callbacks)
-        results.append((state(module), torch.rand(3), np.random.random(3)))  # noqa: NPY002
-    (plain, torch_numbers, numpy_numbers), (other, torch_again, numpy_again) = results
-    assert all(torch.equal(plain[name], other[name]) for name in plain)
-    assert torch.equal(torch_numbers, torch_again)
-    assert (numpy_numbers == numpy_again).all()
-
-
-# ---------------------------------------------------------------------- property means
-
-
-def rows(folder):
-    with (folder / "train_log.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_property_means(tmp_path, scorer_file):
-    module, record, logger = gan(), Record(), Pictures()
-    fit(tmp_path, module, [PropertyMeans(tmp_path, scorer_file, 3, 6, seed=4, batch_size=4), record], logger=logger)
-    figures = record.figures[-1]
-    indices = range(3 * 6, 4 * 6)  # samples of batch 3
-    images = from_uint8(draw_images(module, 4, "scores", indices, 6))
-    scores = tiny.scorer().eval()(images).detach().numpy()
-    for k, name in enumerate(PROPERTIES):
-        assert figures[f"scores/mean/{name}"] == pytest.approx(scores[:, k].mean(), abs=1e-5)
-        assert figures[f"scores/std/{name}"] == pytest.approx(scores[:, k].std(), abs=1e-5)
-        assert logger.figures[3][f"scores/mean/{name}"] == figures[f"scores/mean/{name}"]
-    row = rows(tmp_path)[-1]
-    assert (row["epoch"], row["idx"]) == ("0", "2")
-    assert float(row["real_fake_auroc"]) == round(figures["train/auroc"], 4)
-    for name in ("d_loss", "g_loss", "d_train_count", "g_train_count", "real_scores_mean", "fake_scores_mean"):
-        assert float(row[name]) == round(figures[f"train/{name}"], 4)
-    assert float(row["mean_eyes_score"]) == round(figures["scores/mean/eyes"], 4)
-
-
-def test_the_first_epoch_is_scored_five_times_as_often(tmp_path, scorer_file):
-    fit(tmp_path, gan(), [PropertyMeans(tmp_path, scorer_file, 10, 2)], max_epochs=2)
-    assert [(row["epoch"], row["idx"]) for row in rows(tmp_path)] == [("0", "0"), ("0", "2"), ("1", "0")]
-
-
-def test_the_log_outlives_a_kill_and_goes_on_without_doubles(tmp_path, scorer_file):
-    def means(folder):
-        return PropertyMeans(folder, scorer_file, 1, 2)
-
-    whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
-    fit(whole, gan(), [means(whole)], max_epochs=2)
-    assert len(rows(whole)) == 6
-    with pytest.raises(RuntimeError, match="broken"):  # two batches after the last checkpoint
-        fit(first, gan(), [means(first), LastCheckpoint(first, 100), Fail(6)], max_epochs=2)
-    assert rows(first) == rows(whole)[:5]
-    for folder in (second, first):  # in a new folder, or in the old one
-        fit(folder, gan(), [means(folder)], ckpt_path=first / "last.ckpt", max_epochs=2)
-        assert rows(folder) == rows(whole)
-
-
-def test_a_scorer_of_another_size_is_refused(tmp_path, scorer_file):
-    other = gan()
-    other.generator.resolution = 64
-    with pytest.raises(ValueError, match=r"takes 32x32 images, the generator makes 64x64: set scorer_checkpoint"):
-        fit(tmp_path, other, [PropertyMeans(tmp_path, scorer_file)])
-
-
-def test_without_a_scorer_nothing_is_scored(tmp_path):
-    record = Record()
-    fit(tmp_path, gan(), [PropertyMeans(tmp_path, None, 1), record])
-    assert not (tmp_path / "train_log.csv").exists()
-    assert not any(name.startswith("scores/") for name in record.figures[-1])
 
 
 # ---------------------------------------------------------------------- bar, exported weights

@@ -1,5 +1,6 @@
 """The regressor's training: it learns, its metrics are right, and nothing but its seed decides the result."""
 
+import csv
 import math
 
 import numpy as np
@@ -8,7 +9,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from ohlora_gan.evaluation.reliability import reliability
+from ohlora_gan.models.attribute_cnn import AttributeCNN
 from ohlora_gan.models.attribute_nets import SmallPropertyCNN
+from ohlora_gan.models.generator import to_uint8
 from ohlora_gan.seeding import torch_generator
 from ohlora_gan.training import regressor_module
 from ohlora_gan.training.regressor_module import (
@@ -110,6 +114,25 @@ def test_metrics_equal_those_computed_by_hand(trained, tmp_path):
             assert logged[f"test/{metric}/{name}"] == pytest.approx(value, abs=1e-5)
 
 
+def test_the_test_stage_reports_reliability_and_ceiling(trained, tmp_path):
+    module, images = trained[0], toy_data(100, seed=2).tensors[0]
+    expected = reliability(module.net, to_uint8(images).numpy(), PROPERTIES, module.hparams["seed"])
+    for batch_size in (64, 25):
+        loader = DataLoader(toy_data(100, seed=2), batch_size=batch_size)
+        (logged,) = trainer(tmp_path / str(batch_size)).test(module, loader, verbose=False)
+        for i, name in enumerate(PROPERTIES):
+            assert logged[f"test/reliability/{name}"] == pytest.approx(expected.r_xx[i], abs=1e-5)
+            assert logged[f"test/ceiling/{name}"] == pytest.approx(expected.ceiling[i], abs=1e-5)
+        with (tmp_path / str(batch_size) / "scorer_table.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["property"] for row in rows] == list(PROPERTIES)
+        for i, row in enumerate(rows):
+            assert float(row["reliability"]) == pytest.approx(expected.r_xx[i], abs=1e-5)
+            assert float(row["reliability_low"]) == pytest.approx(expected.low[i], abs=1e-4)
+            assert float(row["r2"]) == pytest.approx(logged[f"test/r2/{PROPERTIES[i]}"], abs=1e-5)
+    assert "ceiling" in module.tables["test"]
+
+
 def test_the_seed_decides_the_result(tmp_path):
     first = fit(tmp_path, seed=0)
     assert torch.equal(fit(tmp_path, seed=0), first)
@@ -169,6 +192,13 @@ def test_jittered_images_say_nothing_about_colours(monkeypatch, tmp_path):
         cnn = "background" if name.startswith("background") else name
         moved = module.net.get_submodule(f"{cnn}_score_cnn").fc_final.bias.grad.abs().sum() > 0
         assert moved == (name not in COLOR_PROPERTIES)
+
+
+def test_attributes_of_ones_own_may_be_colours():
+    net = AttributeCNN(["eyes", "lip_color"], resolution=32, width=2)
+    module = RegressorModule(net)
+    assert module.property_names == ["eyes", "lip_color"]
+    assert module.is_color.tolist() == [False, True]
 
 
 def test_shift_and_blur():

@@ -4,6 +4,7 @@ import math
 import signal
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
@@ -171,8 +172,17 @@ class ExportWeights(Callback):
             "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
             "parent": getattr(pl_module, "parent", None),
             "command": self.command,
+            "data": describe_data(getattr(trainer, "datamodule", None)),
         }
         checkpoint.save(self.path, networks_of(pl_module), **info)
+
+
+def describe_data(data: Any) -> dict[str, Any]:
+    """What the scores of a data module are, and the statistics that they were normalised by, where it has any."""
+    info: dict[str, Any] = {"attribute_names": list(getattr(data, "attribute_names", ()))}
+    if (normalization := getattr(data, "normalization", None)) is not None:
+        info["normalization"] = asdict(normalization)
+    return info
 
 
 def networks_of(module: pl.LightningModule) -> dict[str, nn.Module]:

@@ -1,8 +1,10 @@
 """Training of a property network: regression of z-normalised property scores from images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,9 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCorrCoef, R2Score
 
+from ohlora_gan.evaluation.reliability import Reliability, retest, write_scorer_table
 from ohlora_gan.models.attribute_nets import PropertyNet
+from ohlora_gan.models.generator import to_uint8
 from ohlora_gan.seeding import torch_generator
 from ohlora_gan.vocabulary import PROPERTIES
 
@@ -19,6 +23,8 @@ Batch = tuple[Tensor, Tensor]
 
 COLOR_PROPERTIES = ("hair_color", "background_mean", "background_std")
 """Properties that a change of brightness or contrast changes."""
+SHAPE_PROPERTIES = tuple(name for name in PROPERTIES if name not in COLOR_PROPERTIES)
+"""Properties that it leaves alone; of attributes of one's own nothing is known, so they are not among these."""
 
 MAX_SHIFT = 0.75  # pixels
 MAX_BLUR = 0.5  # share of a 1-2-1 blur that is mixed in
@@ -95,10 +101,11 @@ def regression_metrics(num_outputs: int) -> MetricCollection:
 
 def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
     """A text table: a row a property and a last row of means, a column a metric."""
-    lines = [f"{'':16}" + "".join(f"{metric:>9}" for metric in columns)]
+    widths = {metric: max(9, len(metric) + 2) for metric in columns}
+    lines = [f"{'':16}" + "".join(f"{metric:>{width}}" for metric, width in widths.items())]
     for i, name in enumerate(names):
-        lines.append(f"{name:16}" + "".join(f"{values[i].item():9.4f}" for values in columns.values()))
-    lines.append(f"{'mean':16}" + "".join(f"{values.mean().item():9.4f}" for values in columns.values()))
+        lines.append(f"{name:16}" + "".join(f"{columns[m][i].item():{width}.4f}" for m, width in widths.items()))
+    lines.append(f"{'mean':16}" + "".join(f"{columns[m].mean().item():{width}.4f}" for m, width in widths.items()))
     return "\n".join(lines)
 
 
@@ -109,6 +116,9 @@ class RegressorModule(pl.LightningModule):
     the order of ``property_names``. Logs ``train/loss`` and, a stage being ``val`` or ``test``,
     ``{stage}/loss``, ``{stage}/{metric}/{property}`` and ``{stage}/{metric}_mean``: ``r2``, ``mae`` and
     ``pearson`` over all of the stage's data. A table of them is shown at the end, and kept in ``tables``.
+    The test stage adds ``reliability`` (test-retest) and the ``ceiling`` that it puts on correlations, see
+    `evaluation.reliability`, and writes the table, with the reliability's interval, to ``scorer_table.csv`` in
+    the trainer's ``default_root_dir``.
 
     Args:
         net: the network, ``[B, 3, H, W]`` to ``[B, P]``.
@@ -118,7 +128,7 @@ class RegressorModule(pl.LightningModule):
         warmup: share of all steps, from 0 to below 1.
         augmentation: strength of the changes to training images, see `augment`; 0 is none.
         seed: decides the augmentation, together with epoch, batch and rank.
-        property_names: what the network's outputs are.
+        property_names: what the network's outputs are; None: as the network says.
     """
 
     is_color: Tensor
@@ -131,19 +141,20 @@ class RegressorModule(pl.LightningModule):
         warmup: float = 0.1,
         augmentation: float = 1.0,
         seed: int = 0,
-        property_names: Sequence[str] = PROPERTIES,
+        property_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup is {warmup}, a share of all steps: expected 0 or more and less than 1")
         self.net = net
-        property_names = list(property_names)  # plain data, whatever Hydra passes
+        property_names = list(property_names or net.property_names)  # plain data, whatever Hydra passes
         self.save_hyperparameters(ignore=["net"])
         self.property_names = property_names
         self.val_metrics = regression_metrics(len(self.property_names))
         self.test_metrics = regression_metrics(len(self.property_names))
         self.tables: dict[str, str] = {}
-        is_color = torch.tensor([name in COLOR_PROPERTIES for name in self.property_names])
+        self._retests: list[Tensor] = []
+        is_color = torch.tensor([name not in SHAPE_PROPERTIES for name in self.property_names])
         self.register_buffer("is_color", is_color, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -165,8 +176,16 @@ class RegressorModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate("val", self.val_metrics, batch)
 
+    def on_test_epoch_start(self) -> None:
+        self._retests.clear()  # of a test that was broken off
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate("test", self.test_metrics, batch)
+        # samples are dealt out to processes one by one: a face is changed alike however many there are
+        done, world_size = sum(map(len, self._retests)), self.trainer.world_size
+        indices = [(done + i) * world_size + self.global_rank for i in range(len(batch[0]))]
+        images = to_uint8(batch[0].cpu()).numpy()
+        self._retests.append(torch.from_numpy(retest(self, images, self.hparams["seed"], indices)).to(self.device))
 
     def _evaluate(self, stage: str, metrics: MetricCollection, batch: Batch) -> None:
         images, scores = batch
@@ -178,16 +197,26 @@ class RegressorModule(pl.LightningModule):
         self._log_metrics("val", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        self._log_metrics("test", self.test_metrics)
+        scores = self.all_gather(torch.cat(self._retests))
+        assert isinstance(scores, Tensor)  # [N, 2, P], or with several processes one more axis in front
+        found = Reliability.of(scores.flatten(0, -3).cpu().numpy(), self.property_names, self.hparams["seed"])
+        columns = self._log_metrics("test", self.test_metrics, {"reliability": found.r_xx, "ceiling": found.ceiling})
+        if self.trainer.is_global_zero:
+            path = Path(self.trainer.default_root_dir) / "scorer_table.csv"
+            write_scorer_table(path, self.property_names, {**columns, **found.columns()})
 
-    def _log_metrics(self, stage: str, metrics: MetricCollection) -> None:
-        columns = metrics.compute()
+    def _log_metrics(
+        self, stage: str, metrics: MetricCollection, more: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Tensor]:
+        columns = {name: values.reshape(-1) for name, values in metrics.compute().items()}  # of one output: 0-d
+        columns |= {name: torch.from_numpy(v).float() for name, v in (more or {}).items()}
         metrics.reset()
         for metric, values in columns.items():
             for name, value in zip(self.property_names, values, strict=True):
                 self.log(f"{stage}/{metric}/{name}", value)
             self.log(f"{stage}/{metric}_mean", values.mean(), prog_bar=metric == "r2")
         self.tables[stage] = format_table(columns, self.property_names)
+        return columns
 
     def on_fit_end(self) -> None:
         if "val" in self.tables:

@@ -1,7 +1,7 @@
 """Callbacks that draw images during GAN training: to look at, and to score."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ohlora_gan import pretrained, seeding
 from ohlora_gan.evaluation.pictures import grid, save_png
 from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan.models.panel import Panel
 from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.loggers import log_image
-from ohlora_gan.vocabulary import PROPERTIES
 
 
 @contextmanager
@@ -111,20 +111,52 @@ class SampleGrid(Callback):
         log_image(trainer.loggers, "samples", picture, step)
 
 
-class PropertyMeans(Callback):
-    """Scores fresh images by the property network: ``scores/mean/eyes``, ``scores/std/eyes``, ....
+def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, resolution: int) -> Panel | None:
+    """All that scores images of one size: a property network, and filters; None if nothing does.
 
-    Done where the batch's number in its epoch is a multiple of ``every_n_batches``, five times as often in
-    the first epoch. ``train_log.csv`` gets a row each time. Its rows are part of checkpoints: a run that
-    continues, in whatever folder, begins with the rows up to there. Trainings of no GAN are left alone.
+    Args:
+        scorer: a shipped model's name or a file; None for no property network.
+        filters: shipped models' names or files; None for all shipped ones that take images of this size.
+        resolution: side of the images, in pixels.
+
+    Raises:
+        ValueError: if one takes images of another size, or if two score the same attribute.
+    """
+    networks: dict[str, Any] = {}
+    if scorer is not None:
+        networks[str(scorer)] = pretrained.open_checkpoint(scorer).build("scorer")
+    judges = pretrained.open_filters(pretrained.shipped_filters() if filters is None else filters)
+    networks |= {name: judge for name, judge in judges.items() if filters is not None or judge.resolution == resolution}
+    for name, network in networks.items():
+        if network.resolution != resolution:
+            key, none = ("filters", "[]") if name in judges else ("scorer_checkpoint", "null")
+            raise ValueError(
+                f"the scorer {name!r} takes {network.resolution}x{network.resolution} images, the generator makes "
+                f"{resolution}x{resolution}: set {key} to a scorer of that size, or to {none} for none"
+            )
+    if not networks:
+        return None
+    panel = Panel(networks)
+    if twice := {name for name in panel.property_names if panel.property_names.count(name) > 1}:
+        raise ValueError(f"both the scorer and a filter score {', '.join(sorted(twice))}: leave that filter out")
+    return panel.eval().requires_grad_(False)
+
+
+class PropertyMeans(Callback):
+    """Scores fresh images by a property network and by filters: ``scores/mean/eyes``, ``scores/std/eyes``, ....
+
+    Done where the batch's number in its epoch is a multiple of ``every_n_batches``, five times as often in the first
+    epoch. ``train_log.csv`` gets a row each time. Its rows are part of checkpoints: a run that continues, in whatever
+    folder, begins with the rows up to there. Trainings of no GAN are left alone. Filters' scores are probabilities.
 
     Args:
         dirpath: the run's folder.
-        scorer_checkpoint: a shipped model's name or a file; None switches the callback off.
+        scorer_checkpoint: the property network: a shipped model's name or a file; None for none.
         every_n_batches: interval, at least 1.
         num_images: images that are drawn and scored each time.
         seed: seed of z and labels.
         batch_size: images a forward pass.
+        filters: filter ensembles: shipped models' names or files. None: all shipped ones for images of this size.
     """
 
     TRAIN_FIGURES: ClassVar = {
@@ -136,7 +168,6 @@ class PropertyMeans(Callback):
         "fake_scores_mean": "train/fake_scores_mean",
         "real_fake_auroc": "train/auroc",
     }
-    COLUMNS = ("epoch", "idx", *TRAIN_FIGURES, *(f"mean_{name}_score" for name in PROPERTIES))
 
     def __init__(
         self,
@@ -146,31 +177,35 @@ class PropertyMeans(Callback):
         num_images: int = 100,
         seed: int = 0,
         batch_size: int = 25,
+        filters: Sequence[str | Path] | None = None,
     ):
         check_positive(every_n_batches=every_n_batches, num_images=num_images, batch_size=batch_size)
         self.path = Path(dirpath) / "train_log.csv"
-        self.scorer_checkpoint, self.every_n_batches = scorer_checkpoint, every_n_batches
+        self.scorer_checkpoint, self.filters, self.every_n_batches = scorer_checkpoint, filters, every_n_batches
         self.num_images, self.seed, self.batch_size = num_images, seed, batch_size
-        self.scorer: nn.Module | None = None
+        self.panel: Panel | None = None
         self.rows: list[dict[str, float]] = []
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Loads the scorer.
-
-        Raises:
-            ValueError: if it takes images of another size than the generator's.
-        """
-        if self.scorer_checkpoint is None or stage != "fit" or not isinstance(pl_module, GanModule):
+        """Loads the scoring networks, see `open_panel`."""
+        if stage != "fit" or not isinstance(pl_module, GanModule):
             return
         with torch.random.fork_rng(devices=[]):  # a network draws its first weights, which are then replaced
-            scorer: Any = pretrained.open_checkpoint(self.scorer_checkpoint).build("scorer")
-        made = pl_module.sampling_generator.resolution
-        if (taken := scorer.resolution) != made:
-            raise ValueError(
-                f"the scorer {str(self.scorer_checkpoint)!r} takes {taken}x{taken} images, the generator "
-                f"makes {made}x{made}: set scorer_checkpoint to a scorer of that size, or to null for none"
-            )
-        self.scorer = scorer.eval().requires_grad_(False)
+            self.panel = open_panel(self.scorer_checkpoint, self.filters, pl_module.sampling_generator.resolution)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of ``train_log.csv``."""
+        names = () if self.panel is None else self.panel.property_names
+        return ["epoch", "idx", *self.TRAIN_FIGURES, *(f"mean_{name}_score" for name in names)]
+
+    def write(self, mode: str, rows: Sequence[dict[str, float]]) -> None:
+        """Writes rows; those of a run that scored by other networks keep what they have in common."""
+        with self.path.open(mode, newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n", extrasaction="ignore")
+            if mode == "w":
+                writer.writeheader()
+            writer.writerows(rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -179,19 +214,16 @@ class PropertyMeans(Callback):
         self.rows = list(state_dict["rows"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.scorer is None or not trainer.is_global_zero:
+        if self.panel is None or not trainer.is_global_zero:
             return
-        self.scorer.to(pl_module.device)
+        self.panel.to(pl_module.device)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        self.write("w", self.rows)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.scorer is None or not trainer.is_global_zero:
+        if self.panel is None or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, GanModule)
         interval = self.every_n_batches if trainer.current_epoch else max(self.every_n_batches // 5, 1)
@@ -201,15 +233,16 @@ class PropertyMeans(Callback):
     @torch.no_grad()
     def score(self, trainer: pl.Trainer, pl_module: GanModule, batch_idx: int) -> None:
         """Draws and scores images, logs the figures and adds a row; every batch has samples of its own."""
-        assert self.scorer is not None
+        assert self.panel is not None
         step = trainer.global_step
         indices = range(step * self.num_images, (step + 1) * self.num_images)
         images = draw_images(pl_module, self.seed, "scores", indices, self.batch_size)
         parts = images.to(pl_module.device).split(self.batch_size)
-        scores = torch.cat([self.scorer(from_uint8(part)) for part in parts])
+        scores = torch.cat([self.panel(from_uint8(part)) for part in parts])
         means, stds = scores.mean(dim=0), scores.std(dim=0, correction=0)
-        figures = {f"scores/mean/{name}": float(x) for name, x in zip(PROPERTIES, means, strict=True)}
-        figures |= {f"scores/std/{name}": float(x) for name, x in zip(PROPERTIES, stds, strict=True)}
+        names = self.panel.property_names
+        figures = {f"scores/mean/{name}": float(x) for name, x in zip(names, means, strict=True)}
+        figures |= {f"scores/std/{name}": float(x) for name, x in zip(names, stds, strict=True)}
         # Straight to the loggers: what is logged by the module reaches them every log_every_n_steps only.
         pl_module.log_dict(figures, logger=False, rank_zero_only=True)
         for logger in trainer.loggers:
@@ -220,7 +253,7 @@ class PropertyMeans(Callback):
         found = trainer.callback_metrics
         row: dict[str, float] = {"epoch": trainer.current_epoch, "idx": batch_idx}
         row |= {column: round(float(found[name]), 4) for column, name in self.TRAIN_FIGURES.items()}
-        row |= {f"mean_{name}_score": round(figures[f"scores/mean/{name}"], 4) for name in PROPERTIES}
+        means = {k.removeprefix("scores/mean/"): v for k, v in figures.items() if k.startswith("scores/mean/")}
+        row |= {f"mean_{name}_score": round(value, 4) for name, value in means.items()}
         self.rows.append(row)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.COLUMNS, lineterminator="\n").writerow(row)
+        self.write("a", [row])
