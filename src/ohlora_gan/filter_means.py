@@ -1,0 +1,98 @@
+"""``python -m ohlora_gan.filter_means``: what the filters say of fresh images of one generator or several."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ohlora_gan.checkpoint import CheckpointError
+from ohlora_gan.devices import keep_freed_memory
+from ohlora_gan.evaluation.filter_figures import FilterFigures, filter_table
+from ohlora_gan.latents.images import open_generator, w_vectors
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.thresholds import REFERENCE, read_thresholds
+from ohlora_gan.models.panel import Panel
+from ohlora_gan.pretrained import open_filters
+from ohlora_gan.progress import progress_bar
+
+STREAM = "filter_means"  # images that no training has seen
+
+
+def measure(
+    generator: str, filters: Sequence[str], keep: Mapping[str, str] | None, n: int, seed: int, psi: float = 1.0
+) -> FilterFigures:
+    """Scores n fresh images of a generator; the same latents for every generator of a kind.
+
+    Args:
+        generator: a shipped model's name or a file.
+        filters: filter ensembles, shipped or files.
+        keep: filter -> bound; None: the reference system's, of those filters that are given.
+        n: number of images, at least 1.
+        seed: seed of the latents and of the intervals' resamples.
+        psi: truncation of w toward its average.
+
+    Raises:
+        ValueError: for no images, no filters or bounds that do not fit them.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}, expected at least 1")
+    panel = Panel(open_filters(filters))
+    names = panel.property_names
+    bounds = {name: text for name, text in REFERENCE.items() if name in names} if keep is None else keep
+    thresholds = read_thresholds(bounds, names, "--keep")
+    space = FaceSpace(open_generator(generator), panel, batch_size=50, seed=seed, quantize=True)
+    with progress_bar(f"scoring {generator}", n) as progress:
+        scores = space.score_codes(W(), w_vectors(space, STREAM, range(n), psi), progress)
+    return FilterFigures.of(scores, names, thresholds, seed)
+
+
+def write(folder: Path, figures: Mapping[str, FilterFigures]) -> None:
+    """Writes ``filter_means.csv``, a row a generator and filter, and the printed table as ``filter_means.md``."""
+    rows: list[dict[str, Any]] = [{"generator": name, **row} for name, found in figures.items() for row in found.rows()]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "filter_means.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "filter_means.md").write_text(filter_table(figures) + "\n", encoding="utf-8")
+
+
+def parse_keep(bounds: Sequence[str]) -> dict[str, str]:
+    """``gender>=0.92`` and so on as a mapping."""
+    places = [min((i for i in (text.find("<"), text.find(">")) if i > 0), default=0) for text in bounds]
+    if 0 in places:
+        raise ValueError(f"--keep has {bounds[places.index(0)]!r}, expected bounds such as 'gender>=0.92'")
+    return {text[:i].strip(): text[i:] for text, i in zip(bounds, places, strict=True)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.filter_means", description=__doc__)
+    parser.add_argument("generators", nargs="+", help="shipped models' names or files, such as v1 v9")
+    shipped = [f"filter_{name}" for name in REFERENCE]
+    parser.add_argument("--filters", nargs="+", default=shipped, help="shipped filters' names or files")
+    parser.add_argument("--keep", nargs="+", help="bounds such as 'gender>=0.92' (default: the reference system's)")
+    parser.add_argument("--n", type=int, default=2000, help="images of each generator (default 2000)")
+    parser.add_argument("--psi", type=float, default=1.0, help="truncation of w (default 1: none)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="folder for filter_means.csv and filter_means.md")
+    given = parser.parse_args(arguments)
+    keep_freed_memory()
+    try:
+        keep = None if given.keep is None else parse_keep(given.keep)
+        figures = {
+            name: measure(name, given.filters, keep, given.n, given.seed, given.psi) for name in given.generators
+        }
+        if given.output:
+            write(given.output, figures)
+        print(filter_table(figures))
+    except (CheckpointError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""``python -m ohlora_gan.scorers``: how far two property networks agree on fresh images of a generator."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ohlora_gan.checkpoint import CheckpointError
+from ohlora_gan.devices import keep_freed_memory
+from ohlora_gan.evaluation.agreement import Agreement
+from ohlora_gan.evaluation.reliability import write_scorer_table
+from ohlora_gan.latents.images import open_generator, open_scorer, w_vectors
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models.panel import Panel
+from ohlora_gan.progress import progress_bar
+
+STREAM = "scorers"
+
+
+def compare(first: str, second: str, generator: str, n: int, seed: int, psi: float = 1.0) -> Agreement:
+    """Scores n fresh images of a generator by two scorers and compares the properties that both know.
+
+    Args:
+        first, second: property networks: shipped models' names or files.
+        generator: a shipped model's name or a file.
+        n: number of images, at least 10.
+        seed: seed of the latents and of the intervals' resamples.
+        psi: truncation of w toward its average.
+
+    Raises:
+        ValueError: for too few images, or scorers that share no property or not the generator's resolution.
+    """
+    networks = {"first": open_scorer(first), "second": open_scorer(second)}
+    names = [tuple(net.property_names) for net in networks.values()]  # type: ignore[arg-type]
+    common = [name for name in names[0] if name in names[1]]
+    if not common:
+        known = [", ".join(found) for found in names]
+        raise ValueError(f"{first} scores {known[0]}, {second} scores {known[1]}: give scorers with a common property")
+    space = FaceSpace(open_generator(generator), Panel(networks), batch_size=50, seed=seed, quantize=True)
+    with progress_bar("scoring", n) as progress:
+        scores = space.score_codes(W(), w_vectors(space, STREAM, range(n), psi), progress)
+    of_first, of_second = scores[:, : len(names[0])], scores[:, len(names[0]) :]
+    return Agreement.of(
+        of_first[:, [names[0].index(name) for name in common]],
+        of_second[:, [names[1].index(name) for name in common]],
+        common,
+        seed,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.scorers", description=__doc__)
+    parser.add_argument("first", help="a property network: a shipped model's name or a file")
+    parser.add_argument("second", help="another one")
+    parser.add_argument("--generator", default="v9", help="whose images are scored (default v9)")
+    parser.add_argument("--n", type=int, default=2000, help="number of images (default 2000)")
+    parser.add_argument("--psi", type=float, default=1.0, help="truncation of w (default 1: none)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="folder for agreement.csv and agreement.md")
+    given = parser.parse_args(arguments)
+    keep_freed_memory()
+    try:
+        found = compare(given.first, given.second, given.generator, given.n, given.seed, given.psi)
+        if given.output:
+            given.output.mkdir(parents=True, exist_ok=True)
+            write_scorer_table(given.output / "agreement.csv", found.names, found.columns())
+            (given.output / "agreement.md").write_text(found.table() + "\n", encoding="utf-8")
+        print(found.table())
+    except (CheckpointError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
