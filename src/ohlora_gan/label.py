@@ -30,7 +30,7 @@ from ohlora_gan.vocabulary import PROPERTIES
 Bytes = NDArray[np.uint8]
 MIN_SIZE, MAX_SIZE = 16, 512  # smaller pictures are skipped, larger ones reduced before a segmenter sees them
 SIGNED = ("tilt", "turn", "pose")
-ON_SHEET = 60
+ON_SHEET = 100
 
 
 def map_names_of(names: Sequence[str]) -> dict[str, str]:
