@@ -245,7 +245,8 @@ def value_error(error: OmegaConfBaseException) -> str:
     text = str(error).partition("\n")[0]
     if match := re.search(r"Missing mandatory value: (\S+)", text):
         key = match[1]
-        return f"{key}= must be given: {WHAT_TO_GIVE.get(key.rpartition(".")[2], f'see `python {program()} --help`')}"
+        remedy = WHAT_TO_GIVE.get(key.rpartition(".")[2], f"see `python {program()} --help`")
+        return f"{key}= must be given: {remedy}"
     return f"{error.full_key}: {text}"
 
 

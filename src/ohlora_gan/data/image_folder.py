@@ -245,7 +245,7 @@ def report_skipped(pictures: Pictures, report: str | Path | None) -> None:
     skipped, folder = pictures.skipped, pictures.source.folder
     total = len(pictures) + len(skipped)
     kinds = Counter(reason.partition(" (")[0].partition(":")[0] for reason in skipped.values())
-    counts = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    counts = "; ".join(f"{number} {kind}" for kind, number in kinds.most_common())
     if skipped and report is not None:
         write_skipped(Path(report), skipped)
     if not len(pictures):
