@@ -116,6 +116,16 @@ def test_two_chains_do_not_work_in_one_folder(root):
     run_chain(chain(root), root)
 
 
+def test_generated_pictures_are_settings_of_the_data(root):
+    cfg = chain(root)
+    cfg.stages.second["generate"] = {"num_generated": 5, "keep": {"gender": ">=0.5"}}
+    run_chain(cfg, root)
+    second = calls(root)[1]
+    assert second["data"] == "generated"
+    assert second["data.num_generated"] == "5"
+    assert second["data.keep"] == "{gender:'>=0.5'}"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -164,8 +164,11 @@ def read_stages(cfg: DictConfig, root: Path) -> list[Stage]:
     for name, given in described.items():
         if name in (cfg.skip or ()) or (cfg.only and name not in cfg.only):
             continue
+        generate = given.pop("generate", None) or {}
         if "settings" in given:
             given["settings"] = chosen["common"] | given["settings"]
+            given["settings"] |= {"data": "generated"} if generate else {}
+            given["settings"] |= {f"data.{key}": value for key, value in generate.items()}
         arguments = [str(argument) for argument in given.pop("arguments", ())]
         stages.append(Stage(name, folder=chain / name, arguments=clean(arguments, root), **clean(given, root)))
     return stages

@@ -1,8 +1,8 @@
 """Filters: networks that say with what probability a picture has a binary attribute, and their ensembles.
 
 Networks of one fold share an interface: images in [-1, 1] to logits ``[B]``. `SmallFilterCNN` is for small pictures,
-`ReferenceFilterCNN` one of the reference system's four (Oh-LoRA v3.1, 256x256). What decides whether a picture is
-kept is the mean probability of all folds, `FilterEnsemble`.
+`photo_cnn.PhotoFilterCNN` for photographs, `ReferenceFilterCNN` one of the reference system's four (Oh-LoRA v3.1,
+256x256). What decides whether a picture is kept is the mean probability of all folds, `FilterEnsemble`.
 """
 
 import math
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ohlora_gan.models.attribute_nets import WHOLE, FilterCNN, SmallCropCNN, SmallSpec, channels_last, check_images
+from ohlora_gan.models.photo_cnn import PhotoFilterCNN
 
 MAX_MAP = 8  # pixels: convolutions halve a crop until its shorter side is no longer
 
@@ -90,7 +91,7 @@ class ReferenceFilterCNN(FilterCNN):
 
 
 CLASSES: dict[str, type[nn.Module]] = {
-    f"{cls.__module__}.{cls.__qualname__}": cls for cls in (SmallFilterCNN, ReferenceFilterCNN)
+    f"{cls.__module__}.{cls.__qualname__}": cls for cls in (SmallFilterCNN, ReferenceFilterCNN, PhotoFilterCNN)
 }
 
 
