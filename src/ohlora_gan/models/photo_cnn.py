@@ -2,7 +2,7 @@
 
 Photographs hide attributes in texture and context that the crops of `attribute_nets` do not show: the opening of a
 mouth is measured against the height of the face. A trunk of plain convolutions with batch normalisation (Ioffe and
-Szegedy 2015) learns them from some thousand pictures. In eval mode a picture's scores depend on nothing but that picture.
+Szegedy 2015) learns them from some thousand pictures. In eval mode a picture's scores depend on it alone.
 """
 
 from collections.abc import Sequence
