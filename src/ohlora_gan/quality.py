@@ -1,4 +1,4 @@
-"""``python -m ohlora_gan.quality``: a generator's faces beside rendered ones, in figures and as a sheet of pictures."""
+"""``python -m ohlora_gan.quality``: a generator's faces beside rendered ones or photographs, in figures and a sheet."""
 
 import argparse
 import dataclasses
@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from ohlora_gan import seeding
 from ohlora_gan.checkpoint import CheckpointError
 from ohlora_gan.data import faces
 from ohlora_gan.data.datasets import matching_indices
+from ohlora_gan.data.image_folder import ImageFolderDataModule
+from ohlora_gan.data.landmarks import measure as measure_landmarks
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.generator_quality import measure
 from ohlora_gan.evaluation.pictures import grid, save_png
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.generator import Generator, to_uint8
 from ohlora_gan.pretrained import open_checkpoint
 
 REFERENCE_START = 30_000_000  # faces that no training, validation or test split holds
@@ -29,24 +33,63 @@ def rendered(num: int, start: int, resolution: int, keep: dict[str, float]) -> n
     return np.stack([faces.render(faces.sample_attributes(0, i), resolution) for i in indices])
 
 
-def run(checkpoint: str, scorer: str, n: int, seed: int, keep: dict[str, float], output: Path | None) -> str:
-    """Measures a generator; writes ``quality.json`` and ``sheet.png`` to ``output`` where it is given."""
+def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of uint8 pictures [num, R, R, 3] of a folder or zip, which share none.
+
+    Raises:
+        ValueError: if it holds fewer than two sets.
+    """
+    data = ImageFolderDataModule(folder, resolution).dataset("train")
+    if len(data) < 2 * num:
+        raise ValueError(f"--n {num} takes {2 * num} pictures, {folder} holds {len(data)}: give a smaller --n")
+    order = seeding.generator(seed, "quality/photographs", 0).permutation(len(data))
+    pictures = to_uint8(torch.stack([data[int(i)][0] for i in order[: 2 * num]])).numpy()
+    return pictures[:num], pictures[num:]
+
+
+def run(
+    checkpoint: str,
+    scorer: str,
+    n: int,
+    seed: int,
+    keep: dict[str, float],
+    output: Path | None,
+    pictures: Path | None = None,
+    landmarks: bool = False,
+) -> str:
+    """Measures a generator; writes ``quality.json`` and ``sheet.png`` to ``output`` where it is given.
+
+    Args:
+        pictures: photographs to compare with instead of rendered faces.
+        landmarks: find faces in the first 1,000 images of each kind, too (extra ``landmarks``).
+    """
     weights = open_checkpoint(checkpoint)
     generator = weights.build(weights.generator_name)
     assert isinstance(generator, Generator)
     space = FaceSpace(generator, open_checkpoint(scorer).build("scorer"), batch_size=100, seed=seed)
     images = space.images(W(), space.codes(W(), *space.latents("quality", range(n))))
-    reference = rendered(n, REFERENCE_START, generator.resolution, keep)
-    second = rendered(n, 2 * REFERENCE_START, generator.resolution, keep)
+    if pictures:
+        reference, second = photographs(pictures, n, generator.resolution, seed)
+    else:
+        reference = rendered(n, REFERENCE_START, generator.resolution, keep)
+        second = rendered(n, 2 * REFERENCE_START, generator.resolution, keep)
     quality = measure(space.scorer, images, reference, second)
+    found = {}
+    if landmarks:
+        found = {"faces_found": share_found(images[:1000]), "faces_found_reference": share_found(reference[:1000])}
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed, "keep": keep}
+        settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed, "keep": keep} | found
         (output / "quality.json").write_text(json.dumps(settings | dataclasses.asdict(quality), indent=2) + "\n")
         sheets = [grid(which[:100], columns=10) for which in (reference, images)]
         gap = np.full((sheets[0].shape[0], 24, 3), 255, dtype=np.uint8)
         save_png(output / "sheet.png", np.concatenate([sheets[0], gap, sheets[1]], axis=1))
-    return quality.table()
+    return "\n".join([quality.table(), *(f"{name}: {share:.3f}" for name, share in found.items())])
+
+
+def share_found(images: np.ndarray) -> float:
+    """The share of uint8 images [N, R, R, 3] in which the face mesh finds a face."""
+    return float(measure_landmarks(images)["found"].mean())
 
 
 def parse_keep(text: str) -> dict[str, float]:
@@ -61,11 +104,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=5000, help="faces of each kind (default 5000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", default="", help="attributes of the rendered faces, such as gender=1,quality=1")
+    parser.add_argument("--pictures", type=Path, help="compare with these photographs: a folder or a zip file")
+    parser.add_argument("--landmarks", action="store_true", help="in what share of the images a face is found, too")
     parser.add_argument("--output", type=Path, help="folder for quality.json and sheet.png")
     given = parser.parse_args(arguments)
     keep_freed_memory()
     try:
-        print(run(given.checkpoint, given.scorer, given.n, given.seed, parse_keep(given.keep), given.output))
+        keep = parse_keep(given.keep)
+        shown = (given.checkpoint, given.scorer, given.n, given.seed, keep, given.output)
+        print(run(*shown, given.pictures, given.landmarks))
     except (CheckpointError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
