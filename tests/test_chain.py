@@ -99,6 +99,20 @@ def test_a_failure_stops_the_chain(root, end, message):
     assert len(calls(root)) == 1
 
 
+def test_a_shared_cache_is_no_input_but_a_folder_of_pictures_is(root):
+    (root / "out" / "cache").mkdir(parents=True)
+    (root / "pictures").mkdir()
+    settings = {"data.cache_dir": str(root / "out" / "cache"), "data.folder": str(root / "pictures")}
+    run_chain(chain(root, **settings), root)
+    calls(root)
+    (root / "out" / "cache" / "shard").write_text("more")
+    run_chain(chain(root, **settings), root)
+    assert calls(root) == []
+    (root / "pictures" / "new.png").write_text("picture")
+    run_chain(chain(root, **settings), root)
+    assert [call["paths.output_dir"] for call in calls(root)] == ["out/first"]
+
+
 def test_some_stages_only(root):
     run_chain(chain(root, skip=["second"]), root)
     run_chain(chain(root, only=["second"]), root)

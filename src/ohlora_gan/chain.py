@@ -133,9 +133,14 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def is_input(value: str, folder: Path) -> bool:
-    """Whether an argument names a file or folder that the stage reads."""
-    looks_like_path = os.sep in value or "." in value
-    return looks_like_path and Path(value).exists() and Path(value).resolve() != folder.resolve()
+    """Whether an argument names a file that a stage with this folder reads, or a folder from outside the chain.
+
+    Folders of the chain itself are caches that stages share and fill: what they hold decides no result.
+    """
+    path = Path(value)
+    if not (os.sep in value or "." in value) or not path.exists():
+        return False
+    return path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve())
 
 
 def fingerprint(path: Path) -> str:
