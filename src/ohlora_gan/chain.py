@@ -138,9 +138,8 @@ def is_input(value: str, folder: Path) -> bool:
     Folders of the chain itself are caches that stages share and fill: what they hold decides no result.
     """
     path = Path(value)
-    if not (os.sep in value or "." in value) or not path.exists():
-        return False
-    return path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve())
+    outside = not path.resolve().is_relative_to(folder.parent.resolve())
+    return path.is_file() or (path.is_dir() and outside)
 
 
 def fingerprint(path: Path) -> str:
