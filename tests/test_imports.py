@@ -8,7 +8,7 @@ import pytest
 from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
-BASE = {"vocabulary", "seeding", "devices", "progress"}
+BASE = {"vocabulary", "seeding", "devices", "progress", "thresholds"}
 WEIGHTS = BASE | {"models", "checkpoint", "pretrained"}
 FACES = WEIGHTS | {"latents", "editing", "directions"}
 MAY_IMPORT = {
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "seeding": set(),
     "devices": set(),
     "progress": set(),
+    "thresholds": set(),
     "models": {"vocabulary", "seeding"},
     "checkpoint": {"seeding", "models"},
     "pretrained": {"models", "checkpoint"},
@@ -27,14 +28,15 @@ MAY_IMPORT = {
     "evaluation": FACES,
     "training": WEIGHTS | {"data", "evaluation.pictures", "evaluation.reliability"},
     "config": FACES | {"evaluation", "data"},
-    "filters": WEIGHTS | {"training"},
-    "pipeline": FACES | {"evaluation", "data", "training", "config", "filters"},
-    "quality": FACES | {"evaluation", "data"},
-    "filter_means": FACES | {"evaluation"},
-    "scorers": FACES | {"evaluation"},
-    "parse_folder": {"vocabulary", "data"},
-    "label": {"vocabulary", "data", "evaluation"},
-    "render": {"vocabulary", "data", "evaluation"},
+    "filter_pipeline": WEIGHTS | {"training"},
+    "pipeline": FACES | {"evaluation", "data", "training", "config", "filter_pipeline"},
+    "quality": FACES | {"evaluation", "data", "command"},
+    "filter_means": FACES | {"evaluation", "command"},
+    "scorers": FACES | {"evaluation", "command"},
+    "parse_folder": {"vocabulary", "data", "command"},
+    "label": {"vocabulary", "data", "evaluation", "command"},
+    "render": {"vocabulary", "data", "evaluation", "command"},
+    "command": set(),
     "ship": {"checkpoint", "pretrained"},
     "chain": {"checkpoint"},
     "cli": set(),
@@ -46,7 +48,7 @@ MAY_NOT_IMPORT = {
     "editing": {"pytorch_lightning"},
     "evaluation": {"pytorch_lightning"},
 }
-HYDRA_USERS = {"pipeline", "config", "filters", "chain", "cli"}
+HYDRA_USERS = {"pipeline", "config", "filter_pipeline", "chain", "cli"}
 MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ohlora_gan.checkpoint import CheckpointError
+from ohlora_gan.command import answer
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.filter_figures import FilterFigures, filter_table
-from ohlora_gan.latents.images import open_generator, w_vectors
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.latents.thresholds import REFERENCE, read_thresholds
 from ohlora_gan.models.panel import Panel
-from ohlora_gan.pretrained import open_filters
+from ohlora_gan.pretrained import open_filters, open_generator, shipped_filters
 from ohlora_gan.progress import progress_bar
+from ohlora_gan.thresholds import REFERENCE, read_thresholds
 
 STREAM = "filter_means"  # images that no training has seen
 
@@ -45,7 +44,7 @@ def measure(
     thresholds = read_thresholds(bounds, names, "--keep")
     space = FaceSpace(open_generator(generator), panel, batch_size=50, seed=seed, quantize=True)
     with progress_bar(f"scoring {generator}", n) as progress:
-        scores = space.score_codes(W(), w_vectors(space, STREAM, range(n), psi), progress)
+        scores = space.score_codes(W(), space.w(STREAM, range(n), psi), progress)
     return FilterFigures.of(scores, names, thresholds, seed)
 
 
@@ -71,8 +70,7 @@ def parse_keep(bounds: Sequence[str]) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ohlora_gan.filter_means", description=__doc__)
     parser.add_argument("generators", nargs="+", help="shipped models' names or files, such as v1 v9")
-    shipped = [f"filter_{name}" for name in REFERENCE]
-    parser.add_argument("--filters", nargs="+", default=shipped, help="shipped filters' names or files")
+    parser.add_argument("--filters", nargs="+", default=shipped_filters(), help="shipped filters' names or files")
     parser.add_argument("--keep", nargs="+", help="bounds such as 'gender>=0.92' (default: the reference system's)")
     parser.add_argument("--n", type=int, default=2000, help="images of each generator (default 2000)")
     parser.add_argument("--psi", type=float, default=1.0, help="truncation of w (default 1: none)")
@@ -80,18 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="folder for filter_means.csv and filter_means.md")
     given = parser.parse_args(arguments)
     keep_freed_memory()
-    try:
+
+    def work() -> str:
         keep = None if given.keep is None else parse_keep(given.keep)
         figures = {
             name: measure(name, given.filters, keep, given.n, given.seed, given.psi) for name in given.generators
         }
         if given.output:
             write(given.output, figures)
-        print(filter_table(figures))
-    except (CheckpointError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return filter_table(figures)
+
+    return answer(work)
 
 
 if __name__ == "__main__":

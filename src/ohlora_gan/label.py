@@ -7,7 +7,6 @@ started again; pictures added later are labelled, the others stay.
 import argparse
 import json
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from ohlora_gan.command import answer
 from ohlora_gan.data.label_rows import Rows
 from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces
 from ohlora_gan.data.parse_codes import MAP_SIZE
@@ -188,20 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     how.add_argument("--segmenter", default=LANDMARKS, help="landmarks (default) or MODULE:CALLABLE")
     how.add_argument("--maps", type=Path, metavar="FOLDER", help="ready parse maps, named as the pictures")
     given = parser.parse_args(arguments)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", MissingScoreWarning)
-            print(run(given.pictures, given.output, given.segmenter, given.maps, given.generation, dict(given.top)))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    for warning in caught:
-        if issubclass(warning.category, MissingScoreWarning):
-            print(f"warning: {warning.message}", file=sys.stderr)
-    return 0
+    return answer(
+        lambda: run(given.pictures, given.output, given.segmenter, given.maps, given.generation, dict(given.top)),
+        interrupted="interrupted; the same command goes on from here",
+        warns=MissingScoreWarning,
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ohlora_gan.command import answer
 from ohlora_gan.data.normalization import Normalization, fit_normalization
 from ohlora_gan.data.parse_scores import CHUNK, Generation, MissingScoreWarning, Scores, score_chunks, warn_of_missing
 from ohlora_gan.data.parsed_faces import ParseFolder, read_parse_folder
+from ohlora_gan.data.pictures import write_skipped
 from ohlora_gan.vocabulary import PROPERTIES
 
 
@@ -45,15 +46,6 @@ def write_labels(path: Path, files: Sequence[Path], scores: Mapping[str, NDArray
         for i, face in enumerate(files):
             row = (values[i] for values in scores.values())
             writer.writerow([face.name, *("" if np.isnan(value) else f"{value:.10g}" for value in row)])
-
-
-def write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
-    """Which files were left out, and why; no file where none was."""
-    if not skipped:
-        path.unlink(missing_ok=True)
-        return
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file", "reason"), *skipped.items()])
 
 
 def run(
@@ -110,16 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     how.add_argument("--normalization", metavar="JSON", help="normalise by these statistics, saved by an earlier run")
     given = parser.parse_args(arguments)
     properties = given.properties.split(",")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", MissingScoreWarning)
-            print(run(given.folder, given.output, given.generation, properties, given.raw, given.normalization))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    return 0
+    return answer(
+        lambda: run(given.folder, given.output, given.generation, properties, given.raw, given.normalization),
+        warns=MissingScoreWarning,
+    )
 
 
 if __name__ == "__main__":

@@ -36,14 +36,13 @@ from ohlora_gan.evaluation.pictures import save_strips
 from ohlora_gan.evaluation.report import write_report
 from ohlora_gan.evaluation.vector_report import VectorSearch, describe_results, draw_strips, vector_page
 from ohlora_gan.evaluation.vector_test import run_vector_test
-from ohlora_gan.filters import train_filter
+from ohlora_gan.filter_pipeline import train_filter
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import Generator
-from ohlora_gan.pretrained import open_checkpoint, resolve
+from ohlora_gan.pretrained import open_generator, open_scorer, resolve
 from ohlora_gan.progress import progress_bar
-from ohlora_gan.training.callbacks import GracefulStop
+from ohlora_gan.training.callbacks import was_stopped
 from ohlora_gan.training.data_checks import check_data
 from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.loggers import log_files, open_loggers
@@ -102,7 +101,7 @@ def train_module(
     callbacks = make_callbacks(cfg)
     trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
     trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
-    if any(isinstance(callback, GracefulStop) and callback.requested for callback in callbacks):
+    if was_stopped(callbacks):
         raise KeyboardInterrupt
     if cfg.model.test and not trainer.should_stop:
         trainer.test(module, datamodule=data, verbose=False)
@@ -216,10 +215,8 @@ def find_directions(
 
 def open_space(cfg: DictConfig) -> FaceSpace:
     """Generator, scorer and device of a composed config."""
-    device, weights = open_device(cfg), open_checkpoint(cfg.checkpoint)
-    generator = weights.build(weights.generator_name)
-    assert isinstance(generator, Generator)
-    return FaceSpace(generator, open_checkpoint(cfg.scorer).build("scorer"), device, cfg.batch_size, cfg.seed)
+    device = open_device(cfg)
+    return FaceSpace(open_generator(cfg.checkpoint), open_scorer(cfg.scorer), device, cfg.batch_size, cfg.seed)
 
 
 def log_vectors(cfg: DictConfig, results: dict[str, float]) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ohlora_gan.checkpoint import Checkpoint, CheckpointError, load
 from ohlora_gan.models.attribute_nets import FILTER_SPECS
 from ohlora_gan.models.filter_nets import FilterEnsemble, ReferenceFilterCNN
+from ohlora_gan.models.generator import Generator
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -49,9 +50,30 @@ def open_checkpoint(name: str | Path) -> Checkpoint:
     return load(path) if path.suffix == ".safetensors" else load_foreign(path)
 
 
+def open_generator(name: str | Path) -> Generator:
+    """The generator to sample from, of a shipped model's name or a file.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    weights = open_checkpoint(name)
+    generator = weights.build(weights.generator_name)
+    assert isinstance(generator, Generator)
+    return generator
+
+
+def open_scorer(name: str | Path) -> nn.Module:
+    """The property network of a shipped model's name or a file.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    return open_checkpoint(name).build("scorer")
+
+
 def shipped_filters() -> list[str]:
-    """Names of the shipped filters."""
-    return [name for name in shipped() if name.startswith("filter_")]
+    """Names of the shipped filters, in the reference system's order."""
+    return [name for name in (f"filter_{kind}" for kind in FILTER_SPECS) if name in shipped()]
 
 
 def open_filters(names: Iterable[str | Path]) -> dict[str, FilterEnsemble]:
@@ -98,11 +120,7 @@ def join_folds(folds: list[Checkpoint], source: str) -> FilterEnsemble:
         raise CheckpointError(
             f"{source} holds folds of {', '.join(sorted(kinds)) or 'no filter'}: expected .pth files of one filter"
         )
-    (kind,) = kinds
-    ensemble = FilterEnsemble(folds[0].networks["filter"], len(nets), kind)
-    for own, net in zip(ensemble.folds, nets, strict=True):
-        own.load_state_dict(net.state_dict())
-    return ensemble
+    return FilterEnsemble.of(nets, *kinds)
 
 
 def load_foreign(path: Path) -> Checkpoint:

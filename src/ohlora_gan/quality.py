@@ -4,14 +4,13 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ohlora_gan import seeding
-from ohlora_gan.checkpoint import CheckpointError
+from ohlora_gan.command import answer, attribute_values
 from ohlora_gan.data import faces
 from ohlora_gan.data.datasets import matching_indices
 from ohlora_gan.data.image_folder import ImageFolderDataModule
@@ -21,13 +20,12 @@ from ohlora_gan.evaluation.generator_quality import measure
 from ohlora_gan.evaluation.pictures import grid, save_png
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import Generator, to_uint8
-from ohlora_gan.pretrained import open_checkpoint
+from ohlora_gan.pretrained import open_generator, open_scorer
 
 REFERENCE_START = 30_000_000  # faces that no training, validation or test split holds
 
 
-def rendered(num: int, start: int, resolution: int, keep: dict[str, float]) -> np.ndarray:
+def rendered(num: int, start: int, resolution: int, keep: Mapping[str, float]) -> np.ndarray:
     """uint8 faces [num, R, R, 3] of the embedded world."""
     indices = matching_indices(0, start, num, keep)
     return np.stack([faces.render(faces.sample_attributes(0, i), resolution) for i in indices])
@@ -39,11 +37,11 @@ def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.
     Raises:
         ValueError: if it holds fewer than two sets.
     """
-    data = ImageFolderDataModule(folder, resolution).dataset("train")
-    if len(data) < 2 * num:
-        raise ValueError(f"--n {num} takes {2 * num} pictures, {folder} holds {len(data)}: give a smaller --n")
-    order = seeding.generator(seed, "quality/photographs", 0).permutation(len(data))
-    pictures = to_uint8(torch.stack([data[int(i)][0] for i in order[: 2 * num]])).numpy()
+    found = ImageFolderDataModule(folder, resolution).pictures
+    if len(found) < 2 * num:
+        raise ValueError(f"--n {num} takes {2 * num} pictures, {folder} holds {len(found)}: give a smaller --n")
+    order = seeding.generator(seed, "quality/photographs", 0).permutation(len(found))
+    pictures = np.stack([found[int(i)] for i in order[: 2 * num]])
     return pictures[:num], pictures[num:]
 
 
@@ -52,7 +50,7 @@ def run(
     scorer: str,
     n: int,
     seed: int,
-    keep: dict[str, float],
+    keep: Mapping[str, float],
     output: Path | None,
     pictures: Path | None = None,
     landmarks: bool = False,
@@ -63,11 +61,9 @@ def run(
         pictures: photographs to compare with instead of rendered faces.
         landmarks: find faces in the first 1,000 images of each kind, too (extra ``landmarks``).
     """
-    weights = open_checkpoint(checkpoint)
-    generator = weights.build(weights.generator_name)
-    assert isinstance(generator, Generator)
-    space = FaceSpace(generator, open_checkpoint(scorer).build("scorer"), batch_size=100, seed=seed)
-    images = space.images(W(), space.codes(W(), *space.latents("quality", range(n))))
+    generator = open_generator(checkpoint)
+    space = FaceSpace(generator, open_scorer(scorer), batch_size=100, seed=seed)
+    images = space.images(W(), space.w("quality", range(n)))
     if pictures:
         reference, second = photographs(pictures, n, generator.resolution, seed)
     else:
@@ -79,7 +75,7 @@ def run(
         found = {"faces_found": share_found(images[:1000]), "faces_found_reference": share_found(reference[:1000])}
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed, "keep": keep} | found
+        settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed, "keep": dict(keep)} | found
         (output / "quality.json").write_text(json.dumps(settings | dataclasses.asdict(quality), indent=2) + "\n")
         sheets = [grid(which[:100], columns=10) for which in (reference, images)]
         gap = np.full((sheets[0].shape[0], 24, 3), 255, dtype=np.uint8)
@@ -92,31 +88,21 @@ def share_found(images: np.ndarray) -> float:
     return float(measure_landmarks(images)["found"].mean())
 
 
-def parse_keep(text: str) -> dict[str, float]:
-    """``gender=1,quality=1`` as a dict."""
-    return {name: float(value) for name, _, value in (item.partition("=") for item in text.split(",") if item)}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ohlora_gan.quality", description=__doc__)
     parser.add_argument("checkpoint", help="the generator: a shipped model's name or a file")
     parser.add_argument("--scorer", default="property_cnn", help="the property CNN")
     parser.add_argument("--n", type=int, default=5000, help="faces of each kind (default 5000)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", default="", help="attributes of the rendered faces, such as gender=1,quality=1")
+    parser.add_argument(
+        "--keep", type=attribute_values, default={}, help="attributes of the rendered faces, such as gender=1,quality=1"
+    )
     parser.add_argument("--pictures", type=Path, help="compare with these photographs: a folder or a zip file")
     parser.add_argument("--landmarks", action="store_true", help="in what share of the images a face is found, too")
     parser.add_argument("--output", type=Path, help="folder for quality.json and sheet.png")
     given = parser.parse_args(arguments)
     keep_freed_memory()
-    try:
-        keep = parse_keep(given.keep)
-        shown = (given.checkpoint, given.scorer, given.n, given.seed, keep, given.output)
-        print(run(*shown, given.pictures, given.landmarks))
-    except (CheckpointError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return answer(lambda: run(**vars(given)))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ of a seed is the same in every run.
 
 import argparse
 import csv
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from ohlora_gan.command import answer, attribute_values
 from ohlora_gan.data import faces
 from ohlora_gan.data.datasets import FACE_ATTRIBUTES, face_scores, matching_indices
 from ohlora_gan.evaluation.pictures import save_png
@@ -78,14 +78,6 @@ def run(
     return f"{num} faces of {size}x{size} pixels, {len(columns)} attributes: {output / 'labels.csv'}"
 
 
-def parse_keep(text: str) -> dict[str, int]:
-    """``gender=1,quality=1`` as name -> value."""
-    pairs = [re.fullmatch(r"(\w+)=(\d+)", part.strip()) for part in text.split(",")]
-    if not all(pairs):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=VALUE such as gender=1,quality=1")
-    return {pair[1]: int(pair[2]) for pair in pairs if pair}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ohlora_gan.render", description=__doc__)
     parser.add_argument("num", metavar="N", type=int, help="number of faces")
@@ -93,18 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels (default 64)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another world (default 0)")
     parser.add_argument("--start", type=int, default=0, help="number of the first face (default 0)")
-    parser.add_argument("--keep", type=parse_keep, metavar="NAME=VALUE", help="such as gender=1,quality=1")
+    parser.add_argument("--keep", type=attribute_values, metavar="NAME=VALUE", help="such as gender=1,quality=1")
     parser.add_argument("--columns", nargs="+", default=COLUMNS, metavar="NAME", help="default: all attributes")
     given = parser.parse_args(arguments)
-    try:
-        print(run(**vars(given)))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the folder has no labels.csv yet; delete it and start again", file=sys.stderr)
-        return 130
-    return 0
+    lost = "interrupted: the folder has no labels.csv yet; delete it and start again"
+    return answer(lambda: run(**vars(given)), interrupted=lost)
 
 
 if __name__ == "__main__":

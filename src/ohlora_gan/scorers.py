@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ohlora_gan.checkpoint import CheckpointError
+from ohlora_gan.command import answer
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.agreement import Agreement
 from ohlora_gan.evaluation.reliability import write_scorer_table
-from ohlora_gan.latents.images import open_generator, open_scorer, w_vectors
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
+from ohlora_gan.pretrained import open_generator, open_scorer
 from ohlora_gan.progress import progress_bar
 
 STREAM = "scorers"
@@ -39,7 +39,7 @@ def compare(first: str, second: str, generator: str, n: int, seed: int, psi: flo
         raise ValueError(f"{first} scores {known[0]}, {second} scores {known[1]}: give scorers with a common property")
     space = FaceSpace(open_generator(generator), Panel(networks), batch_size=50, seed=seed, quantize=True)
     with progress_bar("scoring", n) as progress:
-        scores = space.score_codes(W(), w_vectors(space, STREAM, range(n), psi), progress)
+        scores = space.score_codes(W(), space.w(STREAM, range(n), psi), progress)
     of_first, of_second = scores[:, : len(names[0])], scores[:, len(names[0]) :]
     return Agreement.of(
         of_first[:, [names[0].index(name) for name in common]],
@@ -60,17 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="folder for agreement.csv and agreement.md")
     given = parser.parse_args(arguments)
     keep_freed_memory()
-    try:
+
+    def work() -> str:
         found = compare(given.first, given.second, given.generator, given.n, given.seed, given.psi)
         if given.output:
             given.output.mkdir(parents=True, exist_ok=True)
             write_scorer_table(given.output / "agreement.csv", found.names, found.columns())
             (given.output / "agreement.md").write_text(found.table() + "\n", encoding="utf-8")
-        print(found.table())
-    except (CheckpointError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return found.table()
+
+    return answer(work)
 
 
 if __name__ == "__main__":

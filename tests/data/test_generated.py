@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 
 from ohlora_gan import checkpoint
 from ohlora_gan.data.generated import GeneratedDataModule
-from ohlora_gan.latents import images
+from ohlora_gan.latents.image_bank import ImageBank, read_image
 from ohlora_gan.vocabulary import PROPERTIES
 from tests import tiny
 from tests.conftest import PROJECT
@@ -16,7 +16,7 @@ from tests.conftest import PROJECT
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(images, "SHARD", 20)
+    monkeypatch.setattr(ImageBank, "shard", 20)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_every_item_is_a_kept_image_with_its_scores(weights, tmp_path):
         assert np.array_equal(part.scores, all_scores[part.indices, 2:])
         image, scores = part[1]
         assert image.dtype == torch.float32
-        pixels = images.read_image(bank.folder, int(part.indices[1]))
+        pixels = read_image(bank.folder, int(part.indices[1]))
         assert np.array_equal(((image.permute(1, 2, 0).numpy() + 1) * 127.5).round(), pixels)
         assert np.array_equal(scores.numpy(), part.scores[1])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.latents.bank import SHARD, ScoreBank
+from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import MappingSplit1, W
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
@@ -30,7 +30,7 @@ def test_a_small_bank_is_the_beginning_of_a_large_one(tmp_path, scores):
     made = []
     bank.make_shard = lambda start, make=bank.make_shard: made.append(start) or make(start)  # type: ignore[method-assign]
     large = bank.scores(600)
-    assert made == [SHARD, 2 * SHARD]
+    assert made == [ScoreBank.shard, 2 * ScoreBank.shard]
     assert np.array_equal(large[:10], small)
     assert np.abs(large - scores).max() < 1e-5
 
@@ -49,14 +49,14 @@ def test_a_bank_that_was_cut_off_goes_on(tmp_path, scores):
     with pytest.raises(KeyboardInterrupt):
         bank.scores(600)
     again = ScoreBank(tmp_path, space())
-    assert again.num_stored() == SHARD
+    assert again.num_stored() == ScoreBank.shard
     assert np.abs(again.scores(600) - scores).max() < 1e-5
 
 
 def test_a_damaged_shard_is_made_again(tmp_path, scores):
     bank = ScoreBank(tmp_path, space())
     bank.scores(300)
-    path = bank.shard_path(0)
+    path = bank.scores_path(0)
     path.write_bytes(path.read_bytes()[:100])
     assert np.abs(ScoreBank(tmp_path, space()).scores(300) - scores[:300]).max() < 1e-5
 

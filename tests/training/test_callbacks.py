@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ohlora_gan import checkpoint
 from ohlora_gan.training.callbacks import ExportWeights, GracefulStop, LastCheckpoint, TrainingProgress
 from ohlora_gan.training.regressor_module import RegressorModule
-from ohlora_gan.training.sampling_callbacks import PropertyMeans, SampleGrid
+from ohlora_gan.training.sampling_callbacks import SampleGrid, ScoreMeans
 from tests import tiny
 from tests.training.tiny_training import Record, dataset, fit, gan
 
@@ -219,7 +219,7 @@ def test_exported_scorer(tmp_path):
     module = RegressorModule(tiny.scorer())
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        callbacks=[ExportWeights(tmp_path / "model.safetensors"), SampleGrid(tmp_path), PropertyMeans(tmp_path, "x")],
+        callbacks=[ExportWeights(tmp_path / "model.safetensors"), SampleGrid(tmp_path), ScoreMeans(tmp_path, "x")],
     )  # fmt: skip
     trainer.fit(module, DataLoader(dataset(), 4))
     exported = checkpoint.load(tmp_path / "model.safetensors")

@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 from ohlora_gan import checkpoint
 from ohlora_gan.checkpoint import CheckpointError
-from ohlora_gan.models.filter_nets import SmallFilterCNN
+from ohlora_gan.models.filter_nets import FilterEnsemble, SmallFilterCNN
 from ohlora_gan.training import folds
 from ohlora_gan.training.filter_module import FIGURES, FilterModule
 from ohlora_gan.training.folds import CrossValidation, binary_labels
@@ -148,7 +148,7 @@ def test_labels_are_zero_or_one():
 
 def test_the_ensemble_and_its_figures(tmp_path):
     done = run(tmp_path, FakeFit(0.1, 0.4), threshold=0.3, max_attempts=1)
-    ensemble = folds.join(done, "lips")
+    ensemble = FilterEnsemble.of([fold.net for fold in done], "lips")
     x = data().tensors[0]
     with torch.no_grad():
         expected = (done[0].net(x).sigmoid() + done[1].net(x).sigmoid()) / 2

@@ -11,7 +11,7 @@ from ohlora_gan import checkpoint, pretrained, seeding
 from ohlora_gan.evaluation.pictures import grid
 from ohlora_gan.models.generator import from_uint8, to_uint8
 from ohlora_gan.training.callbacks import LastCheckpoint
-from ohlora_gan.training.sampling_callbacks import PropertyMeans, SampleGrid, draw_images, open_panel
+from ohlora_gan.training.sampling_callbacks import SampleGrid, ScoreMeans, draw_images, open_panel
 from ohlora_gan.vocabulary import PROPERTIES
 from tests import tiny
 from tests.training.test_callbacks import Fail, Pictures
@@ -75,7 +75,7 @@ def scorer_file(tmp_path_factory):
 def test_drawing_and_scoring_do_not_change_training(tmp_path, scorer_file):
     """Same weights, w_avg and global random numbers with and without."""
     results = []
-    for callbacks in ([], [SampleGrid(tmp_path, 1, 3), PropertyMeans(tmp_path, scorer_file, 1, 4)]):
+    for callbacks in ([], [SampleGrid(tmp_path, 1, 3), ScoreMeans(tmp_path, scorer_file, 1, 4)]):
         module = gan(ema_images=8.0)
         torch.manual_seed(3)
         np.random.seed(3)  # noqa: NPY002
@@ -97,7 +97,7 @@ def rows(folder):
 
 def test_property_means(tmp_path, scorer_file):
     module, record, logger = gan(), Record(), Pictures()
-    fit(tmp_path, module, [PropertyMeans(tmp_path, scorer_file, 3, 6, seed=4, batch_size=4), record], logger=logger)
+    fit(tmp_path, module, [ScoreMeans(tmp_path, scorer_file, 3, 6, seed=4, batch_size=4), record], logger=logger)
     figures = record.figures[-1]
     indices = range(3 * 6, 4 * 6)  # samples of batch 3
     images = from_uint8(draw_images(module, 4, "scores", indices, 6))
@@ -115,13 +115,13 @@ def test_property_means(tmp_path, scorer_file):
 
 
 def test_the_first_epoch_is_scored_five_times_as_often(tmp_path, scorer_file):
-    fit(tmp_path, gan(), [PropertyMeans(tmp_path, scorer_file, 10, 2)], max_epochs=2)
+    fit(tmp_path, gan(), [ScoreMeans(tmp_path, scorer_file, 10, 2)], max_epochs=2)
     assert [(row["epoch"], row["idx"]) for row in rows(tmp_path)] == [("0", "0"), ("0", "2"), ("1", "0")]
 
 
 def test_the_log_outlives_a_kill_and_goes_on_without_doubles(tmp_path, scorer_file):
     def means(folder):
-        return PropertyMeans(folder, scorer_file, 1, 2)
+        return ScoreMeans(folder, scorer_file, 1, 2)
 
     whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
     fit(whole, gan(), [means(whole)], max_epochs=2)
@@ -144,7 +144,7 @@ def filter_files(tmp_path_factory):
 @pytest.mark.parametrize("with_scorer", [False, True])
 def test_filters_judge_the_same_images(tmp_path, scorer_file, filter_files, with_scorer):
     module, record, logger = gan(), Record(), Pictures()
-    means = PropertyMeans(tmp_path, scorer_file if with_scorer else None, 3, 6, seed=4, filters=filter_files)
+    means = ScoreMeans(tmp_path, scorer_file if with_scorer else None, 3, 6, seed=4, filters=filter_files)
     fit(tmp_path, module, [means, record], logger=logger)
     images = from_uint8(draw_images(module, 4, "scores", range(3 * 6, 4 * 6), 6))
     row = rows(tmp_path)[-1]
@@ -154,13 +154,13 @@ def test_filters_judge_the_same_images(tmp_path, scorer_file, filter_files, with
         assert logger.figures[3][f"scores/std/{name}"] == pytest.approx(scores.std(correction=0).item(), abs=1e-5)
         assert float(row[f"mean_{name}_score"]) == pytest.approx(scores.mean().item(), abs=1e-4)
     names = [f"mean_{name}_score" for name in (*(PROPERTIES if with_scorer else ()), "gender", "lip_color")]
-    assert list(row)[2:] == [*PropertyMeans.TRAIN_FIGURES, *names]
+    assert list(row)[2:] == [*ScoreMeans.TRAIN_FIGURES, *names]
 
 
 def test_a_log_goes_on_with_other_scorers(tmp_path, scorer_file, filter_files):
     first, second = tmp_path / "first", tmp_path / "second"
-    fit(first, gan(), [PropertyMeans(first, scorer_file, 1, 2), LastCheckpoint(first, 100)])
-    means = PropertyMeans(second, None, 1, 2, filters=filter_files[:1])
+    fit(first, gan(), [ScoreMeans(first, scorer_file, 1, 2), LastCheckpoint(first, 100)])
+    means = ScoreMeans(second, None, 1, 2, filters=filter_files[:1])
     fit(second, gan(), [means], ckpt_path=first / "last.ckpt", max_epochs=2)
     old, new = rows(first), rows(second)
     assert list(new[0])[-1] == "mean_gender_score"
@@ -188,11 +188,11 @@ def test_a_scorer_of_another_size_is_refused(tmp_path, scorer_file):
     other = gan()
     other.generator.resolution = 64
     with pytest.raises(ValueError, match=r"takes 32x32 images, the generator makes 64x64: set scorer_checkpoint"):
-        fit(tmp_path, other, [PropertyMeans(tmp_path, scorer_file)])
+        fit(tmp_path, other, [ScoreMeans(tmp_path, scorer_file)])
 
 
 def test_without_a_scorer_nothing_is_scored(tmp_path):
     record = Record()
-    fit(tmp_path, gan(), [PropertyMeans(tmp_path, None, 1), record])
+    fit(tmp_path, gan(), [ScoreMeans(tmp_path, None, 1), record])
     assert not (tmp_path / "train_log.csv").exists()
     assert not any(name.startswith("scores/") for name in record.figures[-1])

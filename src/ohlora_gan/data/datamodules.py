@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import pytorch_lightning as pl
-
 from ohlora_gan.data.datasets import FACE_ATTRIBUTES, FacesDataset, matching_indices
-from ohlora_gan.data.loader import ResumableLoader
+from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
 from ohlora_gan.vocabulary import PROPERTIES
 
 SPLIT_STARTS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 
 
-class FacesDataModule(pl.LightningDataModule):
+class FacesDataModule(DealingDataModule):
     """The embedded world: rendered faces with known attributes.
 
     Args:
@@ -62,16 +60,11 @@ class FacesDataModule(pl.LightningDataModule):
             self._datasets[split] = FacesDataset(self.seed, indices, self.resolution, self.attribute_names)
         return self._datasets[split]
 
-    def loader(self, split: str) -> ResumableLoader:
-        return ResumableLoader.deal(
-            self.dataset(split), self.batch_size, self.seed, self.trainer, split == "train", self.num_workers
-        )
-
     def train_dataloader(self) -> ResumableLoader:
-        return self.loader("train")
+        return self.deal(self.dataset("train"), shuffle=True)
 
     def val_dataloader(self) -> ResumableLoader:
-        return self.loader("val")
+        return self.deal(self.dataset("val"))
 
     def test_dataloader(self) -> ResumableLoader:
-        return self.loader("test")
+        return self.deal(self.dataset("test"))

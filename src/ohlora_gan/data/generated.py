@@ -7,25 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
-from ohlora_gan.data.loader import ResumableLoader
+from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
 from ohlora_gan.devices import Device
-from ohlora_gan.latents.images import ImageBank, open_generator, open_scorer, read_image
+from ohlora_gan.latents.image_bank import ImageBank, read_image
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.latents.thresholds import REFERENCE, Threshold, read_thresholds, within
 from ohlora_gan.models.panel import Panel
-from ohlora_gan.pretrained import open_filters
+from ohlora_gan.pretrained import open_filters, open_generator, open_scorer, shipped_filters
 from ohlora_gan.progress import progress_bar
+from ohlora_gan.thresholds import REFERENCE, Threshold, read_thresholds, within
 
 log = logging.getLogger(__name__)
-
-SHIPPED_FILTERS = tuple(f"filter_{name}" for name in REFERENCE)
 
 
 class GeneratedDataset(Dataset):
@@ -47,7 +44,7 @@ class GeneratedDataset(Dataset):
         return to_image(read_image(self.folder, int(self.indices[i]))), torch.from_numpy(self.scores[i])
 
 
-class GeneratedDataModule(pl.LightningDataModule):
+class GeneratedDataModule(DealingDataModule):
     """Images from a generator, from random z and labels, of which those within thresholds are kept.
 
     Images and scores are made at first use, or by Lightning's ``prepare_data``, and kept in ``cache_dir`` under the
@@ -102,7 +99,7 @@ class GeneratedDataModule(pl.LightningDataModule):
     ):
         super().__init__()
         self.checkpoint, self.num_generated, self.scorer = checkpoint, num_generated, scorer
-        self.filters = list(SHIPPED_FILTERS if filters is None else filters)
+        self.filters = list(shipped_filters() if filters is None else filters)
         self.keep = None if keep is None else dict(keep)
         self.resolution, self.psi = resolution, psi
         self.num_val, self.num_test = num_val, num_test
@@ -199,9 +196,6 @@ class GeneratedDataModule(pl.LightningDataModule):
                 f"{self.batch_size}: set data.num_{split} to at least that"
             )
         return self.dataset(split)
-
-    def deal(self, dataset: Dataset, shuffle: bool = False) -> ResumableLoader:
-        return ResumableLoader.deal(dataset, self.batch_size, self.seed, self.trainer, shuffle, self.num_workers)
 
 
 def summarize(

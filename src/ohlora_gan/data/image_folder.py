@@ -1,13 +1,11 @@
 """Pictures of one's own as a data set: a folder or a zip file, with or without labels."""
 
-import csv
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -18,9 +16,9 @@ from tqdm import tqdm
 from ohlora_gan import seeding
 from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
 from ohlora_gan.data.labels import Labels, choose, is_binary, match_rows, read_labels, read_partition
-from ohlora_gan.data.loader import EpochSampler, ResumableLoader
+from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
 from ohlora_gan.data.normalization import Normalization, fit_normalization
-from ohlora_gan.data.pictures import CROPS, Pictures, PictureSource
+from ohlora_gan.data.pictures import CROPS, Pictures, PictureSource, write_skipped
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ class PictureDataset(Dataset):
         return to_image(self.pictures[int(self.indices[i])]), torch.from_numpy(self.scores[i])
 
 
-class ImageFolderDataModule(pl.LightningDataModule):
+class ImageFolderDataModule(DealingDataModule):
     """Pictures of one's own. Without labels they serve the models that need none (``pretrain``, ``finetune_v9``).
 
     Every picture is decoded once at the start. Those that cannot be used are left out, counted and listed.
@@ -159,7 +157,7 @@ class ImageFolderDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         data = self.dataset("train")
         items = Mirrored(data, self.signs) if self.mirror else data
-        return ResumableLoader.deal(items, self.batch_size, self.seed, self.trainer, num_workers=self.num_workers)
+        return self.deal(items, shuffle=True)
 
     def val_dataloader(self) -> list[DataLoader]:
         return self._evaluation_loader("val")
@@ -170,9 +168,8 @@ class ImageFolderDataModule(pl.LightningDataModule):
     def _evaluation_loader(self, split: str) -> list[DataLoader]:
         """All pictures of a split in order, the last batch a smaller one; no loader for a split without pictures."""
         data = self.dataset(split)
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(len(data), self.seed, rank, world, shuffle=False)
-        return [DataLoader(data, self.batch_size, sampler=sampler, num_workers=self.num_workers)] if len(data) else []
+        loader = DataLoader(data, self.batch_size, sampler=self.sampler(data), num_workers=self.num_workers)
+        return [loader] if len(data) else []
 
 
 class Table:
@@ -247,7 +244,7 @@ def report_skipped(pictures: Pictures, report: str | Path | None) -> None:
     kinds = Counter(reason.partition(" (")[0].partition(":")[0] for reason in skipped.values())
     counts = "; ".join(f"{number} {kind}" for kind, number in kinds.most_common())
     if skipped and report is not None:
-        write_skipped(Path(report), skipped)
+        rank_zero_only(write_skipped)(Path(report), skipped)
     if not len(pictures):
         raise ValueError(f"data.folder={folder} holds no picture that can be used, of {total}: {counts}")
     if skipped:
@@ -255,10 +252,3 @@ def report_skipped(pictures: Pictures, report: str | Path | None) -> None:
         where = "" if report is None else f"; all are listed in {report}"
         some = f"{len(skipped)} of {total} pictures in {folder}"
         log.warning("%s are left out (%s), such as %s%s", some, counts, first, where)
-
-
-@rank_zero_only
-def write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file", "reason"), *skipped.items()])

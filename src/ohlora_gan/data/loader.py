@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ohlora_gan import seeding
@@ -59,22 +60,30 @@ class ResumableLoader(DataLoader):
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "batches": self._batches}
 
-    @classmethod
-    def deal(
-        cls,
-        dataset: Dataset,
-        batch_size: int,
-        seed: int,
-        trainer: Any = None,
-        shuffle: bool = True,
-        num_workers: int = 0,
-    ) -> "ResumableLoader":
-        """This process's share of a data set; ``trainer`` (None: a single process) knows rank and world size."""
-        assert isinstance(dataset, Sized)
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        sampler = EpochSampler(len(dataset), seed, rank, world, shuffle)
-        return cls(dataset, batch_size, sampler, num_workers=num_workers)
-
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.sampler.set_epoch(state["epoch"])
         self.sampler.skip = state["batches"] * int(self.batch_size or 1)
+
+
+class DealingDataModule(pl.LightningDataModule):
+    """A data module that deals its data sets out to processes.
+
+    Attributes:
+        batch_size: images a batch and process.
+        num_workers: worker processes.
+        seed: seed of the order.
+    """
+
+    batch_size: int
+    num_workers: int
+    seed: int
+
+    def deal(self, dataset: Dataset, shuffle: bool = False) -> ResumableLoader:
+        """This process's share of a data set; without a trainer all of it."""
+        return ResumableLoader(dataset, self.batch_size, self.sampler(dataset, shuffle), num_workers=self.num_workers)
+
+    def sampler(self, dataset: Dataset, shuffle: bool = False) -> EpochSampler:
+        """The items of this process."""
+        assert isinstance(dataset, Sized)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return EpochSampler(len(dataset), self.seed, rank, world, shuffle)

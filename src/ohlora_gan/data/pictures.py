@@ -1,9 +1,10 @@
 """Pictures of any kind, in a folder or a zip file, as square RGB images; what cannot be used is told apart."""
 
+import csv
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -158,6 +159,16 @@ def plain(error: BaseException) -> str:
     """An error's message on one line, without the file objects that some messages name."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())
+
+
+def write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
+    """A CSV of the files that were left out, and why; no file where none was."""
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "reason"), *skipped.items()])
 
 
 class Pictures:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ohlora_gan import seeding
-from ohlora_gan.latents.thresholds import Threshold, within
+from ohlora_gan.evaluation.bootstrap import resamples
+from ohlora_gan.thresholds import Threshold, within
 
-NUM_BOOTSTRAP = 1000
 ALL = "all"
 
 
@@ -29,10 +28,8 @@ class Figure:
 def mean_figures(values: NDArray[Any], seed: int = 0) -> list[Figure]:
     """The mean of every column of ``[N, P]`` with the percentile interval of resampled rows."""
     values = np.asarray(values, dtype=np.float64)
-    n = len(values)
-    rng = seeding.generator(seed, "filter_figures/bootstrap")
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=NUM_BOOTSTRAP)
-    low, high = np.quantile(counts @ values / n, [0.025, 0.975], axis=0)
+    counts = resamples(len(values), seed, "filter_figures/bootstrap")
+    low, high = np.quantile(counts @ values / len(values), [0.025, 0.975], axis=0)
     return [Figure(*map(float, row)) for row in zip(values.mean(axis=0), low, high, strict=True)]
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from torch import nn
 
 from ohlora_gan import seeding
+from ohlora_gan.evaluation.bootstrap import resamples
 from ohlora_gan.models.generator import from_uint8
 
 Bytes = NDArray[np.uint8]
@@ -35,7 +36,6 @@ MAX_NOISE = 4.0  # standard deviation, in grey levels of 255
 JPEG_QUALITY = (75, 95)
 CHROMA_4_2_0 = 2  # Pillow's number for it
 
-NUM_BOOTSTRAP = 1000
 MIN_PICTURES = 10
 
 
@@ -105,8 +105,7 @@ def bootstrap_interval(a: Floats, b: Floats, seed: int = 0, level: float = 0.95)
         seed: decides the resamples.
         level: share of resamples that the interval holds, between 0 and 1.
     """
-    rng = seeding.generator(seed, "reliability/bootstrap")
-    counts = rng.multinomial(len(a), np.full(len(a), 1 / len(a)), size=NUM_BOOTSTRAP).astype(np.float64)
+    counts = resamples(len(a), seed, "reliability/bootstrap")
     low, high = np.quantile(_correlations(a, b, counts), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 

@@ -1,101 +1,147 @@
-"""The sampling bank: scores of generated images, kept on disk.
+"""Banks: what is known of samples 0, 1, 2, ... of a face space, kept on disk.
 
-The bank stores what is dear, not what is cheap: an image and its scores cost thousands of times what its latent and
-vectors cost, so z, label and the vector at any layer are made again from (seed, index) when they are needed. Sample i
-depends on (seed, i) alone: a bank of 4,000 is the beginning of one of 240,000, all layers and methods share one bank,
-and one that was cut off goes on where it stopped.
+Sample i depends on (seed, i) alone, so a bank of 4,000 is the beginning of one of 240,000. A bank grows in files of
+some hundred samples; one that was cut off goes on where it stopped, and a damaged file is made again.
+
+The bank of scores stores what is dear, not what is cheap: an image and its scores cost thousands of times what its
+latent and vectors cost, so z, label and the vector at any layer are made again from (seed, index) when they are needed.
+All layers and methods share one bank.
 """
 
 import hashlib
 import json
+import os
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ohlora_gan.checkpoint import weights_hash
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.space import FaceSpace, Progress
 
 STREAM = "bank"
-SHARD = 250  # samples a file: what an interrupted run loses at most
 
 
-class ScoreBank:
-    """Scores of samples 0, 1, 2, ... of a face space.
+class Bank(ABC):
+    """Scores of samples 0, 1, 2, ... of a face space, in files of ``shard`` samples.
 
     Args:
-        folder: where banks lie; each has a sub-folder named by what determines its numbers (weights, seed, precision).
+        folder: where banks lie; each has a sub-folder named by what determines its numbers.
         space: generator, scorer and their device.
+        identity: what determines the numbers, as plain data.
     """
 
-    def __init__(self, folder: str | Path, space: FaceSpace):
-        self.space = space
-        self.identity = {
-            "generator": weights_hash(space.generator),
-            "scorer": weights_hash(space.scorer),
-            "seed": space.seed,
-            "precision": space.device.precision,
-            "quantize": space.quantize,
-        }
-        key = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+    shard: ClassVar[int] = 250  # samples a file: what an interrupted run loses at most
+    num_key: ClassVar[str]  # what users call the number of samples
+    folder_key: ClassVar[str]  # and the folder
+
+    def __init__(self, folder: str | Path, space: FaceSpace, identity: dict[str, Any]):
+        self.space, self.identity = space, identity
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = Path(folder) / key
 
     def scores(self, n: int, progress: Progress | None = None) -> np.ndarray:
         """Scores float32 [n, P] of the first n samples; those already on disk are read, the rest is made.
 
         Raises:
-            ValueError: if n is below 1.
+            ValueError: if n is below 1, scores are not finite, or the folder cannot be written.
         """
         if n < 1:
-            raise ValueError(f"n is {n}, expected at least 1")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "bank.json").write_text(json.dumps(self.identity, indent=2))
+            raise ValueError(f"{self.num_key} is {n}, expected at least 1")
+        if not (self.folder / "bank.json").exists():
+            self.write(self.folder / "bank.json", json.dumps(self.identity, indent=2).encode())
         parts = []
-        for start in range(0, n, SHARD):
+        for start in range(0, n, self.shard):
             part = self.read_shard(start)
-            if part is None:
-                part = self.make_shard(start)
-            parts.append(part)
+            parts.append(self.make_shard(start) if part is None else part)
             if progress:
-                progress(min(start + SHARD, n), n)
+                progress(min(start + self.shard, n), n)
         return np.concatenate(parts)[:n]
 
     def num_stored(self) -> int:
         """Number of samples on disk."""
-        return SHARD * len(list(self.folder.glob("scores_*.safetensors")))
+        return self.shard * len(list(self.folder.glob("scores_*.safetensors")))
 
-    def shard_path(self, start: int) -> Path:
+    def scores_path(self, start: int) -> Path:
         return self.folder / f"scores_{start:07d}.safetensors"
 
+    @abstractmethod
     def read_shard(self, start: int) -> np.ndarray | None:
-        """A shard's scores, or None where it is missing or damaged."""
-        try:
-            scores = load_file(self.shard_path(start))["scores"].numpy()
-        except (FileNotFoundError, SafetensorError, KeyError):
-            return None
-        shape = (SHARD, len(self.space.property_names))
-        return scores if scores.shape == shape and np.isfinite(scores).all() else None
+        """The scores of a file's samples, or None where it is missing or damaged."""
 
+    @abstractmethod
     def make_shard(self, start: int) -> np.ndarray:
-        z, label = self.space.latents(STREAM, range(start, start + SHARD))
-        layer = W()
-        scores = self.space.score_codes(layer, self.space.codes(layer, z, label))
+        """Makes the samples of a file, and returns their scores."""
+
+    def check_finite(self, scores: np.ndarray, start: int) -> None:
+        """Raises ValueError for scores [shard, P] that are no numbers."""
         bad = int((~np.isfinite(scores)).any(axis=1).sum())
         if bad:
             raise ValueError(
-                f"{bad} of samples {start} to {start + SHARD - 1} have scores that are not finite: "
-                f"check the generator's and the scorer's weights"
+                f"{bad} of samples {start} to {start + self.shard - 1} have scores that are not finite: "
+                f"check the weights of the generator and of what scores its images"
             )
-        path = self.shard_path(start)
-        partial = path.with_suffix(".partial")
-        save_file({"scores": torch.from_numpy(scores)}, partial)
-        partial.replace(path)
+
+    def write(self, path: Path, content: bytes | memoryview) -> None:
+        """Writes a file of the bank, whole or not at all.
+
+        Raises:
+            ValueError: if it cannot be written.
+        """
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                partial.write_bytes(content)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"samples cannot be written to {path.parent} ({error.strerror}): free space there or choose another "
+                f"folder with {self.folder_key}=, then start again; the {self.num_stored()} that are there are kept"
+            ) from error
+
+
+class ScoreBank(Bank):
+    """The bank that directions are found with: scores alone.
+
+    Args:
+        folder: see `Bank`.
+        space: see `Bank`.
+    """
+
+    num_key, folder_key = "n", "paths.bank_dir"
+
+    def __init__(self, folder: str | Path, space: FaceSpace):
+        identity = {
+            "generator": weights_hash(space.generator),
+            "scorer": weights_hash(space.scorer),
+            "seed": space.seed,
+            "precision": space.device.precision,
+            "quantize": space.quantize,
+        }
+        super().__init__(folder, space, identity)
+
+    def read_shard(self, start: int) -> np.ndarray | None:
+        try:
+            scores = load_file(self.scores_path(start))["scores"]
+        except (FileNotFoundError, SafetensorError, KeyError):
+            return None
+        shape = (self.shard, len(self.space.property_names))
+        return scores if scores.shape == shape and np.isfinite(scores).all() else None
+
+    def make_shard(self, start: int) -> np.ndarray:
+        w = self.space.w(STREAM, range(start, start + self.shard))
+        scores = self.space.score_codes(W(), w)
+        self.check_finite(scores, start)
+        self.write(self.scores_path(start), save({"scores": scores}))
         return scores
 
     def codes(self, layer: Layer, n: int) -> np.ndarray:
         """Vectors float32 [n, D] of the first n samples at a layer."""
-        z, label = self.space.latents(STREAM, range(n))
-        return self.space.codes(layer, z, label)
+        return self.space.codes(layer, *self.space.latents(STREAM, range(n)))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ohlora_gan import seeding
 from ohlora_gan.devices import Device
-from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
 
 Progress = Callable[[int, int], None]
@@ -79,6 +79,14 @@ class FaceSpace:
             mapped = self.generator.mapping(z[i : i + 1024].to(self.device.torch_device), part)
             parts.append(layer.extract(mapped).float().cpu().numpy())
         return np.concatenate(parts)
+
+    def w(self, stream: str, indices: Sequence[int], psi: float = 1.0) -> np.ndarray:
+        """w [N, w_dim] of a stream's samples, truncated toward its average by ``psi`` in all layers; 1: not at all."""
+        w = self.codes(W(), *self.latents(stream, indices))
+        if psi == 1.0:
+            return w
+        w_avg = self.generator.truncation.w_avg.cpu().numpy()
+        return w_avg + psi * (w - w_avg)
 
     @torch.no_grad()
     def render(self, layer: Layer, codes: np.ndarray) -> Iterator[Tensor]:

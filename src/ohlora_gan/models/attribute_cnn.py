@@ -12,6 +12,7 @@ from ohlora_gan.models.attribute_nets import (
     SmallCropCNN,
     SmallSpec,
     channels_last,
+    checked_box,
     small_channels,
 )
 from ohlora_gan.vocabulary import PROPERTIES
@@ -46,15 +47,14 @@ class AttributeCNN(PropertyNet):
         names = list(PROPERTIES if names is None else names)
         own_boxes = {name: list(box) for name, box in (boxes or {}).items()}
         check_names(names)
-        for name, box in own_boxes.items():
-            check_box(name, box, names)
+        if unknown := [name for name in own_boxes if name not in names]:
+            raise ValueError(f"boxes names {unknown[0]!r}, expected one of the attributes {', '.join(names)}")
         channels = small_channels(width, resolution)
         cnns = {}
         for name in names:
             spec = KNOWN_SPECS.get(name, SmallSpec(WHOLE))
             if name in own_boxes:
-                top, bottom, left, right = own_boxes[name]
-                spec = spec._replace(box=(top, bottom, left, right))
+                spec = spec._replace(box=checked_box(own_boxes[name], f"boxes.{name}"))
             cnns[name] = SmallCropCNN(spec, channels[spec.coarse :], 3 * width, num_outputs=1)
         config = {"names": names, "resolution": resolution, "width": width, "boxes": own_boxes}
         super().__init__(cnns, resolution, config, {name: (name,) for name in names}, names)
@@ -71,15 +71,3 @@ def check_names(names: Sequence[str]) -> None:
     unfit = [name for name in names if not name or "." in name or "/" in name]
     if unfit or not names or len(set(names)) < len(names):
         raise ValueError(f"attributes are called {names}, expected one or more different names without '.' and '/'")
-
-
-def check_box(name: str, box: Sequence[int], names: Sequence[str]) -> None:
-    """Raises ValueError unless a box is inside the picture and belongs to a known attribute."""
-    if name not in names:
-        raise ValueError(f"boxes names {name!r}, expected one of the attributes {', '.join(names)}")
-    whole = len(box) == 4 and all(isinstance(edge, int) for edge in box)
-    if not whole or not (0 <= box[0] < box[1] <= 32 and 0 <= box[2] < box[3] <= 32):
-        raise ValueError(
-            f"boxes.{name} is {list(box)}, expected top < bottom and left < right, whole numbers from 0 to 32 "
-            f"(32nds of the picture's side), such as [16, 30, 8, 24]"
-        )

@@ -94,6 +94,18 @@ def mirror(box: Box) -> Box:
     return top, bottom, 32 - right, 32 - left
 
 
+def checked_box(box: Sequence[int], name: str) -> Box:
+    """A user's box as a tuple; ValueError, with the name it goes by, unless it is one."""
+    edges = tuple(box)
+    whole = len(edges) == 4 and all(isinstance(edge, int) for edge in edges)
+    if not (whole and 0 <= edges[0] < edges[1] <= 32 and 0 <= edges[2] < edges[3] <= 32):
+        raise ValueError(
+            f"{name} is {list(edges)}, expected [top, bottom, left, right] in 32nds of the picture's side: "
+            f"four whole numbers from 0 to 32 such as {list(WHOLE)}, top above bottom, left before right"
+        )
+    return edges[0], edges[1], edges[2], edges[3]
+
+
 def check_images(images: Tensor, resolution: int) -> None:
     """Raises ValueError unless images are ``[B, 3, resolution, resolution]``."""
     if images.ndim != 4 or images.shape[1:] != (3, resolution, resolution):

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ohlora_gan.models.attribute_nets import WHOLE, FilterCNN, SmallCropCNN, SmallSpec, channels_last, check_images
+from ohlora_gan.models.attribute_nets import (
+    WHOLE,
+    FilterCNN,
+    SmallCropCNN,
+    SmallSpec,
+    channels_last,
+    check_images,
+    checked_box,
+)
 from ohlora_gan.models.photo_cnn import PhotoFilterCNN
 
 MAX_MAP = 8  # pixels: convolutions halve a crop until its shorter side is no longer
@@ -33,18 +41,6 @@ def start_at(net: nn.Module, base_rate: float) -> None:
         last.bias.fill_(math.log(base_rate / (1 - base_rate)))
 
 
-def checked_box(box: Sequence[int]) -> tuple[int, int, int, int]:
-    """The box as a tuple; ValueError unless it is top, bottom, left and right edge in 32nds of the picture's side."""
-    edges = tuple(box)
-    whole = len(edges) == 4 and all(isinstance(edge, int) for edge in edges)
-    if not (whole and 0 <= edges[0] < edges[1] <= 32 and 0 <= edges[2] < edges[3] <= 32):
-        raise ValueError(
-            f"box is {list(edges)}, expected [top, bottom, left, right] in 32nds of the picture's side: "
-            f"four whole numbers from 0 to 32 such as {list(WHOLE)}, top above bottom, left before right"
-        )
-    return edges[0], edges[1], edges[2], edges[3]
-
-
 class SmallFilterCNN(nn.Module):
     """One fold of a filter for small pictures: strided convolutions on a crop. It has no dropout.
 
@@ -61,7 +57,7 @@ class SmallFilterCNN(nn.Module):
         super().__init__()
         if width < 1 or resolution < 32:
             raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
-        top, bottom, left, right = checked_box(box)
+        top, bottom, left, right = checked_box(box, "box")
         side = min(bottom - top, right - left) * resolution // 32
         num_convs = 1
         while side > MAX_MAP << num_convs:
@@ -128,6 +124,15 @@ class FilterEnsemble(nn.Module):
             "num_folds": num_folds,
             "name": name,
         }
+
+    @classmethod
+    def of(cls, nets: Sequence[nn.Module], name: str) -> "FilterEnsemble":
+        """The ensemble of trained folds, copies of their weights, in eval mode."""
+        described = {"class": f"{type(nets[0]).__module__}.{type(nets[0]).__qualname__}", "config": nets[0].config}
+        ensemble = cls(described, len(nets), name)
+        for own, net in zip(ensemble.folds, nets, strict=True):
+            own.load_state_dict(net.state_dict())
+        return ensemble.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, 3, R, R]`` images in [-1, 1] to probabilities ``[B]``."""

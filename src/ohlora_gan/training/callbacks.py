@@ -4,6 +4,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -90,6 +91,11 @@ class GracefulStop(Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._restore()
+
+
+def was_stopped(callbacks: Iterable[Callback]) -> bool:
+    """Whether a signal has ended the training that these callbacks watched."""
+    return any(isinstance(callback, GracefulStop) and callback.requested for callback in callbacks)
 
 
 class TrainingProgress(TQDMProgressBar):

@@ -256,14 +256,6 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
             writer.writerow({k: int(v) if k in ("fold", "attempt", "epoch") else round(v, 5) for k, v in row.items()})
 
 
-def join(folds: Sequence[Fold], name: str) -> FilterEnsemble:
-    """The ensemble of all folds, in eval mode."""
-    ensemble = FilterEnsemble(checkpoint.describe(folds[0].net), len(folds), name)
-    for own, fold in zip(ensemble.folds, folds, strict=True):
-        own.load_state_dict(fold.net.state_dict())
-    return ensemble.eval()
-
-
 @torch.no_grad()
 def evaluate(ensemble: FilterEnsemble, dataset: Dataset, scores: NDArray[np.float32], device: torch.device) -> Row:
     """``test/loss``, ``test/accuracy``, ... of an ensemble, and ``test/base_rate``: the share of ones."""

@@ -124,7 +124,7 @@ def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, 
     """
     networks: dict[str, Any] = {}
     if scorer is not None:
-        networks[str(scorer)] = pretrained.open_checkpoint(scorer).build("scorer")
+        networks[str(scorer)] = pretrained.open_scorer(scorer)
     judges = pretrained.open_filters(pretrained.shipped_filters() if filters is None else filters)
     networks |= {name: judge for name, judge in judges.items() if filters is not None or judge.resolution == resolution}
     for name, network in networks.items():
@@ -142,7 +142,7 @@ def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, 
     return panel.eval().requires_grad_(False)
 
 
-class PropertyMeans(Callback):
+class ScoreMeans(Callback):
     """Scores fresh images by a property network and by filters: ``scores/mean/eyes``, ``scores/std/eyes``, ....
 
     Done where the batch's number in its epoch is a multiple of ``every_n_batches``, five times as often in the first

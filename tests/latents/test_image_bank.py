@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.latents import images
-from ohlora_gan.latents.images import ImageBank, read_image, w_vectors
+from ohlora_gan.latents.image_bank import ImageBank, images_path, read_image
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import from_uint8
@@ -13,7 +12,7 @@ from tests import tiny
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(images, "SHARD", 10)
+    monkeypatch.setattr(ImageBank, "shard", 10)
 
 
 def space(batch_size=8, seed=0, generator_seed=0, filter_seed=3):
@@ -38,7 +37,7 @@ def test_scores_are_those_of_the_images_that_are_kept(tmp_path):
     with torch.no_grad():
         want = bank.space.scorer(from_uint8(torch.from_numpy(pictures))).numpy()
     np.testing.assert_allclose(scores, want, atol=1e-5)
-    of_latents = bank.space.images(W(), w_vectors(bank.space, "generated", range(25)))
+    of_latents = bank.space.images(W(), bank.space.w("generated", range(25)))
     assert np.abs(of_latents.astype(int) - pictures).max() <= 1  # rounding may depend on how images are batched
 
 
@@ -78,7 +77,7 @@ def test_an_interrupted_bank_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         bank.scores(25)
     monkeypatch.undo()
-    monkeypatch.setattr(images, "SHARD", 10)
+    monkeypatch.setattr(ImageBank, "shard", 10)
     again = ImageBank(tmp_path, space())
     assert again.num_stored() == 10
     starts = made(again)
@@ -100,7 +99,7 @@ def flip(content):
 def test_a_damaged_shard_is_made_again(tmp_path, damage, which):
     bank = ImageBank(tmp_path, space())
     scores = bank.scores(25)
-    path = bank.shard_paths(10)[which]
+    path = (images_path(bank.folder, 10), bank.scores_path(10))[which]
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     starts = made(bank)
@@ -137,8 +136,8 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path):
 
 
 def test_truncation_moves_w_toward_its_average():
-    full = w_vectors(space(), "t", range(4))
+    full = space().w("t", range(4))
     one = space()
     one.generator.truncation.w_avg.fill_(0.5)
-    np.testing.assert_allclose(w_vectors(one, "t", range(4), psi=0.6), 0.5 + 0.6 * (full - 0.5), atol=1e-6)
-    np.testing.assert_array_equal(w_vectors(one, "t", range(4)), full)
+    np.testing.assert_allclose(one.w("t", range(4), psi=0.6), 0.5 + 0.6 * (full - 0.5), atol=1e-6)
+    np.testing.assert_array_equal(one.w("t", range(4)), full)

@@ -15,10 +15,10 @@ from pytorch_lightning.loggers import Logger
 from ohlora_gan import checkpoint, seeding
 from ohlora_gan.checkpoint import load_strictly
 from ohlora_gan.devices import Device
-from ohlora_gan.models.filter_nets import start_at
+from ohlora_gan.models.filter_nets import FilterEnsemble, start_at
 from ohlora_gan.pretrained import read_filters
 from ohlora_gan.training import folds
-from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress
+from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, was_stopped
 from ohlora_gan.training.filter_module import FilterModule
 from ohlora_gan.training.folds import CrossValidation, Fit, FoldData
 
@@ -53,7 +53,7 @@ def train_filter(
     fit = make_fit(cfg, plan, device, loggers, make_callbacks)
     loading = {"batch_size": cfg.data.batch_size, "num_workers": cfg.data.num_workers}
     done = folds.run_folds(plan, train, train.scores, name, fit, folder, settings_of(cfg), **loading)
-    ensemble, metrics = folds.join(done, name), folds.summary(done, plan.threshold)
+    ensemble, metrics = FilterEnsemble.of([fold.net for fold in done], name), folds.summary(done, plan.threshold)
     log.info("%s, best epochs on each fold's validation part:\n%s", name, folds.format_folds(done, plan.threshold))
     test = data.dataset("test")
     if cfg.model.test and len(test):
@@ -107,7 +107,7 @@ def make_fit(
                 **device.trainer_options(),
             )
             trainer.fit(module, datamodule=data)
-        if any(isinstance(c, GracefulStop) and c.requested for c in callbacks):
+        if was_stopped(callbacks):
             log.info("Stopped in %s; finished folds stay: go on with paths.output_dir=%s", stream, cfg.paths.output_dir)
             raise KeyboardInterrupt
         return module

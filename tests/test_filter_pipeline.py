@@ -8,7 +8,7 @@ import signal
 import pytest
 import torch
 
-from ohlora_gan import checkpoint, filters
+from ohlora_gan import checkpoint, filter_pipeline
 from ohlora_gan.config import check_train
 from ohlora_gan.data.datamodules import FacesDataModule
 from ohlora_gan.pipeline import train
@@ -150,4 +150,4 @@ def test_a_network_of_another_size_is_refused():
     module = FilterModule(torch.nn.Identity())
     module.net.resolution = 256
     with pytest.raises(ValueError, match="takes 256x256 images, resolution is 64: give resolution=256"):
-        filters.check_resolution(composed("train", "model=filter_cnn_256"), module)
+        filter_pipeline.check_resolution(composed("train", "model=filter_cnn_256"), module)

@@ -1,0 +1,43 @@
+"""What the commands ``python -m ohlora_gan.NAME`` share: how they end, and how they read pairs.
+
+The exit code is 0, 2 for a user's error (one sentence on stderr), 130 when interrupted.
+"""
+
+import argparse
+import re
+import sys
+import warnings
+from collections.abc import Callable
+
+
+def answer(work: Callable[[], str], interrupted: str = "interrupted", warns: type[Warning] | None = None) -> int:
+    """Does a command's work, prints the text that it gives back, and returns the exit code.
+
+    Args:
+        work: the work; its ValueErrors and OSErrors are the user's.
+        interrupted: what to say after Ctrl+C.
+        warns: a kind of warning of the work that the user is told at the end, in a sentence each.
+    """
+    try:
+        with warnings.catch_warnings(record=warns is not None) as caught:
+            if warns is not None:
+                warnings.simplefilter("always", warns)
+            print(work())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+    for warning in caught or ():
+        if warns is not None and issubclass(warning.category, warns):
+            print(f"warning: {warning.message}", file=sys.stderr)
+    return 0
+
+
+def attribute_values(text: str) -> dict[str, int]:
+    """``gender=1,quality=1`` as name -> value: the type of an argument such as ``--keep``."""
+    pairs = [re.fullmatch(r"(\w+)=(\d+)", part.strip()) for part in text.split(",")]
+    if not all(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=VALUE such as gender=1,quality=1")
+    return {pair[1]: int(pair[2]) for pair in pairs if pair}
