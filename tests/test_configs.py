@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
+from ohlora_gan.chain import read_stages
 from ohlora_gan.config import check_find_vectors, check_names, check_train, generation_plan
 from ohlora_gan.devices import Device, DeviceUnavailableError
 from ohlora_gan.directions.base import DirectionFinder
@@ -39,6 +40,19 @@ def test_models_and_their_data(model, tmp_path):
     data = instantiate(cfg.data)
     assert data.resolution == cfg.resolution
     assert data.sizes["train"] == cfg.model.num_images
+
+
+@pytest.mark.parametrize("scale", options("scale"))
+def test_every_stage_of_a_chain_has_settings_that_its_program_knows(scale, tmp_path):
+    needs = "data_folder: ???" in (CONF / "scale" / f"{scale}.yaml").read_text()
+    given = ["data_folder=PICTURES"] if needs else []
+    stages = read_stages(composed("chain", f"scale={scale}", *given, tmp_path=tmp_path), CONF.parent)
+    assert {"pretrain", "v1", "v9", "vectors"} <= {stage.name for stage in stages}
+    for stage in stages:
+        if stage.program.endswith(".py"):
+            program, *overrides = stage.command(resumed=False)
+            cfg = composed(Path(program).stem, *overrides)
+            OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
 
 
 @pytest.mark.parametrize("group", ["callbacks", "logger", "trainer"])

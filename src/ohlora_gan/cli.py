@@ -47,7 +47,10 @@ SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 PROBE_BYTES = 1 << 20
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
-WHAT_TO_GIVE = {"checkpoint": "a file's path or the name of a shipped model"}
+WHAT_TO_GIVE = {
+    "checkpoint": "a file's path or the name of a shipped model",
+    "data_folder": "the folder that holds the pictures and their labels",
+}
 NOISY_LOGGERS = (
     "pytorch_lightning.utilities.rank_zero",
     "pytorch_lightning.trainer.connectors.checkpoint_connector",
