@@ -1,0 +1,120 @@
+"""CSV tables read strictly: what is cut off, misplaced or no number is named with its file, line and column."""
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SHOWN = 8
+
+
+class TableError(ValueError):
+    """A table that cannot be used, with the reason."""
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A header of different names, and rows of as many cells.
+
+    Attributes:
+        path: the file.
+        header: the columns' names; one may be empty.
+        rows: at least one, of text; the first is line 2 of the file.
+    """
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+
+    def require(self, columns: Iterable[str]) -> None:
+        """Raises TableError where columns are missing."""
+        known = set(self.header)
+        missing = [name for name in columns if name not in known]
+        if missing:
+            raise TableError(f"{self.path} has the columns {shown(self.header)}, it lacks {shown(missing)}")
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column as text."""
+        self.require([name])
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
+
+    def numbers(self, columns: Sequence[str], unknown: Collection[str] = ()) -> np.ndarray:
+        """The cells of some columns as float64 ``[N, len(columns)]``; cells in ``unknown`` become NaN."""
+        self.require(columns)
+        places = {name: i for i, name in enumerate(self.header)}
+        values = [
+            [np.nan if row[places[n]] in unknown else self._number(row[places[n]], line, n) for n in columns]
+            for line, row in enumerate(self.rows, start=2)
+        ]
+        return np.array(values, dtype=np.float64).reshape(len(self.rows), len(columns))
+
+    def integers(self, name: str) -> np.ndarray:
+        """The cells of a column as int64 ``[N]``."""
+        values = self.numbers([name])[:, 0]
+        for line, value in enumerate(values.tolist(), start=2):
+            if value != int(value):
+                raise TableError(f"{self.path}, line {line}, column {name!r}: {value:g} is no whole number")
+        return values.astype(np.int64)
+
+    def _number(self, cell: str, line: int, column: str) -> float:
+        try:
+            value = float(cell)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise TableError(f"{self.path}, line {line}, column {column!r}: {cell!r} is no finite number")
+        return value
+
+
+def read_table(path: str | Path, ends: bool = False) -> CsvTable:
+    """Reads a CSV in UTF-8 with a header.
+
+    Args:
+        path: the file.
+        ends: whether the last line has to end, so that a last number that lost digits is noticed.
+
+    Raises:
+        TableError: if the file is missing, empty, no text, cut off, or has a column's name twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = list(csv.reader(text.splitlines(), strict=True))
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror}): give a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path} is no CSV in UTF-8, or is damaged: {error}") from error
+    if len(lines) < 2:
+        raise TableError(f"{path} holds {len(lines)} lines, expected a header and at least one row: it is cut off")
+    header, rows = lines[0], lines[1:]
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise TableError(
+                f"{path}, line {line}: {len(row)} cells, expected {len(header)} as in the header: is it cut off?"
+            )
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise TableError(f"{path} has the columns {shown(twice)} more than once: remove one of each")
+    if ends and not text.endswith(("\n", "\r")):
+        raise TableError(f"{path}: the last line does not end, so the file may be cut off: get a whole copy")
+    return CsvTable(path, header, rows)
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence[Any]], mode: str = "w") -> None:
+    """Writes rows, or adds them with mode ``a``; the folder is made where there is none."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open(mode, newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first of some names, for a sentence."""
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + rest
