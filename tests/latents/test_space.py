@@ -14,33 +14,9 @@ def space():
     return FaceSpace(tiny.generator(), tiny.scorer(), batch_size=8)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-def test_unmoved_codes_give_the_generators_own_image(space, layer):
-    z, label = space.latents("test", range(5))
-    codes = space.codes(layer, z, label)
-    assert codes.shape == (5, layer.size(space.generator))
-    with torch.no_grad():
-        want = space.generator(z, label)
-    got = torch.cat(list(space.render(layer, codes)))
-    torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
-
-
 def test_sizes_at_full_width():
     g = tiny.generator(z_dim=512, w_dim=512, mapping_dim=512)
     assert [layer.size(g) for layer in LAYERS] == [512, 2560, 1024]
-
-
-def test_mapping_split2_edits_are_w_edits(space):
-    z, label = space.latents("test", range(4))
-    split, w = space.codes(MappingSplit2(), z, label), space.codes(W(), z, label)
-    edit = np.random.default_rng(0).standard_normal(split.shape).astype(np.float32)
-    half = edit.shape[1] // 2
-    a = space.score_codes(MappingSplit2(), split + edit)
-    b = space.score_codes(W(), w + edit[:, :half] + edit[:, half:])
-    assert np.abs(a - b).max() < 1e-4
-    assert np.abs(a - space.score_codes(W(), w)).max() > 1e-2
-    assert MappingSplit2().equivalent_to_w
-    assert not MappingSplit1().equivalent_to_w
 
 
 def test_split_layers_need_a_split_mapping():
@@ -88,3 +64,30 @@ def test_a_generator_that_is_not_fully_grown_is_refused():
     generator.synthesis.lod.fill_(1.0)
     with pytest.raises(ValueError, match=r"level of detail is 1\.00"):
         FaceSpace(generator, tiny.scorer())
+
+
+def test_fresh_noise_depends_on_its_number_and_the_images_alone():
+    generator = tiny.generator()
+    for name, weight in generator.named_parameters():
+        if name.endswith("apply_noise.weight"):
+            torch.nn.init.constant_(weight, 0.3)
+    space = FaceSpace(generator, tiny.scorer(), batch_size=5)
+    codes = space.w("test", range(6))
+    fixed, fresh = space.score_codes(W(), codes), space.score_codes(W(), codes, noise_seed=3)
+    assert np.abs(fixed - fresh).max() > 1e-2
+    space.batch_size = 2
+    assert np.abs(space.score_codes(W(), codes, noise_seed=3) - fresh).max() < 1e-5
+    assert np.abs(space.score_codes(W(), codes[4:], noise_seed=3, first=4) - fresh[4:]).max() < 1e-5
+    assert np.abs(space.score_codes(W(), codes, noise_seed=4) - fresh).max() > 1e-2
+    space.seed = 1
+    assert np.abs(space.score_codes(W(), codes, noise_seed=3) - fresh).max() > 1e-2
+    assert np.array_equal(space.images(W(), codes, noise_seed=3, first=2)[:2], space.images(W(), codes[:2], 3, 2))
+
+
+def test_fresh_noise_is_standard_normal():
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    noise = space.noise(0, range(100))
+    assert [part.shape[2:] for part in noise] == [(r, r) for r in (4, 4, 8, 8, 16, 16, 32, 32)]
+    values = torch.cat([part.flatten() for part in noise])
+    assert abs(values.mean()) < 0.01
+    assert abs(values.std() - 1) < 0.01

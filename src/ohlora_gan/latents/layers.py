@@ -1,7 +1,9 @@
 """Extraction layers: take a vector out of the generator, and continue from an edited one."""
 
+import re
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +12,9 @@ from ohlora_gan.models.generator import Generator, MappingOutput
 
 class Layer(ABC):
     """A place between z and the synthesis network where directions are sought.
+
+    A layer makes codes of latents and goes on from edited codes to the image's w, and knows which of their values
+    edits may move.
 
     Attributes:
         name: the layer's name in configs and files.
@@ -24,19 +29,56 @@ class Layer(ABC):
         """Length D of the vector."""
 
     @abstractmethod
-    def extract(self, mapped: MappingOutput) -> Tensor:
-        """The vectors [N, D] of mapped latents."""
+    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+        """The vectors [N, D] of z [N, z_dim] and label [N, label_dim] (None: zeros, or an unconditional generator)."""
 
     @abstractmethod
     def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
-        """w [N, w_dim] from (edited) vectors [N, D], through the rest of the mapping network."""
+        """w [N, w_dim], or wp [N, L, w_dim] with one a synthesis layer, from (edited) vectors [N, D]."""
+
+    def free(self, generator: Generator) -> slice:
+        """Which of the D values edits may move; directions are 0 in the others."""
+        return slice(0, self.size(generator))
+
+    def whole(self, generator: Generator, part: np.ndarray) -> np.ndarray:
+        """The vectors [N, D] of unedited latents from their free values [N, free D]."""
+        return part
 
     def check(self, generator: Generator) -> None:
         """Raises ValueError where the generator lacks the layer."""
         return
 
 
-class W(Layer):
+class Z(Layer):
+    """What goes into the generator: concat(z, label), or z alone where it is unconditional; D = 512 + 7."""
+
+    name = "z"
+
+    def size(self, generator: Generator) -> int:
+        return generator.z_dim + generator.label_dim
+
+    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+        if label is None:
+            label = z.new_zeros(len(z), generator.label_dim)
+        return torch.cat([z, label], dim=1)
+
+    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+        z, label = codes[:, : generator.z_dim], codes[:, generator.z_dim :]
+        return generator.mapping(z, label if generator.label_dim else None).w
+
+
+class MappedLayer(Layer):
+    """A layer whose vectors the mapping network passes on its way to w."""
+
+    @abstractmethod
+    def extract(self, mapped: MappingOutput) -> Tensor:
+        """The vectors [N, D] of mapped latents."""
+
+    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+        return self.extract(generator.mapping(z, label))
+
+
+class W(MappedLayer):
     """w itself: D = w_dim (512)."""
 
     name = "w"
@@ -51,7 +93,7 @@ class W(Layer):
         return codes
 
 
-class SplitLayer(Layer):
+class SplitLayer(MappedLayer):
     """A layer of the split/merge (v9) mapping; its first ``hidden`` values belong to the old branch."""
 
     def check(self, generator: Generator) -> None:
@@ -102,3 +144,63 @@ class MappingSplit2(SplitLayer):
 
     def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
         return codes[:, : generator.w_dim] + codes[:, generator.w_dim :]
+
+
+class WPlus(Layer):
+    """A w for each synthesis layer, of which a range may be edited: D = L x 512 for L synthesis layers.
+
+    Unedited, all layers have the same w. Early layers carry layout, late ones colour (HiGAN, arXiv 1911.09267).
+
+    Args:
+        first, last: the range of synthesis layers that edits may move, from 0, both inclusive; two layers a
+            resolution, 4x4 first. ``last`` None is the generator's last layer.
+    """
+
+    def __init__(self, first: int = 0, last: int | None = None):
+        self.first, self.last = first, last
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        if self.first == 0 and self.last is None:
+            return "wplus"
+        return f"wplus_{self.first}_{'last' if self.last is None else self.last}"
+
+    def size(self, generator: Generator) -> int:
+        return generator.num_layers * generator.w_dim
+
+    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+        return generator.mapping(z, label).w.repeat(1, generator.num_layers)
+
+    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+        return codes.view(len(codes), generator.num_layers, generator.w_dim)
+
+    def free(self, generator: Generator) -> slice:
+        last = generator.num_layers - 1 if self.last is None else self.last
+        return slice(self.first * generator.w_dim, (last + 1) * generator.w_dim)
+
+    def whole(self, generator: Generator, part: np.ndarray) -> np.ndarray:
+        return np.tile(part[:, : generator.w_dim], generator.num_layers)  # an unedited latent has one w for all
+
+    def check(self, generator: Generator) -> None:
+        num = generator.num_layers
+        last = num - 1 if self.last is None else self.last
+        if not 0 <= self.first <= last < num:
+            raise ValueError(
+                f"layer.first={self.first} layer.last={'null' if self.last is None else self.last} is no range of this "
+                f"generator's {num} synthesis layers, expected 0 <= first <= last <= {num - 1} (last=null: {num - 1})"
+            )
+
+
+def layer_named(name: str) -> Layer:
+    """The layer of a name as files have it, such as ``w`` or ``wplus_4_7``.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    plain: dict[str, type[Layer]] = {kind.name: kind for kind in (Z, W, MappingSplit1, MappingSplit2)}
+    if name in plain:
+        return plain[name]()
+    if part := re.fullmatch(r"wplus(?:_(\d+)_(\d+|last))?", name):
+        first, last = part.groups()
+        return WPlus(int(first or 0), None if last in (None, "last") else int(last))
+    raise ValueError(f"layer is {name!r}, expected {', '.join(plain)}, wplus, or a range of it such as wplus_4_7")

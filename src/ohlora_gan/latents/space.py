@@ -17,8 +17,8 @@ Progress = Callable[[int, int], None]
 class FaceSpace:
     """Runs a generator and a scorer in eval mode, in batches, on one device.
 
-    Noise buffers are fixed, so an image is a function of its latent. Scores do not depend on the batch size (up to
-    the rounding of float arithmetic).
+    Noise buffers are fixed, so an image is a function of its latent, unless fresh noise is asked for by a number.
+    Scores do not depend on the batch size (up to the rounding of float arithmetic).
 
     Args:
         generator: conditional or not, plain or split mapping.
@@ -76,8 +76,8 @@ class FaceSpace:
         parts = []
         for i in range(0, len(z), 1024):
             part = None if label is None else label[i : i + 1024].to(self.device.torch_device)
-            mapped = self.generator.mapping(z[i : i + 1024].to(self.device.torch_device), part)
-            parts.append(layer.extract(mapped).float().cpu().numpy())
+            codes = layer.codes(self.generator, z[i : i + 1024].to(self.device.torch_device), part)
+            parts.append(codes.float().cpu().numpy())
         return np.concatenate(parts)
 
     def w(self, stream: str, indices: Sequence[int], psi: float = 1.0) -> np.ndarray:
@@ -89,19 +89,36 @@ class FaceSpace:
         return w_avg + psi * (w - w_avg)
 
     @torch.no_grad()
-    def render(self, layer: Layer, codes: np.ndarray) -> Iterator[Tensor]:
-        """Images [n, 3, R, R] in about [-1, 1] on the device, batch by batch, from vectors [N, D]."""
+    def render(
+        self, layer: Layer, codes: np.ndarray, noise_seed: int | None = None, first: int = 0
+    ) -> Iterator[Tensor]:
+        """Images [n, 3, R, R] in about [-1, 1] on the device, batch by batch, from vectors [N, D].
+
+        Args:
+            noise_seed: None takes the generator's fixed noise; a number takes fresh per-pixel noise, which this
+                number, the seed of the space and the image's own number decide.
+            first: number of the first image, for callers that render a long series in parts.
+        """
         layer.check(self.generator)
         for i in range(0, len(codes), self.batch_size):
             v = torch.from_numpy(np.ascontiguousarray(codes[i : i + self.batch_size], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
+            noise = None if noise_seed is None else self.noise(noise_seed, range(first + i, first + i + len(v)))
             with self.device.autocast():
-                images = self.generator.synthesize(w)
+                images = self.generator.synthesize(w, noise=noise)
             yield images.float()
 
-    def images(self, layer: Layer, codes: np.ndarray) -> np.ndarray:
-        """uint8 images [N, R, R, 3] from vectors [N, D]."""
-        return np.concatenate([to_uint8(images).cpu().numpy() for images in self.render(layer, codes)])
+    def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:
+        """Per-pixel noise N(0, 1) of some images for every synthesis layer, [N, 1, r, r] each, on the device."""
+        sides = [side for side in self.generator.synthesis.resolutions for _ in range(2)]
+        drawn = seeding.normal(self.seed, f"noise/{noise_seed}", indices, sum(side * side for side in sides))
+        parts = drawn.to(self.device.torch_device).split([side * side for side in sides], dim=1)
+        return [part.reshape(-1, 1, side, side) for part, side in zip(parts, sides, strict=True)]
+
+    def images(self, layer: Layer, codes: np.ndarray, noise_seed: int | None = None, first: int = 0) -> np.ndarray:
+        """uint8 images [N, R, R, 3] from vectors [N, D]; see ``render``."""
+        rendered = self.render(layer, codes, noise_seed, first)
+        return np.concatenate([to_uint8(images).cpu().numpy() for images in rendered])
 
     @torch.no_grad()
     def score(self, images: Tensor) -> Tensor:
@@ -111,11 +128,18 @@ class FaceSpace:
         with self.device.autocast():
             return self.scorer(images).float()
 
-    def score_codes(self, layer: Layer, codes: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        """Property scores float32 [N, P] of the images of vectors [N, D]."""
+    def score_codes(
+        self,
+        layer: Layer,
+        codes: np.ndarray,
+        progress: Progress | None = None,
+        noise_seed: int | None = None,
+        first: int = 0,
+    ) -> np.ndarray:
+        """Property scores float32 [N, P] of the images of vectors [N, D]; see ``render``."""
         parts: list[np.ndarray] = []
         done = 0
-        for images in self.render(layer, codes):
+        for images in self.render(layer, codes, noise_seed, first):
             parts.append(self.score(images).cpu().numpy())
             done += len(images)
             if progress:
