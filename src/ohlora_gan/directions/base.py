@@ -5,8 +5,9 @@ configuration, so a new method is one class in one file.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,9 @@ ALL = "all"
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` after each unit of work."""
+
+Jacobian = Callable[[np.ndarray], np.ndarray]
+"""Vectors ``[m, D]`` to what each score does there per unit of length: float32 ``[m, P, D]``."""
 
 
 class DirectionFinder(ABC):
@@ -31,11 +35,15 @@ class DirectionFinder(ABC):
         group_names_: the names along axis 1; ``["all"]`` where the samples are not grouped.
         metrics_: how good the fit is, plain numbers, strings and dictionaries of them. A number that belongs
             to a property carries it in its name (``svm_eyes_acc``), so that tables find it.
+        state_: what ``direction`` needs besides ``directions_``, for methods whose direction depends on the point.
+        pointwise: whether it does. ``directions_`` then is the mean over samples, of unit norm.
     """
 
+    pointwise: ClassVar[bool] = False
     directions_: np.ndarray
     group_names_: list[str]
     metrics_: dict[str, Any]
+    state_: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @abstractmethod
     def fit(
@@ -46,6 +54,8 @@ class DirectionFinder(ABC):
         progress: Progress | None = None,
         names: Sequence[str] = PROPERTIES,
         edited: Sequence[str] = EDITED_PROPERTIES,
+        jacobian: Jacobian | None = None,
+        metric: ArrayLike | None = None,
     ) -> "DirectionFinder":
         """Finds the directions.
 
@@ -56,6 +66,9 @@ class DirectionFinder(ABC):
             progress: told how far the fit is.
             names: what the P columns of ``scores`` are.
             edited: the k properties for which directions are sought, all among ``names``.
+            jacobian: derivatives of the scores in the vector, for methods that look at the generator itself.
+            metric: what a step ``v`` costs is ``v^T M v``; M is symmetric and positive, float ``[D, D]``. None is the
+                squared length. Methods that choose among directions with the same effect take the cheapest.
 
         Returns:
             The finder itself.
@@ -63,6 +76,21 @@ class DirectionFinder(ABC):
         Raises:
             ValueError: where the inputs or the settings are unusable; one sentence that names the remedy.
         """
+
+    def restore(
+        self,
+        directions: np.ndarray,
+        group_names: Sequence[str],
+        names: Sequence[str],
+        edited: Sequence[str],
+        state: Mapping[str, np.ndarray],
+        jacobian: Jacobian | None = None,
+        metric: ArrayLike | None = None,
+    ) -> "DirectionFinder":
+        """Makes a finder usable again from what ``fit`` had set, as a file keeps it; see ``fit`` for the rest."""
+        self.directions_, self.group_names_ = np.asarray(directions, dtype=np.float32), list(group_names)
+        self.state_ = dict(state)
+        return self
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """The directions that apply to one latent.

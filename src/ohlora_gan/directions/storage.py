@@ -1,8 +1,8 @@
 """Directions on disk: one safetensors file with everything that is needed to use them, and where they come from."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ohlora_gan.directions.base import ALL
+from ohlora_gan.directions.base import ALL, DirectionFinder
 from ohlora_gan.vocabulary import EDITED_PROPERTIES
 
 METADATA_KEY = "ohlora_gan_directions"
@@ -29,10 +29,18 @@ class DirectionSet:
         directions: float32 [k, G, D], properties in the order of ``properties``, unit norm.
         group_names: G names, ``["all"]`` where samples were not grouped.
         layer: name of the extraction layer.
-        method: name of the finder.
+        method: name of the method.
         medians: the medians that define the groups; empty where there are none.
         provenance: seed, n, hashes of generator and scorer, metrics, ...
         properties: the k properties that the directions change.
+        slopes: float32 [k, G], what a unit of length along a direction brings, in standard deviations of its score (a
+            mean over latents); None where nobody has measured it.
+        spreads: float32 [k, G], the standard deviation of this over latents.
+        names: the P scores that the finder was given; empty where it does not matter.
+        finder: the finder, where directions depend on the point and ``directions`` are but their means.
+        recipe: what the finder is, as plain data, see ``finders.recipe_of``; empty where directions are all there is.
+        state: what the finder needs besides.
+        free: first and one past the last of the D values that directions move; None: all.
     """
 
     directions: np.ndarray
@@ -42,47 +50,88 @@ class DirectionSet:
     medians: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     properties: tuple[str, ...] = EDITED_PROPERTIES
+    slopes: np.ndarray | None = None
+    spreads: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    finder: DirectionFinder | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)
+    free: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self.directions = np.asarray(self.directions, dtype=np.float32)
-        self.properties = tuple(self.properties)
-        if self.directions.ndim != 3 or self.directions.shape[:2] != (len(self.properties), len(self.group_names)):
+        self.properties, self.names = tuple(self.properties), tuple(self.names)
+        shape = (len(self.properties), len(self.group_names))
+        if self.directions.ndim != 3 or self.directions.shape[:2] != shape:
             raise DirectionsError(
-                f"directions have shape {list(self.directions.shape)}, "
-                f"expected [{len(self.properties)}, {len(self.group_names)}, D]"
+                f"directions have shape {list(self.directions.shape)}, expected [{shape[0]}, {shape[1]}, D]"
             )
         norms = np.linalg.norm(self.directions.astype(np.float64), axis=2)
         if not np.isfinite(norms).all() or np.abs(norms - 1.0).max() > 1e-3:
             raise DirectionsError("directions are not of unit length: divide each by its norm")
+        if self.slopes is not None:
+            self.slopes = np.asarray(self.slopes, dtype=np.float32)
+            if self.slopes.shape != shape or not (np.isfinite(self.slopes) & (self.slopes > 0)).all():
+                raise DirectionsError(f"slopes are not {shape[0]} x {shape[1]} numbers above 0: calibrate them anew")
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
-        """The directions [k, D] of a group, as a fitted finder's ``direction`` gives them."""
+        """The directions [k, D] that apply to a latent with the vector ``x`` [D] in a group."""
+        if self.recipe and self.finder is None:
+            raise DirectionsError(
+                f"directions of method {self.method} depend on the face: open them with finders.open_directions"
+            )
+        if self.finder is None:
+            return self.directions[:, self._column(group)]
+        first, last = self.free or (0, self.directions.shape[2])
+        padded = np.zeros((len(self.properties), self.directions.shape[2]), dtype=np.float32)
+        padded[:, first:last] = self.finder.direction(np.asarray(x)[first:last], group)
+        return padded
+
+    def steps(self, strengths: ArrayLike, group: str | None = None) -> np.ndarray:
+        """Lengths [K, k] along the directions that change scores by ``strengths`` [K, k], in sigmas.
+
+        Raises:
+            DirectionsError: where slopes were not measured.
+        """
+        if self.slopes is None:
+            raise DirectionsError("the directions' slopes are not known: calibrate them, see calibration.calibrate")
+        return np.asarray(strengths, dtype=np.float64) / self.slopes[:, self._column(group)]
+
+    def of(self, properties: Sequence[str]) -> "DirectionSet":
+        """The directions of some of the properties, in the order given; not for those that depend on the face."""
+        rows = [self.properties.index(name) for name in properties]
+        slopes, spreads = (None if values is None else values[rows] for values in (self.slopes, self.spreads))
+        return replace(
+            self, properties=tuple(properties), directions=self.directions[rows], slopes=slopes, spreads=spreads
+        )
+
+    def _column(self, group: str | None) -> int:
         if self.group_names == [ALL]:
-            return self.directions[:, 0]
+            return 0
         if group not in self.group_names:
             raise DirectionsError(f"group {group!r} has no directions: expected one of {', '.join(self.group_names)}")
-        return self.directions[:, self.group_names.index(group)]
+        return self.group_names.index(group)
+
+
+DESCRIBED = ("properties", "group_names", "layer", "method", "medians", "provenance", "names", "recipe", "free")
+STATE = "state."
 
 
 def save_directions(path: str | Path, found: DirectionSet) -> Path:
-    """Writes ``vectors.safetensors``: tensor ``directions`` [k, G, D] and a JSON description."""
-    description: Mapping[str, Any] = {
-        "properties": list(found.properties),
-        "group_names": found.group_names,
-        "layer": found.layer,
-        "method": found.method,
-        "medians": found.medians,
-        "provenance": found.provenance,
-    }
+    """Writes ``vectors.safetensors``: directions [k, G, D], slopes, the finder's state and a JSON description."""
+    description = {name: getattr(found, name) for name in DESCRIBED}
+    tensors = {"directions": found.directions, "slopes": found.slopes, "spreads": found.spreads}
+    tensors |= {STATE + name: np.asarray(value) for name, value in found.state.items()}
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    save_file({"directions": found.directions}, partial, metadata={METADATA_KEY: json.dumps(description)})
+    kept = {name: np.ascontiguousarray(value) for name, value in tensors.items() if value is not None}
+    save_file(kept, partial, metadata={METADATA_KEY: json.dumps(description)})
     partial.replace(path)
     return path
 
 
 def load_directions(path: str | Path) -> DirectionSet:
-    """Reads and checks a file of ``save_directions``.
+    """Reads and checks a file of ``save_directions``; see ``finders.open_directions`` for those that need a finder.
 
     Raises:
         DirectionsError: if it is missing, damaged, or not such a file.
@@ -90,10 +139,20 @@ def load_directions(path: str | Path) -> DirectionSet:
     try:
         with safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {})[METADATA_KEY])
-            directions = file.get_tensor("directions")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            described = {name: description[name] for name in DESCRIBED if name in description}
+            directions = tensors.pop("directions")
     except FileNotFoundError as error:
         raise DirectionsError(f"directions file {path} does not exist: run find_vectors.py first") from error
     except (SafetensorError, KeyError, OSError) as error:
         raise DirectionsError(f"{path} is no directions file of this project, or is cut off: {error}") from error
-    names = ("group_names", "layer", "method", "medians", "provenance", "properties")
-    return DirectionSet(directions, **{name: description[name] for name in names})
+    state = {name.removeprefix(STATE): value for name, value in tensors.items() if name.startswith(STATE)}
+    free = described.pop("free", None)
+    return DirectionSet(
+        directions,
+        slopes=tensors.get("slopes"),
+        spreads=tensors.get("spreads"),
+        state=state,
+        free=None if free is None else (free[0], free[1]),
+        **described,
+    )

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from ohlora_gan.directions.base import DirectionFinder, Progress, validate_inputs
+from ohlora_gan.directions.base import DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.decorrelate import Costs, Decorrelate, held_names, steps
 from ohlora_gan.directions.groups import members
 from ohlora_gan.seeding import generator
 from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
@@ -53,6 +54,10 @@ class SvmFinder(DirectionFinder):
         C: inverse regularisation strength, above 0.
         max_iter: most iterations of the solver, at least 1.
         solver_seed: of the solver's own random order; at least 0.
+        num_extreme: so many samples in either class in place of ``ratio``: the paper probes with the 2,000 highest and
+            lowest of 500,000.
+        decorrelate: scores that are to stay: ``none``, ``all``, or names. Each has a plane fitted, too, and a direction
+            is what is left of a plane's normal beside theirs: the conditional manipulation of InterFaceGAN.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class SvmFinder(DirectionFinder):
         C: float = 1.0,
         max_iter: int = 1000,
         solver_seed: int = 2025,
+        num_extreme: int | None = None,
+        decorrelate: Decorrelate = "none",
     ) -> None:
         self.ratio = ratio
         self.train_share = train_share
@@ -70,6 +77,8 @@ class SvmFinder(DirectionFinder):
         self.C = C
         self.max_iter = max_iter
         self.solver_seed = solver_seed
+        self.num_extreme = num_extreme
+        self.decorrelate = decorrelate
 
     def fit(
         self,
@@ -79,8 +88,10 @@ class SvmFinder(DirectionFinder):
         progress: Progress | None = None,
         names: Sequence[str] = PROPERTIES,
         edited: Sequence[str] = EDITED_PROPERTIES,
+        jacobian: Jacobian | None = None,
+        metric: ArrayLike | None = None,
     ) -> "SvmFinder":
-        """Fits ``k * num_groups`` planes; see ``DirectionFinder.fit``.
+        """Fits ``k * num_groups`` planes, and those of scores to be held; see ``DirectionFinder.fit``.
 
         Raises:
             ValueError: before the first fit, for unusable inputs or settings, a group too small to train and
@@ -91,10 +102,12 @@ class SvmFinder(DirectionFinder):
         self._check_settings()
         rows = members(groups, len(X))
         self._check_sizes({name: len(group) for name, group in rows.items()})
+        held = [name for name in held_names(self.decorrelate, names) if name not in edited]
+        fitted = (*edited, *held)
         classes = {
             (prop, name): self._select(scores[:, names.index(prop)], rows[name], prop, name)
             for name in rows
-            for prop in edited
+            for prop in fitted
         }
         fits = {}
         for key, (largest, smallest) in classes.items():
@@ -103,8 +116,12 @@ class SvmFinder(DirectionFinder):
             if progress is not None:
                 progress(len(fits), len(classes))
         self.group_names_ = list(rows)
-        stacked = [[fits[prop, name].direction for name in rows] for prop in edited]
-        self.directions_ = np.array(stacked, dtype=np.float32)
+        stacked = np.array([[fits[prop, name].direction for name in rows] for prop in fitted])
+        if self.decorrelate != "none":
+            planes = np.swapaxes(stacked, 0, 1)  # a group at a time
+            apart = steps(planes, fitted, edited, self.decorrelate, Costs(metric, X.shape[1]))
+            stacked = np.swapaxes(apart, 0, 1)
+        self.directions_ = stacked.astype(np.float32)
         self.metrics_ = _metrics(fits, edited, {name: len(classes[edited[0], name][0]) for name in rows})
         self._warn_unconverged()
         return self
@@ -118,7 +135,8 @@ class SvmFinder(DirectionFinder):
             raise ValueError(
                 f"all {len(rows)} samples of group {name!r} have the same {prop} score: nothing to tell apart"
             )
-        largest, smallest = (rows[positions] for positions in extremes(values, self.ratio))
+        positions = extremes(values, self.ratio, self.num_extreme)
+        largest, smallest = (rows[of_class] for of_class in positions)
         if self.train_share < 1:
             rng = generator(self.seed, f"svm/{name}/{prop}")
             largest, smallest = rng.permutation(largest), rng.permutation(smallest)
@@ -127,6 +145,8 @@ class SvmFinder(DirectionFinder):
     def _check_settings(self) -> None:
         if not 0 < self.ratio <= 0.5:
             raise ValueError(f"ratio is {self.ratio}, expected above 0 and at most 0.5")
+        if self.num_extreme is not None and self.num_extreme < 1:
+            raise ValueError(f"num_extreme is {self.num_extreme}, expected at least 1 sample a class, or null")
         if not 0 < self.train_share <= 1:
             raise ValueError(f"train_share is {self.train_share}, expected above 0 and at most 1")
         if not self.C > 0:
@@ -136,6 +156,8 @@ class SvmFinder(DirectionFinder):
 
     def _check_sizes(self, sizes: dict[str, int]) -> None:
         needed = next(n for n in count(2) if int(self.train_share * _class_size(n, self.ratio)) >= 1)
+        if self.num_extreme is not None:
+            needed = 2 * self.num_extreme
         smallest = min(sizes, key=lambda name: sizes[name])
         if sizes[smallest] < needed:
             remedy = "raise n, or use groups=none" if len(sizes) > 1 else "raise n"
@@ -151,16 +173,17 @@ class SvmFinder(DirectionFinder):
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 
-def extremes(values: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+def extremes(values: np.ndarray, ratio: float, num: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The positions of the largest and of the smallest values, ascending.
 
-    ``k = max(int(ratio * n), 1)`` each. Equal values rank by position: the earlier counts as larger.
+    ``k = max(int(ratio * n), 1)`` each, or ``num``. Equal values rank by position: the earlier counts as larger.
 
     Args:
         values: float ``[n]``.
         ratio: above 0 and at most 0.5, so that with n at least 2 nothing is in both.
+        num: in place of a share, so many of either, at most half of the values.
     """
-    k = _class_size(len(values), ratio)
+    k = _class_size(len(values), ratio) if num is None else num
     order = np.argsort(-values, kind="stable")
     return np.sort(order[:k]), np.sort(order[-k:])
 

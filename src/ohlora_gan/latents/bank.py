@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -145,3 +146,21 @@ class ScoreBank(Bank):
     def codes(self, layer: Layer, n: int) -> np.ndarray:
         """Vectors float32 [n, D] of the first n samples at a layer."""
         return self.space.codes(layer, *self.space.latents(STREAM, range(n)))
+
+    def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array that is dear to make, from the bank's folder where it was made before.
+
+        Args:
+            kind: of array: ``jacobian``, ``metric``.
+            layer: where it was measured.
+            what: besides bank, kind and layer, what determines its numbers, as plain data or bytes.
+            make: makes it.
+        """
+        described = what if isinstance(what, bytes) else json.dumps(what, sort_keys=True, default=str).encode()
+        path = self.folder / f"{kind}_{layer.name}_{hashlib.sha256(described).hexdigest()[:16]}.safetensors"
+        try:
+            return load_file(path)[kind]
+        except (FileNotFoundError, SafetensorError, KeyError):
+            made = np.ascontiguousarray(make())
+            self.write(path, save({kind: made}))
+            return made

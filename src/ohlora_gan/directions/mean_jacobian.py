@@ -1,0 +1,124 @@
+"""Directions from derivatives: what the scores of a generated picture do along each latent value.
+
+The gradient of a score through generator and scorer, instead of a model fitted to samples; compare GANalyze
+(Goetschalckx et al. 2019) and StyleSpace (Wu et al. 2021). With ``decorrelate`` the other scores are held (see
+``decorrelate``).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ohlora_gan.directions.base import DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.decorrelate import Costs, Decorrelate, steps
+from ohlora_gan.directions.groups import members
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+
+BATCH = 50
+"""Vectors whose derivatives are asked for at once: what progress is told of."""
+
+
+class MeanJacobianFinder(DirectionFinder):
+    """The directions of the mean derivative over samples.
+
+    After ``fit``, ``metrics_`` holds ``jacobian_{property}_agreement``: the mean cosine of a sample's own derivative
+    with the mean one (mean over groups), and ``num_jacobians``.
+
+    Args:
+        num_jacobians: samples whose derivatives are taken, the first ones of each group; at least 1 a group.
+        decorrelate: ``none``, ``all``, or names of scores that are to stay.
+        damping: see ``decorrelate.steps``.
+        steadiness: at least 0; how much a step costs for what it does to some faces and not to others: so many times
+            the derivatives' variance over samples (with a mean eigenvalue of 1, like the metric) is added to the
+            metric.
+    """
+
+    def __init__(
+        self,
+        num_jacobians: int = 1000,
+        decorrelate: Decorrelate = "all",
+        damping: float = 0.0,
+        steadiness: float = 3.0,
+    ) -> None:
+        self.num_jacobians = num_jacobians
+        self.decorrelate = decorrelate
+        self.damping = damping
+        self.steadiness = steadiness
+
+    def fit(
+        self,
+        X: ArrayLike,
+        scores: ArrayLike,
+        groups: ArrayLike | None = None,
+        progress: Progress | None = None,
+        names: Sequence[str] = PROPERTIES,
+        edited: Sequence[str] = EDITED_PROPERTIES,
+        jacobian: Jacobian | None = None,
+        metric: ArrayLike | None = None,
+    ) -> "MeanJacobianFinder":
+        """Takes the derivatives and their mean a group; see ``DirectionFinder.fit``."""
+        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
+        rows = {name: of_group[: self.num_jacobians] for name, of_group in members(groups, len(X)).items()}
+        rows = spread_evenly(rows, self.num_jacobians)
+        total = sum(map(len, rows.values()))
+        found, agreements, done = [], [], 0
+        for of_group in rows.values():
+            derivatives = []
+            for start in range(0, len(of_group), BATCH):
+                derivatives.append(take(jacobian, X[of_group[start : start + BATCH]], len(names)))
+                done += len(derivatives[-1])
+                if progress is not None:
+                    progress(done, total)
+            own = np.concatenate(derivatives).astype(np.float64)
+            mean = own.mean(axis=0)
+            agreements.append(cosine(own, mean).mean(axis=0))
+            costs = steady_costs(metric, own, self.steadiness)
+            found.append(steps(mean, names, edited, self.decorrelate, costs, self.damping))
+        self.group_names_ = list(rows)
+        self.directions_ = np.stack(found, axis=1).astype(np.float32)
+        agreement = np.mean(agreements, axis=0)
+        self.metrics_ = {f"jacobian_{name}_agreement": float(agreement[names.index(name)]) for name in edited}
+        self.metrics_["num_jacobians"] = total
+        return self
+
+
+def take(jacobian: Jacobian | None, codes: np.ndarray, num_scores: int) -> np.ndarray:
+    """Derivatives ``[m, P, D]`` at vectors ``[m, D]``; a ValueError where nothing gives them, or of another shape."""
+    if jacobian is None:
+        raise ValueError("this method needs jacobian, the scores' derivatives: give a function codes -> [m, P, D]")
+    found = np.asarray(jacobian(codes))
+    expected = (len(codes), num_scores, codes.shape[1])
+    if found.shape != expected:
+        raise ValueError(f"jacobian gave shape {list(found.shape)}, expected {list(expected)}")
+    return found
+
+
+def steady_costs(metric: ArrayLike | None, derivatives: np.ndarray, steadiness: float) -> Costs:
+    """A metric with the variance of derivatives ``[m, P, D]`` over samples added, see ``MeanJacobianFinder``."""
+    if not steadiness >= 0:
+        raise ValueError(f"steadiness is {steadiness}, expected at least 0")
+    size = derivatives.shape[2]
+    apart = (derivatives - derivatives.mean(axis=0)).reshape(-1, size)
+    variance = apart.T @ apart
+    scale = np.trace(variance)
+    if steadiness == 0 or scale == 0:
+        return Costs(metric, size)
+    base = np.eye(size) if metric is None else np.asarray(metric, dtype=np.float64)
+    return Costs(base + steadiness * size / scale * variance, size)
+
+
+def spread_evenly(rows: dict[str, np.ndarray], total: int) -> dict[str, np.ndarray]:
+    """The first ``total`` samples, as evenly over groups as their sizes allow."""
+    share = max(total // len(rows), 1)
+    empty = [name for name, of_group in rows.items() if not len(of_group)]
+    if total < 1 or empty:
+        what = f"num_jacobians is {total}, expected at least 1" if total < 1 else f"group {empty[0]!r} has no sample"
+        raise ValueError(f"{what}: raise n, or use groups=none")
+    return {name: of_group[:share] for name, of_group in rows.items()}
+
+
+def cosine(own: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Cosine ``[m, P]`` of each sample's derivatives ``[m, P, D]`` with the mean ones ``[P, D]``."""
+    norms = np.linalg.norm(own, axis=2) * np.linalg.norm(mean, axis=1)
+    return np.einsum("mpd,pd->mp", own, mean) / np.maximum(norms, np.finfo(np.float64).tiny)

@@ -1,0 +1,116 @@
+"""What a step in latent space costs: a symmetric positive matrix M, the cost of a step ``v`` being ``v^T M v``.
+
+Many steps bring the same scores. The shortest one reaches them by shifting what nobody scores, hue and background
+above all. A metric says which of them to take:
+
+* ``euclid``: the shortest step (M is the identity, written None);
+* ``cloud``: the one that stays among sampled vectors (M is their inverse covariance);
+* ``image``: the one that changes the picture least (M is the mean of ``J^T J``, J the picture's Jacobian).
+
+All are scaled to a mean eigenvalue of 1 and regularised by ``shrinkage`` times the identity, so that directions without
+any cost are not followed without end.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from ohlora_gan import seeding
+from ohlora_gan.latents.bank import STREAM
+from ohlora_gan.latents.jacobian import render_with_graph
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.space import FaceSpace, Progress
+
+Metric = NDArray[np.float64]
+METRICS = ("euclid", "cloud", "image")
+SIDE = 16
+"""Pictures are compared as averages over SIDE x SIDE blocks: what moves by less than a block is no change."""
+
+
+def make_metric(
+    name: str,
+    space: FaceSpace,
+    layer: Layer,
+    num_latents: int = 60,
+    num_probes: int = 24,
+    shrinkage: float = 0.01,
+    weights: Callable[[int], NDArray[np.floating]] | None = None,
+    progress: Progress | None = None,
+) -> Metric | None:
+    """A metric by its name, measured on the first samples of the bank.
+
+    Args:
+        name: one of ``METRICS``.
+        space: the generator.
+        layer: where steps are made; the matrix is that of the values that edits may move.
+        num_latents: latents for ``image``; ``cloud`` takes 100 times as many, for which no picture is made.
+        num_probes: random pictures a latent; latents times probes should exceed the layer's size.
+        shrinkage: see above, above 0.
+        weights: for ``image``, how much a change of each block counts: side to ``[side, side]``; None: all alike.
+        progress: called as ``progress(done, num_latents)``.
+
+    Returns:
+        float64 ``[D, D]``; None for ``euclid``.
+
+    Raises:
+        ValueError: for another name, or settings out of their range.
+    """
+    if name not in METRICS:
+        raise ValueError(f"metric is {name!r}, expected one of {', '.join(METRICS)}")
+    if num_latents < 2 or num_probes < 1 or not shrinkage > 0:
+        raise ValueError(
+            f"metric: num_latents={num_latents}, num_probes={num_probes}, shrinkage={shrinkage}, expected at least 2, "
+            f"at least 1 and above 0"
+        )
+    if name == "euclid":
+        return None
+    free = layer.free(space.generator)
+    if name == "cloud":
+        codes = space.codes(layer, *space.latents(STREAM, range(100 * num_latents)))[:, free]
+        covariance = np.cov(codes.astype(np.float64), rowvar=False)
+        return scaled(np.linalg.inv(scaled(covariance, shrinkage)), shrinkage=0.0)
+    codes = space.codes(layer, *space.latents(STREAM, range(num_latents)))
+    return scaled(image_gram(space, layer, codes, num_probes, weights, progress)[free, free], shrinkage)
+
+
+def image_gram(
+    space: FaceSpace,
+    layer: Layer,
+    codes: np.ndarray,
+    num_probes: int,
+    weights: Callable[[int], NDArray[np.floating]] | None = None,
+    progress: Progress | None = None,
+) -> Metric:
+    """The mean of ``J^T J`` over codes ``[N, D]``, J being the Jacobian of a picture's block averages.
+
+    Estimated from random pictures u: ``E[(J^T u)(J^T u)^T] = J^T J`` for u of N(0, I) (Hutchinson 1990), which costs a
+    pass backward each instead of one a pixel.
+
+    Returns:
+        float64 ``[D, D]``.
+    """
+    gram = np.zeros((codes.shape[1], codes.shape[1]))
+    for start in range(0, len(codes), space.batch_size):
+        indices = range(start, min(start + space.batch_size, len(codes)))
+        v, images = render_with_graph(space, layer, codes[start : indices.stop])
+        small = F.adaptive_avg_pool2d(images, min(SIDE, images.shape[-1]))
+        scale = np.sqrt(weights(small.shape[-1])) if weights else np.ones(small.shape[-2:])
+        scaled_pixels = small * torch.from_numpy(scale.astype(np.float32)).to(small.device)
+        for probe in range(num_probes):
+            u = seeding.normal(space.seed, f"metric/probe{probe}", indices, tuple(small.shape[1:])).to(small.device)
+            last = probe + 1 == num_probes
+            (rows,) = torch.autograd.grad((scaled_pixels * u).sum(), v, retain_graph=not last)
+            pulled = rows.double().cpu().numpy()
+            gram += pulled.T @ pulled
+        if progress:
+            progress(indices.stop, len(codes))
+    return gram / (len(codes) * num_probes)
+
+
+def scaled(matrix: np.ndarray, shrinkage: float) -> Metric:
+    """A positive matrix with a mean eigenvalue of 1, plus ``shrinkage`` times the identity."""
+    size = len(matrix)
+    return matrix * (size / np.trace(matrix)) + shrinkage * np.eye(size)
