@@ -1,14 +1,12 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.editing import move
-from ohlora_gan.evaluation.generation_test import Case, correlations, passed, run_generation_test, summary
+from ohlora_gan.evaluation.generation_test import Case, correlations, lost_pictures, make_case, passed, summary
 from ohlora_gan.evaluation.strengths import PASS_THRESHOLDS, STRENGTHS, strength_grid
 from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 COLUMNS = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]
-DIRECTIONS = np.eye(3, dtype=np.float32)
 GOOD = {"eyes": 0.95, "mouth": 0.9, "pose": 0.9}
 
 
@@ -17,17 +15,6 @@ def scores_follow_codes(codes: np.ndarray) -> np.ndarray:
     scores = np.zeros((len(codes), len(PROPERTIES)), dtype=np.float32)
     scores[:, COLUMNS] = codes
     return scores
-
-
-class Still(DirectionFinder):
-    """A fitted finder with the same three directions everywhere."""
-
-    def __init__(self):
-        self.directions_ = DIRECTIONS[:, None]
-        self.group_names_ = ["all"]
-
-    def fit(self, X, scores, groups=None, progress=None):
-        return self
 
 
 def test_move_adds_each_direction_in_turn():
@@ -155,116 +142,51 @@ def test_summary_of_nothing_is_refused():
         summary([])
 
 
-def run(codes, score_codes=scores_follow_codes, finder=None, **settings):
-    groups = [f"g{i}" for i in range(len(codes))]
-    return run_generation_test(
-        codes, groups, finder or Still(), score_codes, strength_grid("svm"), **settings
-    )
+def losing(scores: np.ndarray, *pictures: int) -> np.ndarray:
+    """Scores of which those of some pictures are lost."""
+    scores = scores.copy()
+    scores[list(pictures)] = np.nan
+    return scores
 
 
-def test_a_world_that_follows_passes():
-    codes = np.random.default_rng(3).standard_normal((5, 3)).astype(np.float32)
-    cases = run(codes)
-    assert [case.index for case in cases] == list(range(5))
-    assert [case.group for case in cases] == ["g0", "g1", "g2", "g3", "g4"]
-    assert all(case.passed for case in cases)
-    np.testing.assert_allclose(
-        cases[2].scores[:, COLUMNS], codes[2] + strength_grid("svm"), rtol=0, atol=1e-6
-    )
+def test_a_case_holds_what_was_found():
+    scores = scores_follow_codes(strength_grid("svm"))
+    case = make_case(3, "hhll", strength_grid("svm"), scores)
+    assert (case.index, case.group, case.passed) == (3, "hhll", True)
+    assert case.corrs == pytest.approx(dict.fromkeys(EDITED_PROPERTIES, 1.0))
+    np.testing.assert_array_equal(case.scores, scores)
 
 
 def test_directions_that_lower_the_score_pass_only_by_the_published_rule():
-    codes = np.zeros((2, 3), dtype=np.float32)
-    lowering = lambda x, group: -DIRECTIONS  # noqa: E731
-    assert not any(case.passed for case in run(codes, finder=lowering))
-    assert all(case.passed for case in run(codes, finder=lowering, signed=False))
+    falling = -scores_follow_codes(strength_grid("svm"))
+    assert not make_case(0, "all", strength_grid("svm"), falling).passed
+    assert make_case(0, "all", strength_grid("svm"), falling, signed=False).passed
 
 
-def test_each_latent_is_moved_along_its_own_directions():
-    codes = np.array([[1.0, 0, 0], [2.0, 0, 0]], dtype=np.float32)
-    asked = []
-
-    def own(x, group):
-        asked.append((float(x[0]), group))
-        return DIRECTIONS if x[0] == 1 else -DIRECTIONS
-
-    first, second = run(codes, finder=own)
-    assert asked == [(1.0, "g0"), (2.0, "g1")]
-    assert first.corrs["eyes"] == pytest.approx(1)
-    assert second.corrs["eyes"] == pytest.approx(-1)
+def test_a_lost_picture_fails_the_latent_but_not_its_correlations():
+    grid = strength_grid("svm")
+    scores = scores_follow_codes(grid)
+    scores[7, COLUMNS] = 100.0
+    case = make_case(0, "all", grid, losing(scores, 7))
+    assert case.corrs == pytest.approx(dict.fromkeys(EDITED_PROPERTIES, 1.0))
+    assert not case.passed
+    assert not make_case(0, "all", grid, losing(scores, 7), signed=False).passed
+    assert lost_pictures(case.scores).nonzero()[0].tolist() == [7]
 
 
-def test_batches_are_big_and_change_nothing():
-    codes = np.random.default_rng(4).standard_normal((5, 3)).astype(np.float32)
-    sizes: list[int] = []
-
-    def counting(moved):
-        sizes.append(len(moved))
-        return scores_follow_codes(moved)
-
-    together, alone = run(codes, counting, latents_per_batch=4), run(codes, latents_per_batch=1)
-    assert sizes == [200, 50]
-    assert together == alone
-    np.testing.assert_array_equal([c.scores for c in together], [c.scores for c in alone])
-
-
-@pytest.mark.parametrize("latents_per_batch", [1, 2, 3, 10])
-def test_stops_at_the_latent_that_makes_the_passes_full(latents_per_batch):
-    """Latents with an odd number pass; two passes are full at latent 3, whatever the batches."""
-    codes = np.arange(10, dtype=np.float32)[:, None] * np.float32([1, 0, 0])
-    finder = lambda x, group: DIRECTIONS if x[0] % 2 else -DIRECTIONS  # noqa: E731
-    scored: list[int] = []
-    told: list[tuple[int, int]] = []
-
-    def counting(moved):
-        scored.append(len(moved) // 50)
-        return scores_follow_codes(moved)
-
-    cases = run(
-        codes,
-        counting,
-        finder,
-        max_passes=2,
-        latents_per_batch=latents_per_batch,
-        progress=lambda done, total: told.append((done, total)),
-    )
-    assert [case.passed for case in cases] == [False, True, False, True]
-    assert sum(scored) == min(-(-4 // latents_per_batch) * latents_per_batch, 10)
-    assert told == [(1, 10), (2, 10), (3, 10), (4, 10)]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"max_passes": 0}, "max_passes 0"),
-        ({"latents_per_batch": 0}, "latents_per_batch 0"),
-        ({"score_codes": lambda codes: np.zeros((1, 8))}, r"shape \[1, 8\], expected \[100, 8\]"),
-    ],
-)
-def test_unusable_settings_are_named(settings, message):
-    with pytest.raises(ValueError, match=message):
-        run(np.zeros((2, 3), dtype=np.float32), **settings)
-
-
-def test_lengths_have_to_agree():
-    with pytest.raises(ValueError, match="2 codes but 1 groups"):
-        run_generation_test(np.zeros((2, 3)), ["a"], Still(), scores_follow_codes, strength_grid("svm"))
+@pytest.mark.parametrize(("num_lost", "known"), [(25, True), (26, False)])
+def test_too_many_lost_pictures_leave_nothing_to_correlate(num_lost, known):
+    grid = strength_grid("svm")
+    lost = np.random.default_rng(5).permutation(50)[:num_lost]
+    corrs = correlations(grid, losing(scores_follow_codes(grid), *lost))
+    assert np.isfinite(list(corrs.values())).all() == known
 
 
 def test_any_properties_are_tested():
     names, strengths = ("hat", "lip_color"), strength_grid({"lip_color": [-1, 0, 1]})
-    cases = run_generation_test(
-        np.zeros((2, 2), dtype=np.float32),
-        ["all", "all"],
-        lambda x, group: np.float32([[1, 0]]),
-        lambda codes: codes[:, ::-1],
-        strengths,
-        names=names,
-        thresholds={"lip_color": 0.88},
-    )
-    assert [case.corrs for case in cases] == [{"lip_color": pytest.approx(1.0)}] * 2
-    assert all(case.passed for case in cases)
-    assert summary(cases)["lip_color_mean_corr"] == pytest.approx(summary(cases)["sum_mean_corr"])
+    case = make_case(0, "all", strengths, np.column_stack([np.zeros(3), strengths]), names, {"lip_color": 0.88})
+    assert case.corrs == {"lip_color": pytest.approx(1.0)}
+    assert case.passed
 
 
 @pytest.mark.golden

@@ -85,7 +85,53 @@ def full_data(rows: int = 2, num_latents: int = 20) -> ReportData:
         training=Training(
             [0, 1, 2], {"d_loss": [1, 2, 3]}, [0.5, 0.6, 0.7], {"age": [0, 1, 0]}, faces(2), faces(2)
         ),
+        judgement=judgement(),
+        grid="sigma",
     )
+
+
+def judgement() -> dict:
+    """Figures of the finding scorer, and of a judge that measures a part and lost what it could not see."""
+    three = {name: [0.9, 0.85, 0.95] for name in EDITED_PROPERTIES}
+    first = {
+        "role": "finding",
+        "names": list(PROPERTIES),
+        "corr": three,
+        "sum_corr": [2.7, 2.55, 2.85],
+        "pass_share": [0.95, 0.9, 0.99],
+        "retest": {"pass_share": [0.5, 0.4, 0.6], "passed_both": 0.526, "change": 0.0123},
+        "response": np.random.default_rng(2).normal(size=(3, 8)).tolist(),
+        "leakage": {name: {"worst": 0.31, "name": "hair_color", "rms": 0.2} for name in EDITED_PROPERTIES},
+        "drift": {"hair_color": [0.25, 0.2, 0.3]},
+        "miss": three,
+        "linearity": dict.fromkeys(EDITED_PROPERTIES, 0.8),
+        "saturation": {name: [-1.53, 2.0] for name in EDITED_PROPERTIES},
+        "lost": 0.0,
+    }
+    unknown = {"worst": None, "name": None, "rms": None}
+    second = {
+        "role": "judging",
+        "names": ["eyes", "tilt"],
+        "corr": {"eyes": [0.4, 0.3, 0.5]},
+        "sum_corr": [0.4, 0.3, 0.5],
+        "pass_share": [0.0, 0.0, 0.037],
+        "retest": None,
+        "response": [[0.1, 0.2], [None, None], [0.3, 0.4]],
+        "leakage": dict.fromkeys(EDITED_PROPERTIES, unknown),
+        "drift": {"tilt": [None, None, None]},
+        "miss": {"eyes": [None, None, None]},
+        "linearity": {"eyes": None},
+        "saturation": {"eyes": [None, None]},
+        "lost": 0.123,
+    }
+    return {
+        "edited": list(EDITED_PROPERTIES),
+        "grid": "sigma",
+        "num_latents": 20,
+        "by": {"property_cnn": first, "landmarks": second},
+        "image_change": {"whole": [0.0425, 0.04, 0.045], "features": [None, None, None]},
+        "features_by": None,
+    }
 
 
 def page_of(tmp_path, data: ReportData) -> tuple[Page, str]:
@@ -123,7 +169,8 @@ def test_strips_show_every_face_with_alt_text_and_score(tmp_path):
 
 
 def test_every_section_appears_and_empty_ones_do_not(tmp_path):
-    sections = {"directions", "test", "cases", "leakage", "accuracy", "samples", "training", "details"}
+    shown = "directions test judges change cases leakage accuracy samples training details"
+    sections = set(shown.split())
     page, _ = page_of(tmp_path, full_data())
     assert {attributes["id"] for attributes in page.attributes("section")} == {*sections, "references"}
     page, _ = page_of(tmp_path, ReportData(title="Nothing"))
@@ -168,6 +215,31 @@ def test_any_properties_fill_the_page(tmp_path, properties, shape, num_blocks, w
     assert {block["style"] for block in blocks} == {f"--k: {shape[-1]}"}
     for sentence in words:
         assert sentence in text
+
+
+def test_the_judges_stand_side_by_side(tmp_path):
+    _, text = page_of(tmp_path, full_data())
+    section = text[text.index('<section id="judges">') :].split("</section>")[0]
+    section += text[text.index('<section id="change">') :].split("</section>")[0]
+    plain = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section))
+    assert "property_cnn is the scorer that the directions were found with; landmarks had no part in it." in plain
+    assert "MediaPipe" in plain
+    assert "with fresh noise, which changes a score by 0.012 σ (property_cnn)." in plain
+    assert "property_cnn found the directions 2.70 2.55 to 2.85 95.0 % 90 to 99.0 50 % 40 to 60 53 % 0 %" in plain
+    assert "landmarks had no part in finding 0.40 0.30 to 0.50 0 % 0 to 3.7 – – 12 %" in plain
+    assert "eyes property_cnn found the directions 0.90 0.85 to 0.95 0.80 −1.5 to +2.0 hair color 0.31" in plain
+    assert "landmarks had no part in finding 0.40 0.30 to 0.50 – – – –" in plain
+    assert "the whole picture 4.2 %" in plain
+    assert "towards another person" not in plain
+    assert "None" not in plain
+
+
+def test_every_judge_has_a_table_of_side_effects(tmp_path):
+    _, text = page_of(tmp_path, full_data())
+    section = text[text.index('<section id="leakage">') :].split("</section>")[0]
+    assert section.count('<table class="heat response">') == 2
+    assert "σ for one σ that is asked for." in section
+    assert "on average over all pictures of the test: hair color 0.25 σ." in section
 
 
 def test_a_lone_score_has_no_side_effects(tmp_path):

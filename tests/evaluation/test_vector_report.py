@@ -1,12 +1,22 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from ohlora_gan.directions.storage import DirectionSet
 from ohlora_gan.evaluation.generation_test import Case
-from ohlora_gan.evaluation.strengths import STRENGTHS, strength_grid
+from ohlora_gan.evaluation.movers import open_loop
+from ohlora_gan.evaluation.strengths import make_plan, strength_grid
 from ohlora_gan.evaluation.training_report import read_training
-from ohlora_gan.evaluation.vector_report import accuracy_table, case_grid, make_strips, strip_strengths
-from ohlora_gan.evaluation.vector_test import response
+from ohlora_gan.evaluation.vector_report import (
+    accuracy_table,
+    case_grid,
+    draw_strips,
+    headline,
+    make_strips,
+    strip_strengths,
+)
+from ohlora_gan.evaluation.vector_test import VectorTest, groups_of, response
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
@@ -43,22 +53,71 @@ def world():
 def test_strips_show_the_unedited_face_in_the_middle(world):
     space, found, codes = world
     ranges = {name: np.array([-3.0, 0.0, 3.0]) for name in ("eyes", "mouth", "pose")}
-    strips = make_strips(space, W(), found, codes, ["a", "b"], ranges)
+    strips = make_strips(space, W(), partial(open_loop, found), codes, ["a", "b"], ranges)
     assert [s.property for s in strips] == ["eyes", "mouth", "pose"]
     for strip in strips:
         assert strip.images.shape == (2, 3, 32, 32, 3)
         off = np.abs(strip.images[:, 1].astype(int) - space.images(W(), codes).astype(int))
         assert off.max() <= 1  # rounding may depend on how images are batched
         assert not np.array_equal(strip.images[:, 0], strip.images[:, 2])
+        assert strip.labels == ["a", "b"]
+
+
+def test_strips_follow_one_direction_alone(world):
+    space, found, codes = world
+    ranges = {name: np.array([0.0, 3.0]) for name in ("eyes", "mouth", "pose")}
+    strips = make_strips(space, W(), partial(open_loop, found), codes, ["a", "b"], ranges)
+    for i, strip in enumerate(strips):
+        expected = space.score_codes(W(), codes + 3 * found.directions[i, 0])
+        np.testing.assert_allclose(strip.other_scores[:, 1], expected, atol=1e-4)
+
+
+def test_strips_reach_so_many_sigmas(world):
+    """On the grid of sigmas as they are, on the grid of lengths by the response."""
+    space, found, codes = world
+    test = VectorTest(make_plan(found.properties), codes, np.array(["all"] * 2), [], partial(open_loop, found), "sigma")
+    test.make_mover = partial(open_loop, found, grid="reference")  # as if every slope were 1
+    (strip, *_) = draw_strips(space, W(), test, found.properties, num_faces=1, reach=2.0, steps=5)
+    assert strip.strengths.tolist() == [-2, -1, 0, 1, 2]
+    slopes = np.zeros((3, 8))
+    slopes[0, 0] = 0.5
+    test.grid, test.cases = "reference", [case(strength_grid("svm") @ slopes)]
+    (strip, *_) = draw_strips(space, W(), test, found.properties, num_faces=1, reach=2.0, steps=5)
+    assert strip.strengths.tolist() == [-4, -2, 0, 2, 4]
 
 
 def test_case_grid_has_fifty_pictures_in_order(world):
     space, found, codes = world
-    grid = case_grid("best", case(np.zeros((50, 8))), space, W(), found, codes[0], STRENGTHS["svm"])
+    test = VectorTest(make_plan(found.properties), codes, np.array(["all"] * 2), [], partial(open_loop, found))
+    grid = case_grid("best", case(np.zeros((50, 8))), space, W(), test)
+    assert grid.note == ""
     assert grid.images.shape == (5, 2, 5, 32, 32, 3)
     moved = codes[0] + 1.8 * found.directions[1, 0] + 1.2 * found.directions[0, 0] + 0.6 * found.directions[2, 0]
     off = np.abs(grid.images[4, 1, 4].astype(int) - space.images(W(), moved[None])[0].astype(int))
     assert off.max() <= 1
+
+
+def test_groups_come_from_the_unedited_faces(world):
+    space, _, codes = world
+    scores = space.score_codes(W(), codes)[:, 0]
+    assert groups_of(space, W(), codes, {}).tolist() == ["all", "all"]
+    found = groups_of(space, W(), codes, {"eyes": float(scores.mean())})
+    assert found.tolist() == ["h" if score >= scores.mean() else "l" for score in scores]
+
+
+def test_the_headline_is_by_the_judge_that_had_no_part_in_finding():
+    finding = {"role": "finding", "pass_share": [0.9, 0.8, 1.0], "corr": {"eyes": [0.99, 0.98, 1.0]}}
+    judging = {"role": "judging", "pass_share": [0.4, 0.3, 0.5], "corr": {"eyes": [0.9, 0.8, 1.0]}}
+    judgement = {"num_latents": 50, "by": {"a": finding, "b": judging}}
+    cards = headline(judgement, 4000, 12.3)
+    assert cards[0] == (
+        "latents that pass",
+        "40%",
+        "of 50 unseen latents, by b; 90% by the scorer that found the directions",
+    )
+    assert cards[1][:2] == ("eyes follows its slider", "0.900")
+    assert cards[2:] == headline(judgement | {"by": {"a": finding}}, 4000, 12.3)[2:]
+    assert headline(judgement | {"by": {"a": finding}}, 4000, 12.3)[0][1:] == ("90%", "of 50 unseen latents, by a")
 
 
 def test_accuracy_table():

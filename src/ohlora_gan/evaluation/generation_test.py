@@ -4,27 +4,19 @@ A latent is moved along the directions of all edited properties at once, by ever
 and every picture is scored. The test of a property is the Pearson correlation of intended strength and measured
 score. The test is that of the published Oh-LoRA system; judging directions by re-scored pictures is the
 verification of HiGAN (arXiv 1911.09267).
+
+A picture may have no score, where a judge finds no face in it: then its whole row of scores is NaN. Such a picture
+is lost. Correlations are taken over the others, and a latent that lost a picture does not pass.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan.editing import move
 from ohlora_gan.evaluation.strengths import PASS_THRESHOLDS
 from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
-
-DirectionFunction = Callable[[np.ndarray, str | None], np.ndarray]
-"""``(x [D], group) -> directions [k, D]``."""
-
-
-class HasDirection(Protocol):
-    """What a fitted direction finder offers to the test."""
-
-    def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -35,8 +27,8 @@ class Case:
         index: position of the latent among those tested.
         group: its group.
         corrs: correlation of intended strength and measured score, by edited property; NaN where undefined.
-        passed: whether every correlation reaches its threshold.
-        scores: the measured scores, float32 ``[K, P]``, one row a strength combination.
+        passed: whether every correlation reaches its threshold, and no picture is lost.
+        scores: the measured scores, float32 ``[K, P]``, one row a strength combination; NaN where it is lost.
     """
 
     index: int
@@ -60,11 +52,12 @@ def correlations(
     """Pearson correlation of each property's intended strengths and measured scores.
 
     Scores are rounded to 4 decimals first, as in the published tables. Where scores or strengths are all
-    equal the correlation is undefined: NaN, which never passes.
+    equal the correlation is undefined: NaN, which never passes. Lost pictures are left out; where more than half are
+    lost, all correlations are undefined.
 
     Args:
         strengths: ``[K, k]``.
-        scores: ``[K, P]``.
+        scores: ``[K, P]``; the row of a lost picture is NaN.
         names: what the P columns of ``scores`` are.
         edited: what the k columns of ``strengths`` are, all among ``names``.
 
@@ -72,7 +65,7 @@ def correlations(
         By edited property, -1 to 1 or NaN.
 
     Raises:
-        ValueError: for other shapes, or scores that are not finite.
+        ValueError: for other shapes, or scores that are infinite.
     """
     strengths = np.asarray(strengths, dtype=np.float64)
     rounded = np.round(np.asarray(scores, dtype=np.float32), 4).astype(np.float64)
@@ -81,15 +74,16 @@ def correlations(
             f"strengths {list(strengths.shape)} and scores {list(rounded.shape)}: "
             f"expected [K, {len(edited)}] and [K, {len(names)}]"
         )
-    num_bad = np.count_nonzero(~np.isfinite(rounded))
+    num_bad = np.count_nonzero(np.isinf(rounded))
     if num_bad:
         raise ValueError(f"{num_bad} of {rounded.size} scores are not finite")
-    return {name: _pearson(strengths[:, i], rounded[:, names.index(name)]) for i, name in enumerate(edited)}
+    seen = ~lost_pictures(rounded)
+    if 2 * seen.sum() < len(seen):
+        return dict.fromkeys(edited, float("nan"))
+    return {name: _pearson(strengths[seen, i], rounded[seen, names.index(name)]) for i, name in enumerate(edited)}
 
 
-def passed(
-    corrs: Mapping[str, float], signed: bool = True, thresholds: Mapping[str, float] = PASS_THRESHOLDS
-) -> bool:
+def passed(corrs: Mapping[str, float], signed: bool = True, thresholds: Mapping[str, float] = PASS_THRESHOLDS) -> bool:
     """Whether every correlation reaches its threshold.
 
     Args:
@@ -131,79 +125,35 @@ def summary(table: Sequence[Case]) -> dict[str, float]:
     }
 
 
-def run_generation_test(
-    codes: np.ndarray,
-    groups: Sequence[str] | np.ndarray,
-    finder: HasDirection | DirectionFunction,
-    score_codes: Callable[[np.ndarray], np.ndarray],
+def make_case(
+    index: int,
+    group: str,
     strengths: np.ndarray,
-    *,
-    signed: bool = True,
-    max_passes: int | None = None,
-    latents_per_batch: int = 8,
-    progress: Callable[[int, int], None] | None = None,
+    scores: np.ndarray,
     names: Sequence[str] = PROPERTIES,
     thresholds: Mapping[str, float] = PASS_THRESHOLDS,
-) -> list[Case]:
-    """Tests latents one after the other.
+    signed: bool = True,
+) -> Case:
+    """The test of one latent from the scores of its pictures.
 
     Args:
-        codes: vectors of the latents, ``[N, D]``.
-        groups: their groups, ``[N]``.
-        finder: a fitted finder, or a function ``(x, group) -> [k, D]``.
-        score_codes: scores of the pictures of moved codes, float32 ``[M, D] -> [M, P]``.
-        strengths: ``[K, k]``, see ``strengths.strength_grid``.
-        signed: see ``passed``.
-        max_passes: stop at the latent that makes this number of passes full, at least 1; None tests all.
-        latents_per_batch: latents per call of ``score_codes``, K codes each; at least 1.
-        progress: called as ``progress(tested, N)`` after each latent.
+        index: position of the latent among those tested.
+        group: its group.
+        strengths: ``[K, k]``, a column a property of ``thresholds``, in its order.
+        scores: ``[K, P]``; the row of a lost picture is NaN.
         names: what the P scores are.
-        thresholds: what each edited property has to reach, in the order of the k directions.
-
-    Returns:
-        One case a tested latent, in order; ``latents_per_batch`` has no part in it.
-
-    Raises:
-        ValueError: for lengths that differ, limits under 1, or scores of another shape.
+        thresholds: what each edited property has to reach.
+        signed: see ``passed``.
     """
-    if len(groups) != len(codes):
-        raise ValueError(f"there are {len(codes)} codes but {len(groups)} groups")
-    if latents_per_batch < 1 or (max_passes is not None and max_passes < 1):
-        raise ValueError(f"latents_per_batch {latents_per_batch}, max_passes {max_passes}: expected >= 1")
-    cases: list[Case] = []
-    num_passed = 0
-    for scores in _scores(np.asarray(codes), groups, finder, score_codes, strengths, latents_per_batch, len(names)):
-        corrs = correlations(strengths, scores, names, list(thresholds))
-        cases.append(Case(len(cases), str(groups[len(cases)]), corrs, passed(corrs, signed, thresholds), scores))
-        num_passed += cases[-1].passed
-        if progress is not None:
-            progress(len(cases), len(codes))
-        if num_passed == max_passes:
-            break
-    return cases
+    corrs = correlations(strengths, scores, names, list(thresholds))
+    complete = not lost_pictures(scores).any()
+    scores = np.asarray(scores, dtype=np.float32)
+    return Case(index, group, corrs, complete and passed(corrs, signed, thresholds), scores)
 
 
-def _scores(
-    codes: np.ndarray,
-    groups: Sequence[str] | np.ndarray,
-    finder: HasDirection | DirectionFunction,
-    score_codes: Callable[[np.ndarray], np.ndarray],
-    strengths: np.ndarray,
-    latents_per_batch: int,
-    num_scores: int,
-) -> Iterator[np.ndarray]:
-    """Yields the scores ``[K, P]`` of each latent in turn; a batch is scored when its first latent is due."""
-    direction = finder.direction if hasattr(finder, "direction") else finder
-    for start in range(0, len(codes), latents_per_batch):
-        batch = slice(start, start + latents_per_batch)
-        pairs = zip(codes[batch], groups[batch], strict=True)
-        moved = move(codes[batch], np.stack([direction(x, str(group)) for x, group in pairs]), strengths)
-        num_latents, num_strengths, size = moved.shape
-        scores = np.asarray(score_codes(moved.reshape(-1, size)), dtype=np.float32)
-        expected = (num_latents * num_strengths, num_scores)
-        if scores.shape != expected:
-            raise ValueError(f"score_codes returned shape {list(scores.shape)}, expected {list(expected)}")
-        yield from scores.reshape(num_latents, num_strengths, num_scores)
+def lost_pictures(scores: ArrayLike) -> np.ndarray:
+    """Which pictures have no score: bool ``[...]`` of scores ``[..., P]``."""
+    return np.isnan(np.asarray(scores)).any(axis=-1)
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:

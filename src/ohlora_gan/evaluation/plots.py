@@ -23,26 +23,28 @@ from ohlora_gan.evaluation.report_words import plain
 THEME = ("ink", "muted", "line", "accent", "eyes", "mouth", "pose", "other")
 """The page's CSS colour variables."""
 
-_STAND_IN = {name: f"#{i:02x}{i:02x}{i:02x}" for i, name in enumerate(THEME, start=1)}
+STAND_IN = {name: f"#{i:02x}{i:02x}{i:02x}" for i, name in enumerate(THEME, start=1)}
+"""What matplotlib draws each of them with."""
+
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
     "text.parse_math": False,
-    "text.color": _STAND_IN["ink"],
-    "axes.labelcolor": _STAND_IN["muted"],
-    "axes.edgecolor": _STAND_IN["line"],
+    "text.color": STAND_IN["ink"],
+    "axes.labelcolor": STAND_IN["muted"],
+    "axes.edgecolor": STAND_IN["line"],
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
-    "grid.color": _STAND_IN["line"],
+    "grid.color": STAND_IN["line"],
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.2,
-    "xtick.color": _STAND_IN["line"],
-    "ytick.color": _STAND_IN["line"],
-    "xtick.labelcolor": _STAND_IN["muted"],
-    "ytick.labelcolor": _STAND_IN["muted"],
+    "xtick.color": STAND_IN["line"],
+    "ytick.color": STAND_IN["line"],
+    "xtick.labelcolor": STAND_IN["muted"],
+    "ytick.labelcolor": STAND_IN["muted"],
 }
 _SERIES = ("eyes", "mouth", "pose", "other", "muted", "ink")
 
@@ -61,17 +63,17 @@ def response_lines(name: str, property: str, strengths: ArrayLike, scores: Array
         scores: ``[rows, K]`` in sigmas, NaN allowed.
     """
     x, y, named = np.asarray(strengths, float), np.asarray(scores, float), plain(property)
-    color = _STAND_IN[hue(property)]
-    with _style(name):
+    color = STAND_IN[hue(property)]
+    with style(name):
         figure, axes = _figure(3.4, 2.0)
-        axes.axhline(0, color=_STAND_IN["muted"], linewidth=0.6)
-        axes.axvline(0, color=_STAND_IN["muted"], linewidth=0.6)
+        axes.axhline(0, color=STAND_IN["muted"], linewidth=0.6)
+        axes.axvline(0, color=STAND_IN["muted"], linewidth=0.6)
         axes.plot(x, y.T, color=color, linewidth=0.9, alpha=0.4)
         mean = np.ma.masked_invalid(y).mean(axis=0).filled(np.nan) if len(y) else np.full(len(x), np.nan)
         axes.plot(x, mean, color=color, linewidth=2.4, marker="o", markersize=4)
         axes.set_xlabel(f"strength along the {named} direction")
         axes.set_ylabel("measured score (σ)")
-        return _svg(figure, name, f"Measured {named} score over strength: a line a face and their mean")
+        return to_svg(figure, name, f"Measured {named} score over strength: a line a face and their mean")
 
 
 def correlation_histogram(name: str, property: str, values: ArrayLike, threshold: float | None) -> str:
@@ -90,26 +92,24 @@ def correlation_histogram(name: str, property: str, values: ArrayLike, threshold
     edges = 1 - step * np.arange(np.ceil((1 - low) / step) + 1)[::-1]
     counts, _ = np.histogram(np.clip(known, edges[0], 1), edges)
     solid = edges[:-1] >= (-np.inf if threshold is None else threshold - 1e-9)
-    with _style(name):
+    with style(name):
         figure, axes = _figure(3.4, 2.0)
         axes.grid(axis="x", visible=False)
         for mask, alpha in ((solid, 1.0), (~solid, 0.35)):
             axes.bar(edges[:-1][mask], counts[mask], step * 0.9, align="edge", alpha=alpha, linewidth=0,
-                     color=_STAND_IN[hue(property)])  # fmt: skip
+                     color=STAND_IN[hue(property)])  # fmt: skip
         axes.set_ylim(0, max(1, counts.max()) * 1.05)
         axes.set_xlim(edges[0], 1)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         if threshold is not None:
-            axes.axvline(
-                threshold, color=_STAND_IN["ink"], linestyle="--", label=f"passes from {threshold:.2f}"
-            )
+            axes.axvline(threshold, color=STAND_IN["ink"], linestyle="--", label=f"passes from {threshold:.2f}")
         if len(known):
-            axes.axvline(float(known.mean()), color=_STAND_IN["ink"], label=f"mean {mean}")
+            axes.axvline(float(known.mean()), color=STAND_IN["ink"], label=f"mean {mean}")
             _legend(axes)
         axes.set_xlabel(f"correlation of intended and measured {plain(property)}")
         axes.set_ylabel("latents")
         label = f"Histogram of the {plain(property)} correlations of {len(known)} latents, mean {mean}"
-        return _svg(figure, name, label)
+        return to_svg(figure, name, label)
 
 
 def curves(name: str, steps: ArrayLike, series: Mapping[str, ArrayLike], title: str) -> str:
@@ -121,18 +121,18 @@ def curves(name: str, steps: ArrayLike, series: Mapping[str, ArrayLike], title: 
         series: name -> ``[T]``, NaN allowed.
         title: what the lines show, in words.
     """
-    with _style(name):
+    with style(name):
         figure, axes = _figure(3.4, 2.1)
         for i, (label, values) in enumerate(series.items()):
             x, y = np.asarray(steps, float), np.asarray(values, float)
-            axes.plot(x, y, color=_STAND_IN[_SERIES[i % len(_SERIES)]], linewidth=1.5, label=label)
+            axes.plot(x, y, color=STAND_IN[_SERIES[i % len(_SERIES)]], linewidth=1.5, label=label)
         _legend(axes)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("training step")
-        return _svg(figure, name, f"{title} over training steps: {', '.join(series)}")
+        return to_svg(figure, name, f"{title} over training steps: {', '.join(series)}")
 
 
-def _style(name: str) -> AbstractContextManager[None]:
+def style(name: str) -> AbstractContextManager[None]:
     """matplotlib's settings for one plot; the salt makes equal plots equal text."""
     return matplotlib.rc_context({**_RC, "svg.hashsalt": name})
 
@@ -148,7 +148,7 @@ def _legend(axes: Axes) -> None:
                 columnspacing=1.2, borderpad=0, borderaxespad=0.3)  # fmt: skip
 
 
-def _svg(figure: Figure, name: str, label: str) -> str:
+def to_svg(figure: Figure, name: str, label: str) -> str:
     """The figure as one ``svg`` element: unique ids, theme colours, a label for screen readers."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -161,6 +161,6 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", text)
     role = f'role="img" aria-label="{escape(label)}"'
     text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', lambda _: role, text, count=1)
-    for theme, color in _STAND_IN.items():
+    for theme, color in STAND_IN.items():
         text = text.replace(color, f"rgb(var(--{theme}))")
     return text.strip()

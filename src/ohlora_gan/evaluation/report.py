@@ -1,30 +1,28 @@
 """The report of a run: one self-contained HTML page with the faces, the measurements and how to read them.
 
-``report_template.html`` holds the page's words, style and layout; ``report_parts`` and ``report_tables`` make
-what goes into it. What lies between ``<!-- section NAME -->`` and ``<!-- end NAME -->`` in the template
-appears only where there is something to show.
+``report_template.html`` holds the page's words and layout; ``report_parts`` and ``report_tables`` make what goes
+into it, and ``page`` puts both together.
 """
 
-import re
 from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
+from ohlora_gan.evaluation import report_judges as judges
 from ohlora_gan.evaluation import report_parts as parts
 from ohlora_gan.evaluation import report_tables as tables
 from ohlora_gan.evaluation import report_words as say
+from ohlora_gan.evaluation.page import write_page
 from ohlora_gan.evaluation.report_data import CaseGrid, ReportData, Strip, Training
 
 __all__ = ["CaseGrid", "ReportData", "Strip", "Training", "write_report"]
 
-_SECTION = re.compile(r"<!-- section (\w+) -->(.*?)<!-- end \1 -->", re.DOTALL)
-
 
 def response(data: ReportData) -> str:
-    """The table of side effects, nothing where they were not measured."""
+    """The tables of side effects, a table a judge; nothing where they were not measured."""
+    if data.judgement is not None:
+        return judges.side_effects(data.judgement, say.unit(data.grid))
     if data.response is None:
         return ""
     return tables.response(np.asarray(data.response, float), data.properties, data.score_names)
@@ -40,6 +38,8 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         "blocks": say.blocks(data.properties),
         "good_case": say.good_case(data.properties),
         "grouping": say.grouping(data.group_by),
+        "unit": say.unit(data.grid),
+        "who": judges.who(data.judgement) if data.judgement else "",
     }
     fill = {
         "title": escape(data.title),
@@ -50,6 +50,8 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         "strips": "".join(parts.strip(strip, joint.get(strip.property)) for strip in data.strips),
         "correlations": parts.correlations(data),
         "cases": "".join(parts.case(case) for case in data.cases),
+        "judges": judges.figures(data.judgement) if data.judgement else "",
+        "image_change": judges.image_change(data.judgement) if data.judgement else "",
         "response": response(data),
         "accuracy": tables.accuracy(data.accuracy, data.group_by) if data.accuracy else "",
         "samples": "" if data.samples is None else parts.samples(data.samples, "random faces"),
@@ -57,9 +59,4 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         "details": parts.details(data),
         **{name: escape(sentence) for name, sentence in sentences.items()},
     }
-    page = resources.files("ohlora_gan.evaluation").joinpath("report_template.html").read_text("utf-8")
-    page = _SECTION.sub(lambda match: match[2] if fill[match[1]] else "", page)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(Template(page).substitute(fill), encoding="utf-8")
-    return path
+    return write_page(path, "report_template.html", fill)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,6 +117,8 @@ class ReportData:
         properties: the k edited properties.
         score_names: the P measured properties.
         group_by: what a group's letters stand for; empty where faces are not grouped.
+        judgement: what the judges say, as ``judge.Judgement.to_dict`` gives it.
+        grid: what a strength is, see ``movers.GRIDS``.
     """
 
     title: str
@@ -136,3 +139,5 @@ class ReportData:
     properties: Sequence[str] = EDITED_PROPERTIES
     score_names: Sequence[str] = PROPERTIES
     group_by: Sequence[str] = GROUP_PROPERTIES
+    judgement: Mapping[str, Any] | None = None
+    grid: str = "reference"

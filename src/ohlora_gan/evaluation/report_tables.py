@@ -16,10 +16,13 @@ UNKNOWN = (float("nan"), 0)
 
 
 def response(
-    slopes: NDArray[np.floating], edited: Sequence[str] = EDITED_PROPERTIES, names: Sequence[str] = PROPERTIES
+    slopes: NDArray[np.floating],
+    edited: Sequence[str] = EDITED_PROPERTIES,
+    names: Sequence[str] = PROPERTIES,
+    unit: str = "unit of strength",
 ) -> str:
     """``[k, P]`` slopes as a table, the edited properties first so that the wanted cells form a diagonal."""
-    columns = [*edited, *(name for name in names if name not in edited)]
+    columns = [*(name for name in edited if name in names), *(name for name in names if name not in edited)]
     table = slopes[:, [names.index(name) for name in columns]]
     largest = max(np.abs(np.nan_to_num(table)).max(), 1e-9)
     head = "".join(f'<th scope="col">{words(name)}</th>' for name in columns)
@@ -29,9 +32,9 @@ def response(
         cells = "".join(_response_cell(value, largest, name == other) for other, value in pairs)
         label = f'<th scope="row"><span class="dot">{words(name)}</span></th>'
         rows += f'<tr class="{plots.hue(name)}">{label}{cells}</tr>\n'
-    caption = "σ for one unit of strength."
+    caption = f"σ for one {unit}."
     if len(columns) > 1:
-        leaks = np.nan_to_num(table) * (1 - np.eye(*table.shape))
+        leaks = np.nan_to_num(table) * [[name != other for other in columns] for name in edited]
         i, k = np.unravel_index(np.abs(leaks).argmax(), leaks.shape)
         caption += (
             f" Largest side effect: the {words(edited[i])} direction moves {words(columns[k])} by "
@@ -67,8 +70,7 @@ def accuracy(
         cells = "".join(f'<td class="bit {letter}"><i>{letter}</i></td>' for letter in letters)
         bits += f'<tr><th scope="row">{words(name)}</th>{cells}<td></td></tr>\n'
     rows = "".join(
-        _accuracy_row(name, [values.get(group, UNKNOWN) for group in groups])
-        for name, values in accuracy.items()
+        _accuracy_row(name, [values.get(group, UNKNOWN) for group in groups]) for name, values in accuracy.items()
     )
     letter_order = f"; letters in order: {', '.join(map(words, group_by))}" if group_by else ""
     return f"""<div class="scroll" role="region" tabindex="0" aria-label="Accuracy by group">

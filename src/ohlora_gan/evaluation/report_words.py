@@ -101,3 +101,8 @@ def grouping(group_by: Sequence[str]) -> str:
         f" To keep {listed([plain(name) for name in group_by])} out of the direction, the faces are first split at the "
         f"medians into {2 ** len(group_by)} groups that look alike, with a direction for each."
     )
+
+
+def unit(grid: str) -> str:
+    """What one of a strength is called."""
+    return "σ that is asked for" if grid == "sigma" else "unit of strength"
