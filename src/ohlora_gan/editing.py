@@ -1,14 +1,19 @@
-"""Moving a code in latent space."""
+"""Moving codes in latent space: the manipulations of HiGAN (arXiv 1911.09267, section 3.3) on arrays.
+
+A strength is a length along a unit direction here; ``DirectionSet.steps`` turns score sigmas into lengths. Everything
+is summed in float64, one direction after the other in their order, so that no result depends on how codes are batched.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ohlora_gan import seeding
+
 
 def move(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.ndarray:
-    """Moves codes along several directions at once: ``v + lambda_1 n_1 + lambda_2 n_2 + ...``.
-
-    Independent and joint manipulation of HiGAN (arXiv 1911.09267). Summed in float64, one direction after
-    the other in their order, so that the result does not depend on how codes are batched.
+    """Joint manipulation, along several directions at once: ``v + lambda_1 n_1 + lambda_2 n_2 + ...``.
 
     Args:
         codes: one code ``[D]`` or several ``[N, D]``.
@@ -33,3 +38,68 @@ def move(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.nd
     for i in range(num_directions):
         moved += strengths[:, i, None] * directions[..., i, None, :]
     return moved.astype(np.float32)
+
+
+def move_each(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.ndarray:
+    """Independent manipulation, along one direction at a time: ``v + lambda n``.
+
+    Args:
+        codes: ``[D]`` or ``[N, D]``.
+        directions: ``[P, D]``, or ``[N, P, D]`` where each code has its own.
+        strengths: ``[P, K]``, K lengths along each direction.
+
+    Returns:
+        float32 ``[P, K, D]`` for one code, ``[N, P, K, D]`` for several.
+
+    Raises:
+        ValueError: where the shapes do not fit together.
+    """
+    strengths = np.asarray(strengths, dtype=np.float64)
+    if strengths.ndim != 2:
+        raise ValueError(f"strengths {list(strengths.shape)}: expected [P, K]")
+    num_directions, num = strengths.shape
+    alone = np.zeros((num_directions, num, num_directions))
+    alone[np.arange(num_directions), :, np.arange(num_directions)] = strengths
+    moved = move(codes, directions, alone.reshape(-1, num_directions))
+    return moved.reshape(*moved.shape[:-2], num_directions, num, moved.shape[-1])
+
+
+def jitter(
+    codes: ArrayLike, seed: int, indices: Sequence[int], num: int, scale: ArrayLike = 1.0, stream: str = "jitter"
+) -> np.ndarray:
+    """Jittering: several versions ``v + delta`` of each code; with moved codes, ``v + lambda n + delta``.
+
+    delta ~ N(0, 1) x scale in every coordinate. HiGAN's scale is 1 in a w whose coordinates have a standard
+    deviation near 1. In a layer where they vary less it drowns the face: give a share of the standard deviation of
+    each coordinate over sampled codes (``cloud_spread``) instead. A version's delta depends on (seed, index, version)
+    alone: a code moved by K strengths gets the same one in all K.
+
+    Args:
+        codes: float ``[N, ..., D]``.
+        seed: any integer.
+        indices: N numbers, one a code, by which it draws.
+        num: versions of each, at least 1; the first few are the same whatever the number.
+        scale: a number, or ``[D]``, one a coordinate; at least 0.
+        stream: the name of the random numbers.
+
+    Returns:
+        float32 ``[N, num, ..., D]``.
+
+    Raises:
+        ValueError: for a negative or infinite scale, or where the shapes do not fit together.
+    """
+    codes, scale = np.asarray(codes, dtype=np.float64), np.asarray(scale, dtype=np.float64)
+    size = codes.shape[-1]
+    if codes.ndim < 2 or len(indices) != len(codes) or num < 1 or scale.shape not in ((), (size,)):
+        shapes = f"codes {list(codes.shape)}, {len(indices)} indices, {num} versions, scale {list(scale.shape)}"
+        raise ValueError(f"{shapes}: expected [N, ..., D], N indices, at least 1 version, a number or [D]")
+    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+        raise ValueError("a jitter's scale is negative or not finite: expected 0 or more")
+    drawn = seeding.normal(seed, stream, indices, (num, size)).numpy().astype(np.float64) * scale
+    between = (1,) * (codes.ndim - 2)
+    return (codes[:, None] + drawn.reshape(len(codes), num, *between, size)).astype(np.float32)
+
+
+def cloud_spread(codes: ArrayLike) -> np.ndarray:
+    """The standard deviation of each coordinate over sampled codes ``[N, D]``: float64 ``[D]``."""
+    return np.asarray(codes, dtype=np.float64).std(axis=0)

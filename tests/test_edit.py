@@ -1,0 +1,160 @@
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ohlora_gan import checkpoint
+from ohlora_gan.directions.storage import DirectionSet, save_directions
+from ohlora_gan.edit import main
+from ohlora_gan.latents.jacobian import score_jacobian
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from tests import tiny
+
+FEW = ["seeds=[0,4]", "steps=3", "frames=3"]
+
+
+@cache
+def gradients():
+    """Unit directions [3, 1, 16] along which eyes, mouth and pose of the tiny networks rise."""
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    _, jacobian = score_jacobian(space, W(), space.codes(W(), *space.latents("bank", range(20))))
+    found = jacobian.mean(axis=0)[[PROPERTIES.index(name) for name in EDITED_PROPERTIES], None]
+    return found / np.linalg.norm(found, axis=2, keepdims=True)
+
+
+def directions(**changes):
+    made = {"directions": gradients(), "group_names": ["all"], "layer": "w", "method": "mean_jacobian"}
+    return DirectionSet(**(made | changes))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder of vectors and settings, with its networks."""
+    folder = tmp_path_factory.mktemp("run")
+    generator = checkpoint.save(folder / "g.safetensors", {"generator": tiny.generator()})
+    scorer = checkpoint.save(folder / "s.safetensors", {"scorer": tiny.scorer()})
+    save_directions(folder / "vectors.safetensors", directions())
+    (folder / "config.yaml").write_text(f"checkpoint: {generator}\nscorer: {scorer}\n")
+    return folder
+
+
+def sizes(folder):
+    found = {}
+    for path in folder.iterdir():
+        if path.suffix != ".json":
+            with Image.open(path) as picture:
+                found[path.name] = (*picture.size, getattr(picture, "n_frames", 1))
+    return found
+
+
+def columns(width):
+    """How many 128 pixel faces stand side by side in a picture (its words take less room than a face)."""
+    return width // 131
+
+
+def test_joint(run, tmp_path, capsys):
+    assert main([f"vectors={run}", "eyes=+0.01", "mouth=-0.01", f"output={tmp_path / 'new'}", *FEW]) == 0
+    found = sizes(tmp_path / "new")
+    assert sorted(found) == ["animation.gif", "animation.webp", "grid_seed_0.png", "grid_seed_4.png", "joint.png"]
+    assert columns(found["grid_seed_0.png"][0]) == 5
+    assert found["animation.gif"][:2] == found["animation.webp"][:2]
+    content = json.loads((tmp_path / "new" / "edit.json").read_text())
+    assert [edit["face"] for edit in content["edits"]] == ["seed 0", "seed 4"]
+    first = content["edits"][0]
+    assert first["asked"] == {"eyes": 0.01, "mouth": -0.01}
+    assert sorted(first["besides"]) == sorted(set(PROPERTIES) - {"eyes", "mouth"})
+    assert first["wanted"]["eyes"] == pytest.approx(first["before"]["eyes"] + 0.01, abs=2e-4)
+    printed = capsys.readouterr().out
+    assert "reached" in printed
+    assert f"{first['reached']['eyes']:+.2f}" in printed
+
+
+def test_independent_has_a_strip_a_property(run, tmp_path):
+    arguments = ["mode=independent", "eyes=0.01", "pose=-0.01", "steps=5", "frames=3", "seeds=3"]
+    assert main([f"vectors={run / 'vectors.safetensors'}", *arguments, f"output={tmp_path}"]) == 0
+    found = sizes(tmp_path)
+    assert sorted(found) == ["animation.gif", "animation.webp", "strip_eyes.png", "strip_pose.png"]
+    assert columns(found["strip_eyes.png"][0]) == 5
+    edits = json.loads((tmp_path / "edit.json").read_text())["edits"]
+    assert [edit["asked"] for edit in edits] == [{"eyes": 0.01}, {"pose": -0.01}]
+
+
+def test_jitter_has_versions(run, tmp_path):
+    arguments = ["mode=jitter", "eyes=0.01", "versions=4", "jitter=1", *FEW]
+    assert main([f"vectors={run}", *arguments, f"output={tmp_path}"]) == 0
+    assert columns(sizes(tmp_path)["jitter.png"][0]) == 6
+    edits = json.loads((tmp_path / "edit.json").read_text())["edits"]
+    assert [len(edit["versions"]) for edit in edits] == [4, 4]
+    scores = [version["eyes"] for version in edits[0]["versions"]]
+    assert len(set(scores)) == 4
+
+
+def test_a_closed_loop_needs_no_vectors(run, tmp_path):
+    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
+    arguments = ["mode=closed_loop", "eyes=0.002", "metric=euclid", *networks, *FEW]
+    assert main([*arguments, f"output={tmp_path}"]) == 0
+    assert sorted(sizes(tmp_path)) == ["animation.gif", "animation.webp", "strip_eyes.png"]
+    (edit, _) = json.loads((tmp_path / "edit.json").read_text())["edits"]
+    assert edit["reached"]["eyes"] == pytest.approx(edit["wanted"]["eyes"], abs=1e-3)
+
+
+def test_grouped_directions_follow_each_face(run, tmp_path):
+    both = gradients().repeat(2, axis=1)
+    grouped = directions(directions=both, group_names=["h", "l"], medians={"eyes": 0.0})
+    path = save_directions(tmp_path / "grouped.safetensors", grouped)
+    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
+    assert main([f"vectors={path}", *networks, "mouth=0.01", *FEW, f"output={tmp_path}"]) == 0
+    for edit in json.loads((tmp_path / "edit.json").read_text())["edits"]:
+        assert edit["group"] == ("h" if edit["before"]["eyes"] >= 0 else "l")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eyes=9", "beyond=refuse"], "beyond what faces of this generator show"),
+        (["hair_color=1"], "has no direction for hair_color, it has eyes, mouth, pose"),
+        (["eyse=1"], "did you mean eyes?"),
+        (["eyes=1", "vectors=nowhere"], "directions file nowhere does not exist"),
+        (["eyes=1", "latents=nowhere.safetensors"], "nowhere.safetensors do not exist"),
+        (["eyes=1", "checkpoint=v9", "scorer=property_cnn"], "holds directions of 16 values, layer w"),
+        (["eyes=x"], "expected a strength"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(run, tmp_path, capsys, arguments, message):
+    vectors = [] if any(a.startswith("vectors=") for a in arguments) else [f"vectors={run}"]
+    assert main([*vectors, *arguments, f"output={tmp_path / 'none'}"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_groups_without_medians_are_said(run, tmp_path, capsys):
+    grouped = directions(directions=gradients().repeat(2, axis=1), group_names=["h", "l"])
+    path = save_directions(tmp_path / "grouped.safetensors", grouped)
+    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
+    assert main([f"vectors={path}", *networks, "mouth=0.01"]) == 2
+    assert "has groups of faces but not the medians" in capsys.readouterr().err
+
+
+def test_unreadable_settings_are_named(tmp_path, capsys):
+    save_directions(tmp_path / "vectors.safetensors", directions())
+    (tmp_path / "config.yaml").write_text("checkpoint: [unclosed")
+    assert main([f"vectors={tmp_path}", "eyes=1"]) == 2
+    assert "config.yaml cannot be read" in capsys.readouterr().err
+
+
+def test_vectors_of_another_generator_are_told(run, tmp_path, capsys):
+    path = save_directions(tmp_path / "v.safetensors", directions(provenance={"generator": "another"}))
+    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
+    assert main([f"vectors={path}", *networks, "eyes=0.01", *FEW, f"output={tmp_path}"]) == 0
+    assert "found with another generator: strengths are measured anew" in capsys.readouterr().out
+
+
+def test_without_arguments_it_says_how(capsys):
+    assert main([]) == 0
+    assert "eyes=+1" in capsys.readouterr().out

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+
+from ohlora_gan.edit_session import Faces, Limits, OpenLoop, Session, TowardsTargets, open_faces
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.saved import SavedLatents, save_latents
+from ohlora_gan.latents.space import FaceSpace
+from tests import tiny
+
+NAMES = ("eyes", "mouth", "pose")
+RNG = np.random.default_rng(0)
+MATRIX = RNG.standard_normal((3, 16))  # scores of a code are MATRIX @ code
+
+
+class LinearSpace:
+    """Pictures and scores that are linear in the code."""
+
+    property_names = NAMES
+    generator = tiny.generator()
+
+    def render(self, layer, codes):
+        yield torch.from_numpy(codes).reshape(-1, 1, 4, 4).expand(-1, 3, -1, -1)
+
+    def score(self, images):
+        return images[:, 0].flatten(1) @ torch.from_numpy(MATRIX.astype(np.float32)).T
+
+
+class Found:
+    """Directions that change one score alone, with their true slopes."""
+
+    properties = ("mouth", "eyes")
+    own = np.linalg.pinv(MATRIX).T[[1, 0]]
+    norms = np.linalg.norm(own, axis=1, keepdims=True)
+
+    def direction(self, x, group=None):
+        return self.own / self.norms
+
+    def steps(self, strengths, group=None):
+        return strengths * self.norms[:, 0]
+
+
+class Safe:
+    """A safe range of round numbers."""
+
+    def __init__(self, low, high):
+        self.low, self.high = np.full(3, low), np.full(3, high)
+
+    def distance(self, part):
+        return np.linalg.norm(part, axis=1) / 2
+
+
+def linear_faces(num=3):
+    codes = RNG.standard_normal((num, 16)).astype(np.float32)
+    return Faces([f"seed {i}" for i in range(num)], list(range(num)), codes, codes @ MATRIX.T, [""] * num)
+
+
+def session(faces, low=-99.0, high=99.0):
+    return Session(LinearSpace(), W(), faces, OpenLoop(Found(), faces), Limits(Safe(low, high), NAMES))
+
+
+def test_strengths_in_sigmas_reach_the_scores_asked_for():
+    faces = linear_faces()
+    walk = session(faces).walk({"eyes": 1.5, "mouth": -0.5}, steps=5)
+    assert walk.images.shape == (3, 5, 4, 4, 3)
+    assert (walk.middle, walk.end) == (2, 4)
+    np.testing.assert_allclose(walk.codes[:, walk.middle], faces.codes, atol=1e-6)
+    np.testing.assert_allclose(walk.measured(0), np.tile([-1.5, -0.75, 0, 0.75, 1.5], (3, 1)), atol=1e-4)
+    np.testing.assert_allclose(walk.measured(1)[:, walk.end], -0.5, atol=1e-4)
+    np.testing.assert_allclose(walk.measured(2), 0, atol=1e-4)
+    np.testing.assert_allclose(walk.distance, np.linalg.norm(walk.codes, axis=2) / 2, rtol=1e-5)
+
+
+def test_a_single_change_is_shown_from_low_to_high_scores():
+    walk = session(linear_faces()).walk({"eyes": -1.0}, steps=3)
+    np.testing.assert_allclose(walk.measured(0), np.tile([-1.0, 0, 1.0], (3, 1)), atol=1e-4)
+    assert walk.end == 0
+
+
+def test_faces_move_alone_as_they_do_together():
+    faces = linear_faces()
+    one = Faces(faces.names[1:2], [1], faces.codes[1:2], faces.scores[1:2], [""])
+    together, alone = (session(f).walk({"mouth": 1.0}, 3).codes for f in (faces, one))
+    np.testing.assert_array_equal(together[1:2], alone)
+
+
+def test_targets_are_held_in_the_range_and_said():
+    faces = linear_faces()
+    faces.scores[:, 0] = [0.0, 1.8, 3.0]
+    limited = session(faces, -2.0, 2.0)
+    walk = limited.walk({"eyes": 1.0}, steps=3)
+    np.testing.assert_allclose(walk.measured(0)[:, walk.end], [1.0, 0.2, 0.0], atol=1e-4)
+    assert walk.held["eyes"].tolist() == [[False, False, False], [False, False, True], [False, False, True]]
+    words = limited.limits.beyond(faces, {"eyes": 1.0})
+    assert len(words) == 2
+    assert words[0] == (
+        "eyes=+1 takes seed 1 from +1.80 to +2.80, beyond what faces of this generator show (-2.00 to +2.00)"
+    )
+
+
+class Loop:
+    """A closed loop that remembers what it was asked for."""
+
+    def edit(self, codes, changes, keep, beyond, progress):
+        self.asked, self.keep = changes, keep
+        return type("Result", (), {"codes": codes + 1, "notes": [f"note {i}" for i in range(len(codes))]})()
+
+
+def test_a_closed_loop_gets_every_face_and_step():
+    loop, faces = Loop(), linear_faces(2)
+    codes, notes = TowardsTargets(loop, faces, ("pose",))({"eyes": np.array([[1.0, 2, 3], [4, 5, 6]])})
+    assert loop.asked["eyes"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert loop.keep == ("pose",)
+    np.testing.assert_array_equal(codes, np.repeat(faces.codes[:, None], 3, axis=1) + 1)
+    assert notes[1] == ["note 3", "note 4", "note 5"]
+
+
+@pytest.fixture(scope="module")
+def space():
+    return FaceSpace(tiny.generator(), tiny.scorer())
+
+
+def test_a_face_is_its_number_and_has_the_group_of_its_scores(space):
+    faces = open_faces(space, W(), [7, 2], None, {"hair_color": 0.0})
+    assert faces.names == ["seed 7", "seed 2"]
+    np.testing.assert_allclose(open_faces(space, W(), [2], None, {}).codes, faces.codes[1:], atol=1e-6)
+    expected = ["h" if row[space.property_names.index("hair_color")] >= 0 else "l" for row in faces.scores]
+    assert faces.groups == expected
+
+
+def test_saved_latents_are_faces_too(space, tmp_path):
+    z, label = space.latents("edit", [3, 4])
+    path = save_latents(tmp_path / "latents.safetensors", SavedLatents(z.numpy(), label.numpy()))
+    faces = open_faces(space, W(), [], path, {})
+    np.testing.assert_allclose(faces.codes, open_faces(space, W(), [3, 4], None, {}).codes, atol=1e-6)
+    assert faces.names == ["latent 0", "latent 1"]
