@@ -214,7 +214,7 @@ def composition(error: ConfigCompositionException) -> str:
         return unknown_key(cause)
     if isinstance(cause, OmegaConfBaseException):
         return value_error(cause)
-    if match := re.match(r"Could not override '([^']+)'\. No match", str(error)):
+    if match := re.match(r"(?:In '[^']+': )?Could not override '([^']+)'\. No match", str(error)):
         return f"{program()} has no group {match[1]!r}: `python {program()} --help` lists what it has"
     return str(error)
 

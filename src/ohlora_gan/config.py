@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import check_edited
 from ohlora_gan.directions.groups import check_group_by
+from ohlora_gan.evaluation.movers import GRIDS
 from ohlora_gan.evaluation.strengths import STRENGTHS, Plan, make_plan
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
@@ -85,7 +86,25 @@ def check_find_vectors(cfg: DictConfig) -> None:
         raise ValueError(
             f"strips.num_faces={cfg.strips.num_faces}, expected 1 to test.num_latents ({cfg.test.num_latents})"
         )
+    check_measuring(cfg)
     generation_plan(cfg)
+
+
+def is_closed_loop(cfg: DictConfig) -> bool:
+    """Whether faces are moved by feedback instead of along directions."""
+    return "loop" in cfg.method
+
+
+def check_measuring(cfg: DictConfig) -> None:
+    """Raises ValueError for settings of metric, calibration or correction that cannot be used."""
+    if cfg.metric.region not in ("all", "face", "border"):
+        raise ValueError(f"metric.region is {cfg.metric.region!r}, expected all, face or border")
+    if not isinstance(cfg.num_calibration, int) or cfg.num_calibration < 2:
+        raise ValueError(f"num_calibration is {cfg.num_calibration}, expected a whole number of at least 2 latents")
+    if cfg.test.grid not in GRIDS:
+        raise ValueError(f"test.grid is {cfg.test.grid!r}, expected one of {', '.join(GRIDS)}")
+    if is_closed_loop(cfg) and cfg.test.grid != "sigma":
+        raise ValueError(f"test.grid={cfg.test.grid}, but a closed loop knows no lengths: give test.grid=sigma")
 
 
 def check_groups(cfg: DictConfig) -> None:
@@ -115,6 +134,13 @@ def check_name_list(cfg: DictConfig, key: str) -> None:
 def check_names(cfg: DictConfig, property_names: Sequence[str]) -> None:
     """Raises ValueError where a config of find_vectors.py asks for what its scorer does not measure."""
     check_edited(cfg.properties, property_names)
+    finders = cfg.method.finder.get("finders") if "finder" in cfg.method else None
+    missing = [] if finders is None else [name for name in cfg.properties if name not in finders]
+    if missing:
+        raise ValueError(
+            f"method {cfg.method.name} has no finder for {missing[0]}: give one with "
+            f"'+method.finder.finders.{missing[0]}=${{method.parts.svm.finder}}', or edit other properties"
+        )
     if cfg.groups == "medians":
         check_group_by(cfg.group_by, property_names)
 
@@ -122,18 +148,19 @@ def check_names(cfg: DictConfig, property_names: Sequence[str]) -> None:
 def generation_plan(cfg: DictConfig) -> Plan:
     """The image generation test of a composed config.
 
-    ``test.strengths`` is a published set's name or property -> strengths, where properties that it leaves out have
-    those of the method.
+    ``test.strengths`` is a published set's name or property -> strengths. Properties that it leaves out, or all where
+    it is null, have the published ones: in sigmas one set for all methods, as lengths that of the method.
     """
     strengths, thresholds = cfg.test.strengths, cfg.test.thresholds
-    if not OmegaConf.is_dict(strengths) and strengths not in STRENGTHS:
+    published = "svm" if cfg.test.grid == "sigma" else cfg.method.strengths
+    if strengths is not None and not OmegaConf.is_dict(strengths) and strengths not in STRENGTHS:
         options = ", ".join(STRENGTHS)
         raise ValueError(f"test.strengths is {strengths!r}, expected one of {options}, or {{property: [-1,0,1]}}")
     if thresholds is not None and not OmegaConf.is_dict(thresholds):
         raise ValueError(f"test.thresholds is {thresholds!r}, expected {{property: correlation}} or null")
     if isinstance(strengths, str):
         return make_plan(cfg.properties, strengths, None, thresholds)
-    return make_plan(cfg.properties, cfg.method.strengths, strengths, thresholds)
+    return make_plan(cfg.properties, published, strengths, thresholds)
 
 
 def check_seed(seed: object) -> None:

@@ -1,9 +1,8 @@
-"""train(cfg) and find_vectors(cfg): instantiate in order, run, save; no maths."""
+"""train(cfg): instantiate in order, run, save; no maths. ``vector_pipeline`` has find_vectors(cfg)."""
 
 import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,34 +17,18 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from ohlora_gan import seeding
-from ohlora_gan.checkpoint import CheckpointError, file_hash, load_strictly, weights_hash
+from ohlora_gan.checkpoint import CheckpointError, load_strictly
 from ohlora_gan.config import (
-    check_find_vectors,
-    check_names,
     check_train,
     filter_attributes,
-    generation_plan,
     is_filter,
 )
 from ohlora_gan.devices import Device, keep_freed_memory
-from ohlora_gan.directions.base import DirectionFinder
-from ohlora_gan.directions.groups import group_names, medians
-from ohlora_gan.directions.storage import DirectionSet, save_directions
-from ohlora_gan.evaluation import tables
-from ohlora_gan.evaluation.pictures import save_strips
-from ohlora_gan.evaluation.report import write_report
-from ohlora_gan.evaluation.vector_report import VectorSearch, describe_results, draw_strips, vector_page
-from ohlora_gan.evaluation.vector_test import run_vector_test
 from ohlora_gan.filter_pipeline import train_filter
-from ohlora_gan.latents.bank import ScoreBank
-from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.pretrained import open_generator, open_scorer, resolve
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.training.callbacks import was_stopped
 from ohlora_gan.training.data_checks import check_data
 from ohlora_gan.training.gan_module import GanModule
-from ohlora_gan.training.loggers import log_files, open_loggers
+from ohlora_gan.training.loggers import open_loggers
 from ohlora_gan.training.stages import open_parents, start_gan
 
 log = logging.getLogger(__name__)
@@ -148,100 +131,6 @@ def start_name(cfg: DictConfig) -> Any:
 def describe_new(new: dict[str, list[str]]) -> str:
     names = [f"{network}.{key}" for network, keys in new.items() for key in keys]
     return f"; new: {', '.join(names)}" if names else ""
-
-
-# ---------------------------------------------------------------------- find_vectors
-
-
-def find_vectors(cfg: DictConfig) -> float:
-    """Finds directions with a composed ``conf/find_vectors.yaml``; returns the mean sum of correlations."""
-    check_find_vectors(cfg)
-    started = time.monotonic()
-    folder = Path(cfg.paths.output_dir)
-    space, layer = open_space(cfg), instantiate(cfg.layer)
-    layer.check(space.generator)
-    check_names(cfg, space.property_names)
-    plan = generation_plan(cfg)
-    finder: DirectionFinder = instantiate(cfg.method.finder)
-    save_config(cfg)
-
-    found, num_reused = find_directions(cfg, space, layer, finder)
-    save_directions(folder / "vectors.safetensors", found)
-    tables.write_directions(folder / "vectors", found.directions, found.group_names, layer.name, found.properties)
-
-    with progress_bar("testing", cfg.test.num_latents) as report:
-        test = run_vector_test(
-            *(space, layer, found, plan, cfg.test.num_latents),
-            signed=cfg.test.signed,
-            max_passes=cfg.test.max_passes,
-            progress=report,
-        )
-    seconds, results = time.monotonic() - started, test.summary()
-    tables.write_cases(folder / f"test_result_{found.method}_{layer.name}.csv", test.cases)
-    row = tables.sweep_row(cfg.n, seconds, finder.metrics_, results, int(0.2 * cfg.n), found.properties)
-    tables.append_sweep_row(folder / f"test_result_summary_{found.method}_{layer.name}.csv", row)
-    strips = draw_strips(space, layer, found, test, **cfg.strips)
-    save_strips(folder / "strips", strips)
-    metrics = {"n": cfg.n, "seconds": round(seconds, 1), "test": results, "finder": finder.metrics_}
-    metrics |= {"response": test.response().tolist(), "bank_samples_reused": num_reused}
-    write_json(folder / "metrics.json", metrics)
-    settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    search = VectorSearch(settings, space, layer, found, finder.metrics_, test, strips, seconds)
-    write_report(folder / "report.html", vector_page(search))
-    log_vectors(cfg, results)
-    return results["sum_mean_corr"]
-
-
-def find_directions(
-    cfg: DictConfig, space: FaceSpace, layer: Layer, finder: DirectionFinder
-) -> tuple[DirectionSet, int]:
-    """Fits the finder on the bank's samples; returns what it found, and how many samples the bank held already."""
-    bank, names, edited = ScoreBank(cfg.paths.bank_dir, space), space.property_names, tuple(cfg.properties)
-    num_reused = min(bank.num_stored(), cfg.n)
-    log.info("bank %s holds %d of the %d samples", bank.folder, num_reused, cfg.n)
-    with progress_bar("sampling", cfg.n) as report:
-        scores = bank.scores(cfg.n, report)
-    cuts: dict[str, float] = {}
-    if cfg.groups == "medians":
-        given = cfg.medians or medians(scores, names, cfg.group_by)
-        cuts = {name: given[name] for name in cfg.group_by}
-    groups = group_names(scores, cuts, names, tuple(cuts)) if cuts else None
-    with progress_bar("finding", 1) as report:
-        finder.fit(bank.codes(layer, cfg.n), scores, groups, progress=report, names=names, edited=edited)
-    origin = provenance(cfg, space, finder)
-    directions, of_groups = finder.directions_, finder.group_names_
-    return DirectionSet(directions, of_groups, layer.name, cfg.method.name, cuts, origin, edited), num_reused
-
-
-def open_space(cfg: DictConfig) -> FaceSpace:
-    """Generator, scorer and device of a composed config."""
-    device = open_device(cfg)
-    return FaceSpace(open_generator(cfg.checkpoint), open_scorer(cfg.scorer), device, cfg.batch_size, cfg.seed)
-
-
-def log_vectors(cfg: DictConfig, results: dict[str, float]) -> None:
-    """Sends what was found to the loggers and says it."""
-    folder = Path(cfg.paths.output_dir)
-    with open_loggers(make_loggers(cfg)) as loggers:
-        flat = {f"test/{k}": float(v) for k, v in results.items()}
-        for logger in loggers:
-            logger.log_metrics(flat)
-        log_files(loggers, [folder / "vectors.safetensors", folder / "report.html"], "vectors")
-    log.info("%s", describe_results(results, cfg.properties))
-    log.info("report: %s", folder / "report.html")
-
-
-def provenance(cfg: DictConfig, space: FaceSpace, finder: DirectionFinder) -> dict[str, Any]:
-    """What directions were made from."""
-    return {
-        "n": cfg.n,
-        "seed": cfg.seed,
-        "generator": weights_hash(space.generator),
-        "generator_file": file_hash(resolve(cfg.checkpoint)),
-        "scorer": weights_hash(space.scorer),
-        "method": OmegaConf.to_container(cfg.method, resolve=True),
-        "metrics": finder.metrics_,
-    }
 
 
 # ---------------------------------------------------------------------- shared
