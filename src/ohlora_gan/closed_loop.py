@@ -24,7 +24,9 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.safe_range import SafeRange, realism
 
 Changes = Mapping[str, ArrayLike]
-"""Property -> change of its score in sigmas, a number or one an edit ``[N]``."""
+"""Property -> sigmas, a number or one an edit ``[N]``: what ``TARGETS`` says."""
+TARGETS = ("change", "score")
+"""What is asked for: a change against the face's own score, or a score, which all faces then share."""
 BEYOND = ("clip", "refuse", "allow")
 NEAR = 0.25
 """A target counts as reached within so many sigmas."""
@@ -119,6 +121,7 @@ class ClosedLoop:
         changes: Changes,
         keep: str | Sequence[str] = "rest",
         beyond: str = "clip",
+        targets: str = "change",
         progress: Callable[[int, int], None] | None = None,
     ) -> EditResult:
         """Changes some scores of faces and holds others.
@@ -129,6 +132,7 @@ class ClosedLoop:
             keep: ``rest`` holds all other scores, ``none`` lets them go, names hold those.
             beyond: what to do with a target outside the scores of sampled faces: ``clip`` it to them, ``refuse``, or
                 ``allow`` it.
+            targets: one of ``TARGETS``.
             progress: called as ``progress(done, N)``.
 
         Raises:
@@ -137,8 +141,9 @@ class ClosedLoop:
         """
         names = self.space.property_names
         asked, held = self._columns(changes, keep)
-        if beyond not in BEYOND:
-            raise ValueError(f"beyond is {beyond!r}, expected one of {', '.join(BEYOND)}")
+        for key, value, choices in (("beyond", beyond, BEYOND), ("targets", targets, TARGETS)):
+            if value not in choices:
+                raise ValueError(f"{key} is {value!r}, expected one of {', '.join(choices)}")
         wanted_change = np.full((len(codes), len(names)), np.nan)
         wanted_change[:, held] = 0.0
         for name, values in changes.items():
@@ -149,7 +154,8 @@ class ClosedLoop:
         parts, done = [], 0
         for start in range(0, len(codes), self.space.batch_size):
             batch = slice(start, start + self.space.batch_size)
-            parts.append(self._edit_batch(np.asarray(codes[batch]), wanted_change[batch], asked, beyond))
+            absolute = asked if targets == "score" else []
+            parts.append(self._edit_batch(np.asarray(codes[batch]), wanted_change[batch], asked, beyond, absolute))
             done += len(parts[-1].codes)
             if progress:
                 progress(done, len(codes))
@@ -173,12 +179,15 @@ class ClosedLoop:
             raise ValueError(f"{both[0]} is to be changed and kept: give one of them")
         return [names.index(name) for name in changes], [names.index(name) for name in kept]
 
-    def _edit_batch(self, codes: np.ndarray, change: np.ndarray, asked: list[int], beyond: str) -> EditResult:
-        """Edits a batch; ``change`` ``[n, P]`` is NaN for scores that are free."""
+    def _edit_batch(
+        self, codes: np.ndarray, change: np.ndarray, asked: list[int], beyond: str, absolute: list[int]
+    ) -> EditResult:
+        """Edits a batch; ``change`` ``[n, P]`` is NaN for scores that are free, and a score for ``absolute`` ones."""
         used = np.flatnonzero(np.isfinite(change).all(axis=0))
         v = codes.astype(np.float64)
         scores, jacobian = self._look(v)
         start = scores
+        change[:, absolute] -= start[:, absolute]
         wanted, notes = self._targets(start, change, asked, beyond)
         best, best_scores, best_miss = v.copy(), scores, self._miss(wanted, scores, used)
         for step in range(self.steps):
@@ -230,7 +239,7 @@ class ClosedLoop:
         move = np.einsum("ns,nsd->nd", weights[..., 0], cheap)
         limit = self.longest * self.safe_range.radius
         length = np.linalg.norm(move, axis=1, keepdims=True)
-        return move * np.minimum(1.0, limit / np.maximum(length, np.finfo(np.float64).tiny))
+        return np.where(length > limit, move * (limit / np.maximum(length, limit)), move)
 
     def _look(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores and derivatives; of codes that are alike, as where many edits begin at one face, once."""

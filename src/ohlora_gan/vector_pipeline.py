@@ -220,10 +220,10 @@ def closed_loop_mover(search: Search) -> MakeMover:
     started = time.monotonic()
     search.metric = open_metric(search)
     settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
-    keep, beyond = settings.pop("keep"), settings.pop("beyond")
+    how = {key: settings.pop(key) for key in ("keep", "beyond", "targets")}
     loop = ClosedLoop(search.space, search.layer, search.metric, **settings)
     search.seconds["finding"] = time.monotonic() - started
-    return partial(closed_loop, loop, tuple(search.cfg.properties), keep=keep, beyond=beyond)
+    return partial(closed_loop, loop, tuple(search.cfg.properties), **how)
 
 
 def save_found(found: DirectionSet, folder: Path) -> None:

@@ -30,9 +30,7 @@ class Costs:
         self.inverse: np.ndarray | None = None
         if metric is None:
             return
-        matrix = np.asarray(metric, dtype=np.float64)
-        if matrix.shape != (size, size):
-            raise ValueError(f"metric has shape {list(matrix.shape)}, expected [{size}, {size}]")
+        matrix = check_metric(metric, size)
         try:
             np.linalg.cholesky(matrix)
         except np.linalg.LinAlgError as error:
@@ -42,6 +40,14 @@ class Costs:
     def cheapest(self, rows: np.ndarray) -> np.ndarray:
         """``rows M^-1``, ``[..., D]``: the steepest rise of each row for its cost."""
         return rows if self.inverse is None else rows @ self.inverse
+
+
+def check_metric(metric: ArrayLike, size: int) -> np.ndarray:
+    """A metric as float64 ``[size, size]``; ValueError for another shape."""
+    matrix = np.asarray(metric, dtype=np.float64)
+    if matrix.shape != (size, size):
+        raise ValueError(f"metric has shape {list(matrix.shape)}, expected [{size}, {size}]")
+    return matrix
 
 
 def held_names(decorrelate: Decorrelate, names: Sequence[str]) -> list[str]:

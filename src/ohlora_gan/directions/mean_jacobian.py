@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ohlora_gan.directions.base import DirectionFinder, Jacobian, Progress, validate_inputs
-from ohlora_gan.directions.decorrelate import Costs, Decorrelate, steps
+from ohlora_gan.directions.decorrelate import Costs, Decorrelate, check_metric, steps
 from ohlora_gan.directions.groups import members
 from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
@@ -104,7 +104,7 @@ def steady_costs(metric: ArrayLike | None, derivatives: np.ndarray, steadiness: 
     scale = np.trace(variance)
     if steadiness == 0 or scale == 0:
         return Costs(metric, size)
-    base = np.eye(size) if metric is None else np.asarray(metric, dtype=np.float64)
+    base = np.eye(size) if metric is None else check_metric(metric, size)
     return Costs(base + steadiness * size / scale * variance, size)
 
 
