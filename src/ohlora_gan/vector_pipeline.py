@@ -118,8 +118,8 @@ def find_vectors(cfg: DictConfig) -> float:
 
 def open_space(cfg: DictConfig) -> FaceSpace:
     """Generator, scorer and device of a composed config."""
-    device = open_device(cfg)
-    return FaceSpace(open_generator(cfg.checkpoint), open_scorer(cfg.scorer), device, cfg.batch_size, cfg.seed)
+    networks = open_generator(cfg.checkpoint), open_scorer(cfg.scorer)
+    return FaceSpace(*networks, open_device(cfg), cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
 
 
 def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> DirectionSet:

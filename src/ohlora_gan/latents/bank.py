@@ -126,6 +126,8 @@ class ScoreBank(Bank):
             "precision": space.device.precision,
             "quantize": space.quantize,
         }
+        if space.truncation_psi != 1:
+            identity["truncation_psi"] = space.truncation_psi
         super().__init__(folder, space, identity)
 
     def read_shard(self, start: int) -> np.ndarray | None:

@@ -57,7 +57,5 @@ def render_with_graph(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tupl
     device = space.device.torch_device
     v = torch.from_numpy(np.array(codes, dtype=np.float32)).to(device).requires_grad_()
     with torch.enable_grad():
-        w = layer.to_w(space.generator, v)
-        with space.device.autocast():
-            images = space.generator.synthesize(w)
-    return v, images.float()
+        images = space.synthesize(layer.to_w(space.generator, v))
+    return v, images

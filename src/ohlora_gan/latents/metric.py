@@ -5,10 +5,11 @@ above all. A metric says which of them to take:
 
 * ``euclid``: the shortest step (M is the identity, written None);
 * ``cloud``: the one that stays among sampled vectors (M is their inverse covariance);
-* ``image``: the one that changes the picture least (M is the mean of ``J^T J``, J the picture's Jacobian).
+* ``image``: the one that changes the picture least (M is the mean of ``J^T J``, J the picture's Jacobian), and does not
+  leave the cloud: alone it goes far where no picture changes, and there networks are deceived.
 
-All are scaled to a mean eigenvalue of 1 and regularised by ``shrinkage`` times the identity, so that directions without
-any cost are not followed without end.
+All are scaled to a mean eigenvalue of 1. ``shrinkage`` times the identity is added, so that directions without any cost
+are not followed without end, and to ``image`` ``cloud`` times that metric.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,7 @@ def make_metric(
     num_latents: int = 60,
     num_probes: int = 24,
     shrinkage: float = 0.01,
+    cloud: float = 0.0,
     weights: Callable[[int], NDArray[np.floating]] | None = None,
     progress: Progress | None = None,
 ) -> Metric | None:
@@ -49,6 +51,7 @@ def make_metric(
         num_latents: latents for ``image``; ``cloud`` takes 100 times as many, for which no picture is made.
         num_probes: random pictures a latent; latents times probes should exceed the layer's size.
         shrinkage: see above, above 0.
+        cloud: see above, at least 0.
         weights: for ``image``, how much a change of each block counts: side to ``[side, side]``; None: all alike.
         progress: called as ``progress(done, num_latents)``.
 
@@ -60,20 +63,26 @@ def make_metric(
     """
     if name not in METRICS:
         raise ValueError(f"metric is {name!r}, expected one of {', '.join(METRICS)}")
-    if num_latents < 2 or num_probes < 1 or not shrinkage > 0:
+    if num_latents < 2 or num_probes < 1 or not shrinkage > 0 or not cloud >= 0:
         raise ValueError(
-            f"metric: num_latents={num_latents}, num_probes={num_probes}, shrinkage={shrinkage}, expected at least 2, "
-            f"at least 1 and above 0"
+            f"metric: num_latents={num_latents}, num_probes={num_probes}, shrinkage={shrinkage}, cloud={cloud}, "
+            f"expected at least 2, at least 1, above 0 and at least 0"
         )
     if name == "euclid":
         return None
     free = layer.free(space.generator)
     if name == "cloud":
-        codes = space.codes(layer, *space.latents(STREAM, range(100 * num_latents)))[:, free]
-        covariance = np.cov(codes.astype(np.float64), rowvar=False)
-        return scaled(np.linalg.inv(scaled(covariance, shrinkage)), shrinkage=0.0)
+        return cloud_metric(space, layer, 100 * num_latents, shrinkage)
     codes = space.codes(layer, *space.latents(STREAM, range(num_latents)))
-    return scaled(image_gram(space, layer, codes, num_probes, weights, progress)[free, free], shrinkage)
+    metric = scaled(image_gram(space, layer, codes, num_probes, weights, progress)[free, free], shrinkage)
+    return metric + cloud * cloud_metric(space, layer, 100 * num_latents) if cloud else metric
+
+
+def cloud_metric(space: FaceSpace, layer: Layer, num_latents: int, shrinkage: float = 0.01) -> Metric:
+    """The inverse covariance of sampled codes' free values; ``shrinkage`` is added to the covariance, scaled."""
+    codes = space.codes(layer, *space.latents(STREAM, range(num_latents)))[:, layer.free(space.generator)]
+    covariance = np.cov(codes.astype(np.float64), rowvar=False)
+    return scaled(np.linalg.inv(scaled(covariance, shrinkage)), shrinkage=0.0)
 
 
 def image_gram(

@@ -27,6 +27,8 @@ class FaceSpace:
         batch_size: images at a time.
         seed: seed of the latents.
         quantize: score 8-bit pictures, as files would hold them, instead of the generator's exact output.
+        truncation_psi: how far every w is from its average, in all synthesis layers: ``w_avg + psi (w - w_avg)``
+            (Karras et al. 2019, section B); below 1 pictures are alike and clean. It comes after the edit of a vector.
 
     Attributes:
         property_names: what the scorer's P outputs are.
@@ -43,6 +45,7 @@ class FaceSpace:
         batch_size: int = 64,
         seed: int = 0,
         quantize: bool = False,
+        truncation_psi: float = 1.0,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
@@ -60,7 +63,10 @@ class FaceSpace:
         self.generator: Generator = self.device.place(generator)  # type: ignore[assignment]
         self.scorer = self.device.place(scorer)
         self.property_names = tuple(str(name) for name in scorer.property_names)  # type: ignore[union-attr]
+        if not 0 < truncation_psi <= 1:
+            raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
+        self.truncation_psi = truncation_psi
 
     def latents(self, stream: str, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         """z [N, z_dim] and label [N, label_dim] (None where unconditional), both N(0, I), of a stream's samples."""
@@ -104,9 +110,13 @@ class FaceSpace:
             v = torch.from_numpy(np.ascontiguousarray(codes[i : i + self.batch_size], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
             noise = None if noise_seed is None else self.noise(noise_seed, range(first + i, first + i + len(v)))
-            with self.device.autocast():
-                images = self.generator.synthesize(w, noise=noise)
-            yield images.float()
+            yield self.synthesize(w, noise)
+
+    def synthesize(self, w: Tensor, noise: list[Tensor] | None = None) -> Tensor:
+        """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated."""
+        with self.device.autocast():
+            images = self.generator.synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
+        return images.float()
 
     def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:
         """Per-pixel noise N(0, 1) of some images for every synthesis layer, [N, 1, r, r] each, on the device."""
