@@ -26,7 +26,7 @@ help: ## list these commands
 venv: $(STAMP) ## make or refresh .venv from constraints.txt
 demo: $(STAMP) ## fine-tune, find directions, and say where their page is
 	$(BIN)/python train.py model=finetune_v9 experiment=demo paths.output_dir=$(DEMO)/finetune_v9
-	$(BIN)/python find_vectors.py experiment=demo checkpoint=$(DEMO)/finetune_v9/model.safetensors \
+	$(BIN)/python find_vectors.py experiment=demo_vectors checkpoint=$(DEMO)/finetune_v9/model.safetensors \
 		paths.output_dir=$(DEMO)/vectors
 	@$(BIN)/python -c 'from pathlib import Path; page = Path("$(DEMO)/vectors/report.html").resolve(); \
 		print("The page:", page, page.as_uri(), sep="\n  ")'

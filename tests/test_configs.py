@@ -1,7 +1,11 @@
 """Every config composes and instantiates; cross-field checks say what to do."""
 
+import inspect
+import json
+import sys
 from pathlib import Path
 
+import hydra
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -11,10 +15,13 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from ohlora_gan.chain import read_stages
-from ohlora_gan.config import check_find_vectors, check_names, check_train, generation_plan
+from ohlora_gan.closed_loop import ClosedLoop
+from ohlora_gan.config import check_find_vectors, check_names, check_train, generation_plan, is_closed_loop
 from ohlora_gan.devices import Device, DeviceUnavailableError
 from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.finders import recipe_of
 from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.metric import METRICS, make_metric
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -85,19 +92,87 @@ def test_a_missing_gpu_is_said_at_once(name):
 def test_methods_and_layers():
     for name in options("method"):
         cfg = composed("find_vectors", f"method={name}")
-        assert isinstance(instantiate(cfg.method.finder), DirectionFinder)
+        check_find_vectors(cfg)
         assert cfg.method.name == name
+        assert is_closed_loop(cfg) == (name == "closed_loop")
+        if not is_closed_loop(cfg):
+            finder = instantiate(cfg.method.finder)
+            assert isinstance(finder, DirectionFinder)
+            json.dumps(recipe_of(finder))  # what a file of its directions says of it
     for name in options("layer"):
         layer = instantiate(composed("find_vectors", f"layer={name}").layer)
         assert isinstance(layer, Layer)
         assert layer.name == name
 
 
+def test_metrics():
+    settings = set(inspect.signature(make_metric).parameters) - {"space", "layer", "weights", "progress"}
+    assert sorted(options("metric")) == sorted(METRICS)
+    for name in options("metric"):
+        cfg = composed("find_vectors", f"metric={name}")
+        assert cfg.metric.name == name
+        assert set(cfg.metric) == settings | {"region"}
+
+
+def test_a_method_chooses_its_metric_and_the_command_line_wins():
+    assert composed("find_vectors", "method=ridge").metric.name == "euclid"
+    assert composed("find_vectors", "method=mean_jacobian").metric.name == "image"
+    cfg = composed("find_vectors", "method=mean_jacobian", "metric=cloud", "groups=medians", "correct=false")
+    assert (cfg.metric.name, cfg.groups, cfg.correct) == ("cloud", "medians", False)
+    loop = composed("find_vectors", "method=closed_loop", "metric=cloud", "method.loop.keep=[pose]").method.loop
+    names = inspect.signature(ClosedLoop).parameters.keys() | inspect.signature(ClosedLoop.edit).parameters.keys()
+    assert loop.keys() <= names
+    assert loop.keep == ["pose"]
+
+
 @pytest.mark.parametrize("name", options("experiment"))
 def test_experiments_compose_with_both_shells(name):
-    for shell in ("train", "find_vectors"):
+    chooses_a_method = "override /method" in (CONF / "experiment" / f"{name}.yaml").read_text()
+    for shell in ("find_vectors",) if chooses_a_method else ("train", "find_vectors"):
         cfg = composed(shell, f"experiment={name}", "checkpoint=x")
         OmegaConf.to_container(cfg, resolve=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "layer", "n"),
+    [("mixed", "mixed", "mapping_split1", 160_000), ("svm_ms2", "svm", "mapping_split2", 240_000)],
+)
+def test_published_final_runs(name, method, layer, n):
+    cfg = composed("find_vectors", f"experiment={name}")
+    assert (cfg.method.name, instantiate(cfg.layer).name, cfg.n) == (method, layer, n)
+    assert (cfg.test.num_latents, cfg.test.max_passes) == (2000, 60)
+    check_find_vectors(cfg)
+    own = composed("find_vectors", f"experiment={name}", "method=gradient", "layer=w", "n=400")  # these win
+    assert (own.method.name, instantiate(own.layer).name, own.n) == ("gradient", "w", 400)
+
+
+def test_the_published_option_mixed_chooses_a_method_a_property():
+    cfg = composed("find_vectors", "method=mixed", "seed=5", "method.parts.svm.finder.C=2")
+    finder = instantiate(cfg.method.finder)
+    kinds = {name: type(part).__name__ for name, part in finder.finders.items()}
+    assert kinds == {"eyes": "GradientFinder", "mouth": "SvmFinder", "pose": "SvmFinder"}
+    assert finder.finders["eyes"].train.seed == finder.finders["pose"].seed == 5
+    assert finder.finders["mouth"].C == 2
+
+
+def run_sweep(monkeypatch, *arguments):
+    """Method, layer and n of the jobs that ``find_vectors.py`` would run."""
+    jobs = []
+    shell = hydra.main(version_base="1.3", config_path=str(CONF), config_name="find_vectors")(
+        lambda cfg: jobs.append((cfg.method.name, instantiate(cfg.layer).name, cfg.n, cfg.test.num_latents))
+    )
+    monkeypatch.setattr(sys, "argv", ["find_vectors.py", *arguments, "hydra/job_logging=none"])
+    shell()
+    return jobs
+
+
+def test_published_sweep_is_a_multirun_where_the_command_line_wins(monkeypatch, tmp_path):
+    jobs = run_sweep(monkeypatch, "experiment=published_sweep", "n=1000", f"paths.output_dir={tmp_path}")
+    layers = ("w", "mapping_split1", "mapping_split2")
+    assert jobs == [(method, layer, 1000, 100) for method in ("svm", "gradient") for layer in layers]
+    own = ("layer=w", "method=svm", "n=400,500", "test.num_latents=7")
+    jobs = run_sweep(monkeypatch, "-m", "experiment=published_sweep", *own, f"paths.output_dir={tmp_path}")
+    assert jobs == [("svm", "w", 400, 7), ("svm", "w", 500, 7)]
 
 
 def test_reference_256_is_the_published_network(tmp_path):
@@ -127,6 +202,11 @@ def test_reference_256_is_the_published_network(tmp_path):
         (["test.strengths={nose: [0, 1]}"], "test.strengths names nose"),
         (["test.thresholds={eyes: 2}"], "test.thresholds of eyes is 2.0"),
         (["test.thresholds=0.5"], r"test.thresholds is 0\.5"),
+        (["test.grid=loud"], "test.grid is 'loud', expected one of sigma, reference"),
+        (["num_calibration=1"], "num_calibration is 1, expected a whole number of at least 2"),
+        (["num_calibration=many"], "num_calibration is many, expected a whole number"),
+        (["metric=image", "metric.region=nose"], "metric.region is 'nose', expected all, face or border"),
+        (["method=closed_loop", "test.grid=reference"], "closed loop knows no lengths: give test.grid=sigma"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(overrides, message):

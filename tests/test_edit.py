@@ -3,11 +3,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+from conftest import PROJECT
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
 from ohlora_gan import checkpoint
 from ohlora_gan.directions.storage import DirectionSet, save_directions
-from ohlora_gan.edit import main
+from ohlora_gan.edit import main, metric_settings
+from ohlora_gan.edit_settings import parse
 from ohlora_gan.latents.jacobian import score_jacobian
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
@@ -100,6 +104,51 @@ def test_a_closed_loop_needs_no_vectors(run, tmp_path):
     assert sorted(sizes(tmp_path)) == ["animation.gif", "animation.webp", "strip_eyes.png"]
     (edit, _) = json.loads((tmp_path / "edit.json").read_text())["edits"]
     assert edit["reached"]["eyes"] == pytest.approx(edit["wanted"]["eyes"], abs=1e-3)
+
+
+def test_a_closed_loop_with_a_discriminator_says_how_real_faces_look(run, tmp_path, capsys):
+    networks = {"generator": tiny.generator(), "discriminator": tiny.discriminator()}
+    path = checkpoint.save(tmp_path / "gan.safetensors", networks)
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    eyes = float(space.score_codes(W(), space.codes(W(), *space.latents("bank", range(20))))[:, 0].mean())
+    arguments = ["mode=closed_loop", f"eyes={eyes}", "targets=score", "metric=cloud", "seed=5"]
+    where = [f"checkpoint={path}", f"scorer={run / 's.safetensors'}", f"paths.bank_dir={tmp_path / 'banks'}"]
+    assert main([*arguments, *where, *FEW, f"output={tmp_path / 'out'}"]) == 0
+    content = json.loads((tmp_path / "out" / "edit.json").read_text())
+    assert (content["seed"], content["targets"], content["truncation_psi"]) == (5, "score", 1.0)
+    for edit in content["edits"]:
+        assert edit["wanted"] == pytest.approx({"eyes": eyes}, abs=1e-4)
+        assert isinstance(edit["realism"], float)
+        assert (edit["realism"] < 0) == ("less real" in edit.get("note", ""))
+    assert f"{content['edits'][0]['realism']:+.2f}" in capsys.readouterr().out
+    (stored,) = (tmp_path / "banks").glob("*/metric_w_*.safetensors")
+    before = stored.stat().st_mtime_ns
+    assert main([*arguments, *where, *FEW, f"output={tmp_path / 'again'}"]) == 0
+    assert stored.stat().st_mtime_ns == before
+
+
+def test_faces_are_the_runs_own(run, tmp_path):
+    found = {}
+    for name, more in {"plain": [], "psi": ["truncation_psi=0.5"], "seed": ["seed=1"]}.items():
+        arguments = [f"vectors={run}", "eyes=0.01", *FEW, f"output={tmp_path / name}"]
+        assert main([*arguments, *more]) == 0
+        found[name] = json.loads((tmp_path / name / "edit.json").read_text())
+    config = (run / "config.yaml").read_text()
+    other = tmp_path / "run"
+    other.mkdir()
+    (other / "config.yaml").write_text(f"{config}seed: 1\n")
+    save_directions(other / "vectors.safetensors", directions())
+    assert main([f"vectors={other}", "eyes=0.01", *FEW, f"output={tmp_path / 'other'}"]) == 0
+    assert json.loads((tmp_path / "other" / "edit.json").read_text())["edits"] == found["seed"]["edits"]
+    before = [found[name]["edits"][0]["before"]["eyes"] for name in ("plain", "psi", "seed")]
+    assert len(set(before)) == 3
+    assert found["plain"]["edits"][0]["realism"] is None
+
+
+def test_the_metric_is_that_of_the_closed_loop_of_find_vectors():
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        cfg = compose("find_vectors", ["method=closed_loop"])
+    assert metric_settings(parse(["mode=closed_loop", "eyes=1"])) == OmegaConf.to_container(cfg.metric)
 
 
 def test_grouped_directions_follow_each_face(run, tmp_path):

@@ -6,6 +6,7 @@ from ohlora_gan.edit_session import Faces, Limits, OpenLoop, Session, TowardsTar
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.saved import SavedLatents, save_latents
 from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.safe_range import SafeRange
 from tests import tiny
 
 NAMES = ("eyes", "mouth", "pose")
@@ -40,14 +41,9 @@ class Found:
         return strengths * self.norms[:, 0]
 
 
-class Safe:
+def safe(low, high):
     """A safe range of round numbers."""
-
-    def __init__(self, low, high):
-        self.low, self.high = np.full(3, low), np.full(3, high)
-
-    def distance(self, part):
-        return np.linalg.norm(part, axis=1) / 2
+    return SafeRange(np.full(3, low), np.full(3, high), np.zeros(16), np.eye(16), outermost=2.0, radius=1.0)
 
 
 def linear_faces(num=3):
@@ -55,8 +51,8 @@ def linear_faces(num=3):
     return Faces([f"seed {i}" for i in range(num)], list(range(num)), codes, codes @ MATRIX.T, [""] * num)
 
 
-def session(faces, low=-99.0, high=99.0):
-    return Session(LinearSpace(), W(), faces, OpenLoop(Found(), faces), Limits(Safe(low, high), NAMES))
+def session(faces, low=-99.0, high=99.0, targets="change"):
+    return Session(LinearSpace(), W(), faces, OpenLoop(Found(), faces), Limits(safe(low, high), NAMES, targets))
 
 
 def test_strengths_in_sigmas_reach_the_scores_asked_for():
@@ -75,6 +71,28 @@ def test_a_single_change_is_shown_from_low_to_high_scores():
     walk = session(linear_faces()).walk({"eyes": -1.0}, steps=3)
     np.testing.assert_allclose(walk.measured(0), np.tile([-1.0, 0, 1.0], (3, 1)), atol=1e-4)
     assert walk.end == 0
+
+
+def test_scores_are_reached_from_wherever_a_face_is():
+    faces = linear_faces()
+    to_scores = session(faces, targets="score")
+    walk = to_scores.walk({"eyes": -1.0}, steps=5)
+    assert (walk.middle, walk.end) == (2, 4)
+    np.testing.assert_allclose(walk.scores[:, walk.end, 0], -1.0, atol=1e-4)
+    np.testing.assert_allclose(walk.scores[:, 3, 0], (faces.scores[:, 0] - 1) / 2, atol=1e-4)
+    np.testing.assert_allclose(walk.codes[:, walk.middle], faces.codes, atol=1e-6)
+    _, scores = to_scores.look(to_scores.move({"eyes": np.array([0.0, 2.0]), "mouth": np.array([1.0, -1.0])}))
+    np.testing.assert_allclose(scores[:, :, 0], [[0.0, 2.0]] * 3, atol=1e-4)
+    np.testing.assert_allclose(scores[:, :, 1], [[1.0, -1.0]] * 3, atol=1e-4)
+
+
+def test_a_score_beyond_the_range_is_said():
+    faces = linear_faces(1)
+    faces.scores[:, 0] = 0.5
+    limits = session(faces, -2.0, 2.0, targets="score").limits
+    assert limits.beyond(faces, {"eyes": 1.9}) == []
+    (words,) = limits.beyond(faces, {"eyes": 3.0})
+    assert words.startswith("eyes=+3 takes seed 0 from +0.50 to +3.00, beyond")
 
 
 def test_faces_move_alone_as_they_do_together():

@@ -17,13 +17,17 @@ def test_the_published_example_reads():
 def test_every_setting_reads():
     closed_loop = (
         "mode=closed_loop seeds=[4,7] eyes=1e0 metric=cloud keep=[hair_color,pose] steps=5 beyond=refuse "
-        "layer=mapping_split1 frames=7 fps=12.5 output=out checkpoint=v1 scorer=judge device=cuda"
+        "layer=mapping_split1 frames=7 fps=12.5 output=out checkpoint=v1 scorer=judge device=cuda seed=9 "
+        "truncation_psi=.7 targets=score paths.bank_dir=banks"
     )
     found = parse(closed_loop.split())
     assert found.keep == ("hair_color", "pose")
     assert (found.seeds, found.beyond, found.device) == ((4, 7), "refuse", "cuda")
+    assert (found.seed, found.truncation_psi, found.targets, found.bank_dir) == (9, 0.7, "score", Path("banks"))
     assert (found.steps, found.frames, found.fps, found.output) == (5, 7, 12.5, Path("out"))
     assert (found.checkpoint, found.scorer, found.layer, found.metric) == ("v1", "judge", "mapping_split1", "cloud")
+    spared = parse(["mode=closed_loop", "eyes=1", "region=border", "cloud=0"])
+    assert (spared.metric, spared.region, spared.cloud) == ("image", "border", 0.0)
     jittered = parse(["vectors=a", "pose=1", "mode=jitter", "versions=3", "jitter=1", "jitter_unit=one", "seeds=5"])
     assert (jittered.versions, jittered.jitter, jittered.jitter_unit, jittered.seeds) == (3, 1.0, "one", (5,))
 
@@ -47,6 +51,10 @@ def test_every_setting_reads():
         ("vectors=a eyes=1 seeds=[1] latents=b", "both say which faces"),
         ("vectors=a eyes=1 mode=both", "mode=both, expected one of joint, independent"),
         ("vectors=a eyes=1 metric=image", "metric= is a setting of mode=closed_loop"),
+        ("vectors=a eyes=1 targets=score", "targets= is a setting of mode=closed_loop"),
+        ("mode=closed_loop eyes=1 metric=cloud region=face", "region= is a setting of metric=image"),
+        ("mode=closed_loop eyes=1 region=hair", "region=hair, expected one of all, face, border"),
+        ("vectors=a eyes=1 truncation_psi=2", "truncation_psi=2, expected a number from 0.01 to 1"),
         ("vectors=a eyes=1 versions=2", "versions= is a setting of mode=jitter"),
         ("vectors=a eyes=1 mode=closed_loop layer=w", "leave one of them out"),
         ("vectors=a eyes=1 steps=4", "expected an odd number"),

@@ -7,7 +7,8 @@ import pytest
 
 from ohlora_gan import checkpoint
 from ohlora_gan.directions.storage import load_directions
-from ohlora_gan.pipeline import find_vectors, train
+from ohlora_gan.pipeline import train
+from ohlora_gan.vector_pipeline import find_vectors
 from tests.test_configs import composed
 
 TINY = [
@@ -71,9 +72,12 @@ def test_directions_and_page(runs, tmp_path):
         f"checkpoint={runs}/finetune_v9/model.safetensors",
         f"scorer={runs}/property_cnn/model.safetensors",
         f"paths.bank_dir={tmp_path}/banks",
+        "judge=null",
         "groups=none",
         "n=250",
+        "num_calibration=4",
         "test.num_latents=3",
+        "test.num_saturation=2",
         "strips.num_faces=2",
         "strips.steps=5",
         "logger=csv",

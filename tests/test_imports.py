@@ -8,34 +8,57 @@ import pytest
 from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
-BASE = {"vocabulary", "seeding", "devices", "progress", "thresholds"}
+BASE = {"vocabulary", "seeding", "devices", "progress", "thresholds", "csv_table", "published"}
 WEIGHTS = BASE | {"models", "checkpoint", "pretrained"}
 FACES = WEIGHTS | {"latents", "editing", "directions"}
+VECTORS = {"closed_loop", "calibration", "finders"}
+EDIT = {"edit_settings", "edit_session", "edit_files"}
+OPENED = {"run_settings", "metric_store", "finders"}
 MAY_IMPORT = {
     "vocabulary": set(),
     "seeding": set(),
     "devices": set(),
     "progress": set(),
     "thresholds": set(),
+    "csv_table": set(),
+    "published": {"csv_table"},
     "models": {"vocabulary", "seeding"},
     "checkpoint": {"seeding", "models"},
     "pretrained": {"models", "checkpoint"},
     "data": {"vocabulary", "seeding"},
-    "directions": {"vocabulary", "seeding"},
+    "directions": {"vocabulary", "seeding", "csv_table", "published"},
     "latents": WEIGHTS,
     "data.generated": WEIGHTS | {"latents", "data"},
     "editing": WEIGHTS | {"latents"},
+    "evaluation.judges": FACES | {"evaluation", "data.landmarks"},
     "evaluation": FACES,
     "training": WEIGHTS | {"data", "evaluation.pictures", "evaluation.reliability"},
     "config": FACES | {"evaluation", "data"},
     "filter_pipeline": WEIGHTS | {"training"},
     "pipeline": FACES | {"evaluation", "data", "training", "config", "filter_pipeline"},
+    "vector_pipeline": FACES | VECTORS | {"evaluation", "training", "config", "pipeline", "metric_store"},
     "quality": FACES | {"evaluation", "data", "command"},
     "filter_means": FACES | {"evaluation", "command"},
+    "import_vectors": FACES | {"evaluation", "command"},
     "scorers": FACES | {"evaluation", "command"},
+    "run_settings": FACES,
+    "metric_store": FACES | {"evaluation"},
+    "rescore": FACES | {"evaluation", "command", "finders", "run_settings"},
     "parse_folder": {"vocabulary", "data", "command"},
     "label": {"vocabulary", "data", "evaluation", "command"},
+    "sample": FACES | {"evaluation", "command"},
+    "join": WEIGHTS | {"command"},
     "render": {"vocabulary", "data", "evaluation", "command"},
+    "compare": {"evaluation", "command", "run_settings"},
+    "safe_range": FACES,
+    "closed_loop": FACES | {"safe_range"},
+    "calibration": FACES | {"evaluation"},
+    "finders": FACES,
+    "edit_settings": FACES | {"evaluation", "closed_loop"},
+    "edit_session": FACES | {"evaluation", "closed_loop", "safe_range"},
+    "edit_files": FACES | {"evaluation", "edit_session", "edit_settings", "safe_range"},
+    "edit": FACES | EDIT | OPENED | {"evaluation", "closed_loop", "safe_range", "calibration", "command"},
+    "sweep": {"compare"},
     "command": set(),
     "ship": {"checkpoint", "pretrained"},
     "chain": {"checkpoint"},
@@ -48,7 +71,7 @@ MAY_NOT_IMPORT = {
     "editing": {"pytorch_lightning"},
     "evaluation": {"pytorch_lightning"},
 }
-HYDRA_USERS = {"pipeline", "config", "filter_pipeline", "chain", "cli"}
+HYDRA_USERS = {"pipeline", "vector_pipeline", "config", "filter_pipeline", "chain", "cli", "run_settings", "sweep"}
 MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
 

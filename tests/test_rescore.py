@@ -5,8 +5,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from ohlora_gan.checkpoint import save, weights_hash
+from ohlora_gan.directions.local_jacobian import LocalJacobianFinder
 from ohlora_gan.directions.storage import DirectionSet, save_directions
+from ohlora_gan.finders import free_jacobian, recipe_of
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.rescore import main
+from ohlora_gan.vocabulary import PROPERTIES
 from tests import tiny
 
 
@@ -57,6 +62,22 @@ def test_runs_of_all_layers_compete(tmp_path, networks, capsys):
         )
     assert (out / "winners.md").read_text() in printed + "\n"
     assert not (out / "layers.csv").exists()
+
+
+def test_directions_that_depend_on_the_face_compete(tmp_path, networks):
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    codes = space.codes(W(), *space.latents("bank", range(10)))
+    finder = LocalJacobianFinder(num_jacobians=4, share=1.0)
+    finder.fit(codes, space.score_codes(W(), codes), edited=("eyes", "mouth"), jacobian=free_jacobian(space, W()))
+    own = {"recipe": recipe_of(finder), "state": finder.state_, "names": PROPERTIES}
+    for name, kept in {"own": own, "mean": {}}.items():
+        folder = make_run(tmp_path / "runs" / name, networks)
+        found = DirectionSet(finder.directions_, finder.group_names_, "w", name, properties=("eyes", "mouth"), **kept)
+        save_directions(folder / "vectors.safetensors", found)
+    assert main([str(tmp_path / "runs"), "--n", "10", "--output", str(tmp_path)]) == 0
+    ds = {(row["run"], row["property"]): float(row["ds"]) for row in rows(tmp_path / "rescoring.csv")}
+    assert len(ds) == 4
+    assert ds["own", "eyes"] != ds["mean", "eyes"]
 
 
 def test_by_layer_for_one_property(tmp_path, networks):

@@ -20,8 +20,9 @@ from torch import nn
 from ohlora_gan.directions.decorrelate import Costs
 from ohlora_gan.latents.jacobian import score_jacobian
 from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.pixels import change_map
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.safe_range import SafeRange, realism
+from ohlora_gan.safe_range import SafeRange, beyond_samples, realism
 
 Changes = Mapping[str, ArrayLike]
 """Property -> sigmas, a number or one an edit ``[N]``: what ``TARGETS`` says."""
@@ -140,6 +141,8 @@ class ClosedLoop:
                 ``beyond``, or a refused target.
         """
         names = self.space.property_names
+        if not len(codes):
+            raise ValueError("there is no face to edit: give at least one code")
         asked, held = self._columns(changes, keep)
         for key, value, choices in (("beyond", beyond, BEYOND), ("targets", targets, TARGETS)):
             if value not in choices:
@@ -214,7 +217,7 @@ class ClosedLoop:
         wanted, notes = start + change, [""] * len(start)
         if beyond == "allow":
             return wanted, notes
-        low, high = np.minimum(self.safe_range.low, start), np.maximum(self.safe_range.high, start)
+        low, high = self.safe_range.limits(start)
         for p in asked:
             outside = (wanted[:, p] < low[:, p] - 1e-6) | (wanted[:, p] > high[:, p] + 1e-6)
             for n in np.flatnonzero(outside):
@@ -233,8 +236,9 @@ class ClosedLoop:
         """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
         cheap = self.costs.cheapest(rows)
         normal = cheap @ np.swapaxes(rows, 1, 2)
-        own = np.einsum("nss->ns", normal)[:, None] * np.eye(rows.shape[1])  # damps each score by its own response
-        normal = normal + self.damping * own + np.finfo(np.float64).tiny * np.eye(rows.shape[1])
+        own = np.einsum("nss->ns", normal)
+        least = np.maximum(1e-9 * own.mean(axis=1, keepdims=True), 1e-30)  # a score that nothing moves divides by this
+        normal = normal + (self.damping * own + least)[:, None] * np.eye(rows.shape[1])
         weights = np.linalg.solve(normal, missing[..., None])
         move = np.einsum("ns,nsd->nd", weights[..., 0], cheap)
         limit = self.longest * self.safe_range.radius
@@ -272,10 +276,7 @@ class ClosedLoop:
         for n, miss in enumerate(np.abs(reached - wanted)):
             if far := [f"{names[p]} by {miss[p]:.2f}" for p in np.flatnonzero(miss > NEAR)]:
                 notes[n] += f"missed {', '.join(far)} sigmas. "
-            if distance[n] > 1:
-                notes[n] += f"{distance[n]:.2f} times as far out as sampled faces. "
-            if real[n] < 0:
-                notes[n] += "looks less real than sampled faces. "
+            notes[n] += beyond_samples(distance[n], real[n])
         safe &= (distance <= 1) & ~(real < 0)
         change = self._image_change(before, codes)
         arrays = (codes, start, wanted, reached, distance, real, change)
@@ -286,7 +287,7 @@ class ClosedLoop:
     def _image_change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Mean absolute change of pixels between the pictures of codes ``[n, D]``."""
         pairs = zip(self.space.render(self.layer, before), self.space.render(self.layer, after), strict=True)
-        changes = [(a.clamp(-1, 1) - b.clamp(-1, 1)).abs().mean(dim=(1, 2, 3)) / 2 for a, b in pairs]
+        changes = [change_map(a, b).mean(dim=(1, 2)) for a, b in pairs]
         return torch.cat(changes).cpu().numpy()
 
 

@@ -1,4 +1,4 @@
-"""What the commands ``python -m ohlora_gan.NAME`` share: how they end, and how they read pairs.
+"""What the commands ``python -m ohlora_gan.NAME`` share: how they end, what their help says, how they read pairs.
 
 The exit code is 0, 2 for a user's error (one sentence on stderr), 130 when interrupted.
 """
@@ -33,6 +33,16 @@ def answer(work: Callable[[], str], interrupted: str = "interrupted", warns: typ
         if warns is not None and issubclass(warning.category, warns):
             print(f"warning: {warning.message}", file=sys.stderr)
     return 0
+
+
+def parser_of(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of a command; its help begins with the module's docstring, without the command and the markup."""
+    said = (doc or "").replace("``", "").partition(": ")[2].strip()
+    return argparse.ArgumentParser(
+        prog=f"python -m ohlora_gan.{name}",
+        description=said[:1].upper() + said[1:],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def attribute_values(text: str) -> dict[str, int]:

@@ -4,25 +4,19 @@ Writes ``leaderboard.html`` (one self-contained page), ``leaderboard.csv`` (ever
 table for a README). A sweep (``python find_vectors.py -m ...``) does so by itself at its end.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.evaluation.leaderboard import write_leaderboard
 from ohlora_gan.evaluation.leaderboard_data import JUDGE_FILE, Cell, FailedCell, read_cell
+from ohlora_gan.run_settings import SETTINGS, read_yaml
 
 SAID_OR_IDLE = ("layer", "paths", "command", "device", "logger", "batch_size", "strips", "hydra", "experiment")
 """Settings with a column of their own, or that change no figure."""
-
-UNREADABLE = (OSError, ValueError, OmegaConfBaseException, YAMLError)
 
 
 def run(runs: Sequence[str | Path], output: str | Path | None = None, judge: str | None = None) -> Path:
@@ -79,7 +73,7 @@ def job_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder, expected a run folder or a folder of runs of find_vectors.py")
     judged = {path.parent for path in folder.rglob(JUDGE_FILE)}
-    configs = {path.parent for path in folder.rglob("config.yaml")}
+    configs = {path.parent for path in folder.rglob(SETTINGS)}
     begun = {path.parent if path.name == ".hydra" else path for path in configs} - judged
     begun = {path for path in begun if flat_config(path).get("task") == "find_vectors"}
     return sorted(judged | begun, key=lambda path: [(len(part), part) for part in path.parts])  # 2 before 10
@@ -87,12 +81,11 @@ def job_folders(folder: Path) -> list[Path]:
 
 def flat_config(folder: Path) -> dict[str, Any]:
     """A run's settings by dotted name; empty where the folder holds none that can be read."""
-    for path in (folder / "config.yaml", folder / ".hydra" / "config.yaml"):
+    for path in (folder / SETTINGS, folder / ".hydra" / SETTINGS):
         try:
-            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        except UNREADABLE:
+            return dict(flat(read_yaml(path)))
+        except ValueError:
             continue
-        return dict(flat(content))
     return {}
 
 
@@ -108,9 +101,9 @@ def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def asked(folder: Path, config: dict[str, Any]) -> str:
     """What a run was asked for: its overrides, else its method, layer and number of samples."""
     try:
-        overrides = map(str, OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+        overrides = map(str, read_yaml(folder / ".hydra" / "overrides.yaml"))
         return " ".join(text for text in overrides if not text.startswith("paths."))
-    except UNREADABLE:
+    except ValueError:
         known = {"method": config.get("method.name"), "layer": config.get("layer.name"), "n": config.get("n")}
         return " ".join(f"{name}={value}" for name, value in known.items() if value is not None)
 
@@ -137,7 +130,7 @@ def is_shown(name: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.compare", description=__doc__)
+    parser = parser_of("compare", __doc__)
     parser.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="run folders, or folders of run folders")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: RUNS, if it is one)")
     parser.add_argument("--judge", metavar="SCORER", help="the scorer that ranks (default: the judging one)")

@@ -1,53 +1,39 @@
 """``python -m ohlora_gan.edit``: changes faces along found directions, or by a closed loop, and shows how it went."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from torch import nn
 
 from ohlora_gan.calibration import calibrate
 from ohlora_gan.checkpoint import weights_hash
 from ohlora_gan.closed_loop import ClosedLoop
 from ohlora_gan.command import answer
-from ohlora_gan.devices import Device, keep_freed_memory
+from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.storage import DirectionSet, load_directions
 from ohlora_gan.edit_files import write_all
-from ohlora_gan.edit_session import Limits, OpenLoop, Session, TowardsTargets, open_faces
+from ohlora_gan.edit_session import Limits, Mover, OpenLoop, Session, TowardsTargets, open_faces
 from ohlora_gan.edit_settings import HELP, EditSettings, check_properties, parse
+from ohlora_gan.evaluation.image_change import Region
 from ohlora_gan.finders import open_directions
+from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
-from ohlora_gan.latents.metric import make_metric
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.pretrained import open_generator, open_scorer
-from ohlora_gan.progress import progress_bar
+from ohlora_gan.metric_store import stored_metric
+from ohlora_gan.pretrained import open_discriminator
+from ohlora_gan.run_settings import SpaceSettings, settings_of, vectors_file
 from ohlora_gan.safe_range import SafeRange
 
-NUM_CALIBRATION, CHECKPOINT, SCORER = 64, "v9", "property_cnn"
-
-
-def vectors_file(path: Path) -> Path:
-    """The directions file of a run folder, or the file itself."""
-    return path / "vectors.safetensors" if path.is_dir() else path
-
-
-def models(settings: EditSettings) -> tuple[str, str]:
-    """Generator and scorer: as asked for, else those of the run that found the vectors, else the shipped ones."""
-    recorded: Any = {}
-    if settings.vectors is not None:
-        config = vectors_file(settings.vectors).with_name("config.yaml")
-        try:
-            recorded = OmegaConf.to_container(OmegaConf.load(config), resolve=False) if config.is_file() else {}
-        except (OSError, OmegaConfBaseException, YAMLError) as error:
-            raise ValueError(f"{config} cannot be read, expected the settings of a find_vectors.py run") from error
-    recorded = recorded if isinstance(recorded, dict) else {}
-    checkpoint = settings.checkpoint or recorded.get("checkpoint") or CHECKPOINT
-    return str(checkpoint), str(settings.scorer or recorded.get("scorer") or SCORER)
+NUM_CALIBRATION = 64
+SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
+MEASURED = {"image": {"num_latents": 120, "num_probes": 48}, "cloud": {"num_latents": 60, "num_probes": 24}}
+SHRINKAGE = 0.01
+"""How metrics are measured, as ``conf/method/closed_loop.yaml`` and ``conf/metric`` say it too."""
 
 
 def check_directions(settings: EditSettings, found: DirectionSet) -> None:
@@ -72,7 +58,30 @@ def strangers(found: DirectionSet, space: FaceSpace) -> list[str]:
     return [n for n, net in networks.items() if found.provenance.get(n) not in (None, weights_hash(net))]
 
 
-def open_session(settings: EditSettings, space: FaceSpace, layer: Layer, found: DirectionSet | None) -> Session:
+def metric_settings(settings: EditSettings) -> dict[str, Any]:
+    """What ``metric_store.stored_metric`` needs."""
+    cloud = settings.cloud if settings.metric == "image" else 0.0
+    how = MEASURED.get(settings.metric, {})
+    return {"name": settings.metric, **how, "shrinkage": SHRINKAGE, "cloud": cloud, "region": settings.region}
+
+
+def open_closed_loop(
+    settings: EditSettings, space: FaceSpace, layer: Layer, region: Region, discriminator: nn.Module | None
+) -> ClosedLoop:
+    """The closed loop with its metric, which is measured where nobody has done so."""
+    bank = ScoreBank(settings.bank_dir, space)
+    metric = stored_metric(bank, layer, metric_settings(settings), region)
+    return ClosedLoop(space, layer, metric, discriminator=discriminator)
+
+
+def open_session(
+    settings: EditSettings,
+    space: FaceSpace,
+    layer: Layer,
+    found: DirectionSet | None,
+    region: Region,
+    discriminator: nn.Module | None,
+) -> Session:
     """Faces, the way they move, and the range they are held in.
 
     Raises:
@@ -81,20 +90,21 @@ def open_session(settings: EditSettings, space: FaceSpace, layer: Layer, found: 
     closed = settings.mode == "closed_loop"
     medians = {} if found is None or closed else found.medians
     faces = open_faces(space, layer, settings.seeds, settings.latents, medians)
-    loop = None
-    if closed:
-        with progress_bar("metric", 1) as report:
-            loop = ClosedLoop(space, layer, make_metric(settings.metric, space, layer, progress=report))
-    limits = Limits(loop.safe_range if loop else SafeRange.sampled(space, layer), space.property_names)
+    loop = open_closed_loop(settings, space, layer, region, discriminator) if closed else None
+    safe = loop.safe_range if loop else SafeRange.sampled(space, layer, discriminator)
+    limits = Limits(safe, space.property_names, settings.targets)
     words = limits.beyond(faces, settings.changes)
     if words and settings.beyond == "refuse":
         raise ValueError(f"{words[0]}: give a smaller strength, or beyond=clip")
+    mover: Mover
     if loop:
-        return Session(space, layer, faces, TowardsTargets(loop, faces, settings.keep), limits)
-    assert found is not None
-    if found.slopes is None or strangers(found, space):
-        found = calibrate(space, layer, found, num_latents=NUM_CALIBRATION)
-    return Session(space, layer, faces, OpenLoop(found, faces), limits)
+        mover = TowardsTargets(loop, faces, settings.keep)
+    else:
+        assert found is not None
+        if found.slopes is None or strangers(found, space):
+            found = calibrate(space, layer, found, num_latents=NUM_CALIBRATION)
+        mover = OpenLoop(found, faces)
+    return Session(space, layer, faces, mover, limits, discriminator)
 
 
 def edit(settings: EditSettings) -> str:
@@ -103,25 +113,34 @@ def edit(settings: EditSettings) -> str:
     Raises:
         ValueError: for anything in the settings that cannot be used, in one sentence.
     """
-    closed = settings.mode == "closed_loop"
-    device = Device(settings.device, accelerator=settings.device).check()
-    found = None if settings.vectors is None else load_directions(vectors_file(settings.vectors))
-    checkpoint, scorer = models(settings)
-    space = FaceSpace(open_generator(checkpoint), open_scorer(scorer), device)
+    closed, file = settings.mode == "closed_loop", settings.vectors and vectors_file(settings.vectors)
+    found, recorded = (load_directions(file), settings_of(file)) if file else (None, {})
+    asked = {name: getattr(settings, name) for name in ("checkpoint", "scorer", "seed", "truncation_psi")}
+    chosen = SpaceSettings.of(SHIPPED | recorded, **asked)
+    space = chosen.open(settings.device)
     check_properties(settings, space.property_names)
     if found is not None and not closed:
         check_directions(settings, found)
     layer = layer_named(settings.layer if found is None else found.layer)
     layer.check(space.generator)
     notes: list[str] = []
-    if settings.vectors is not None and not closed:
-        found = open_directions(vectors_file(settings.vectors), space, layer)
+    if file and not closed:
+        found = open_directions(file, space, layer)
         text = "the vectors were found with another {}: strengths are measured anew"
         notes += [text.format(which) for which in strangers(found, space)]
-    session = open_session(settings, space, layer, found)
+    discriminator = open_discriminator(chosen.checkpoint)
+    if discriminator is not None:
+        discriminator = space.device.place(discriminator)
+    session = open_session(settings, space, layer, found, face_region(recorded), discriminator)
     notes += [f"{text}: held there" for text in session.limits.beyond(session.faces, settings.changes)]
     output = settings.output or Path("runs/edit") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return write_all(session, settings, output, {"checkpoint": checkpoint, "scorer": scorer}, notes)
+    return write_all(session, settings, output, asdict(chosen), notes)
+
+
+def face_region(recorded: Mapping[str, Any]) -> Region:
+    """Where the face is in the pictures of a run's generator."""
+    where = (recorded.get("test") or {}).get("region")
+    return Region(**where) if where else Region()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,13 +13,14 @@ from ohlora_gan.editing import cloud_spread, jitter
 from ohlora_gan.evaluation import edit_pictures
 from ohlora_gan.evaluation.animation import ping_pong, save_animation
 from ohlora_gan.evaluation.pictures import save_png
+from ohlora_gan.safe_range import beyond_samples
 
 ON_ANIMATION, GRID_STEPS, NAMED = 6, 5, 2
 CLOUD_STREAM, NUM_CLOUD = "choose", 1000
 
 
 def write_all(
-    session: Session, settings: EditSettings, output: Path, models: Mapping[str, str], notes: Sequence[str]
+    session: Session, settings: EditSettings, output: Path, models: Mapping[str, Any], notes: Sequence[str]
 ) -> str:
     """Writes everything that the mode asks for; returns the table for the terminal."""
     output.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,8 @@ def write_all(
         versions = jittered(session, settings, walks[0])
         written.append(write_jitter(output, session, settings, walks[0], versions))
     written += write_animation(output, session, settings, walks, versions)
-    content: dict[str, Any] = {**models, "layer": session.layer.name, "mode": settings.mode, "notes": list(notes)}
+    content: dict[str, Any] = {**models, "layer": session.layer.name, "mode": settings.mode}
+    content |= {"targets": settings.targets, "notes": list(notes)}
     content["edits"] = figures(session, walks, versions)
     written.append(output / "edit.json")
     written[-1].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -51,8 +53,12 @@ def write_strip(output: Path, session: Session, walk: Walk) -> Path:
     """``strip_{property}.png``."""
     ((name, value),) = walk.changes.items()
     column = session.limits.names.index(name)
+    to_score = session.limits.targets == "score"
     picture = edit_pictures.property_strip(
-        name, (value * walk.shares).tolist(), walk.images, walk.measured(column), walk.held[name], session.faces.names
+        name,
+        (walk.shares if to_score else value * walk.shares).tolist(),
+        *(walk.images, walk.measured(column), walk.held[name], session.faces.names),
+        goal=value if to_score else None,
     )
     return save_png(output / f"strip_{name}.png", picture)
 
@@ -62,8 +68,9 @@ def write_before_after(output: Path, session: Session, walk: Walk) -> Path:
     half = slice(walk.middle, None)
     measured = [walk.measured(session.limits.names.index(name))[:, half] for name in walk.changes]
     held = [walk.held[name][:, half] for name in walk.changes]
+    asked, shares = edit_pictures.described(walk.changes, session.limits.targets), walk.shares[half].tolist()
     picture = edit_pictures.before_after(
-        walk.changes, walk.shares[half].tolist(), walk.images[:, half], measured, held, session.faces.names
+        asked, list(walk.changes), shares, walk.images[:, half], measured, held, session.faces.names
     )
     return save_png(output / "joint.png", picture)
 
@@ -76,7 +83,9 @@ def write_grids(output: Path, session: Session, changes: Mapping[str, float]) ->
     down, across = (axis.ravel() for axis in np.meshgrid(*wanted, indexing="ij"))
     images, scores = session.look(session.move(dict(zip(names, (down, across), strict=True))))
     paths = []
-    for face, own, got in zip(session.faces.names, images, scores - session.faces.scores[:, None], strict=True):
+    if session.limits.targets == "change":
+        scores = scores - session.faces.scores[:, None]
+    for face, own, got in zip(session.faces.names, images, scores, strict=True):
         shape = (GRID_STEPS, GRID_STEPS)
         picture = edit_pictures.two_properties(
             names, wanted, own.reshape(*shape, *own.shape[1:]), got[:, columns].reshape(*shape, 2), face
@@ -116,7 +125,10 @@ def write_animation(
         codes = walk.codes[None, :ON_ANIMATION] if versions is None else versions[:ON_ANIMATION]  # [R, C, K, D]
         images, _ = session.look(between(codes, settings.frames))
         at = np.linspace(walk.shares[0], walk.shares[-1], settings.frames)
-        titles = [edit_pictures.described({name: value * s for name, value in walk.changes.items()}) for s in at]
+        if session.limits.targets == "score":
+            titles = [f"{share:+.0%} of {edit_pictures.described(walk.changes, 'score')}" for share in at]
+        else:
+            titles = [edit_pictures.described({name: value * s for name, value in walk.changes.items()}) for s in at]
         of_versions = (names, [f"version {j + 1}" for j in range(codes.shape[1])])
         rows, columns = ([""], names) if versions is None else of_versions
         parts.append(ping_pong(edit_pictures.frames(images, titles, rows, columns)))
@@ -134,32 +146,37 @@ def between(codes: np.ndarray, num: int) -> np.ndarray:
 
 
 def figures(session: Session, walks: Sequence[Walk], versions: np.ndarray | None) -> list[dict[str, Any]]:
-    """Every edit of every face: scores before, wanted and reached, and what else moved, by the finding scorer.
+    """Every edit of every face: scores before, wanted and reached, what else moved, by the finding scorer, and at what
+    price; see ``COLUMNS``."""
+    names, edits = session.limits.names, [figures_of(session, walk) for walk in walks]
+    if versions is not None:
+        scores = session.look(versions[:, :, walks[0].end])[1].astype(float)
+        for entry, own in zip(edits[0], scores, strict=True):
+            entry["versions"] = [named(names, version) for version in own]
+    return [entry for of_face in zip(*edits, strict=True) for entry in of_face]
 
-    ``image_change`` is the mean absolute change of pixels of 0 to 1, ``distance`` that of the code from the sampled
-    cloud, 1 being as far as the outermost samples.
-    """
-    faces, names, edits = session.faces, session.limits.names, []
-    of_versions = None if versions is None else session.look(versions[:, :, walks[0].end])[1]
+
+def figures_of(session: Session, walk: Walk) -> list[dict[str, Any]]:
+    """The figures of a walk's whole edit, a face each."""
+    faces, names = session.faces, session.limits.names
+    asked = {name: session.limits.asked(faces, name, [value]) for name, value in walk.changes.items()}
+    held, real = session.limits.clip(faces, asked), session.realism(walk.codes[:, walk.end])
+    edits = []
     for n, face in enumerate(faces.names):
-        for walk in walks:
-            held = session.limits.clip(faces, {name: np.array([value]) for name, value in walk.changes.items()})
-            before, reached = (walk.scores[n, k].astype(float) for k in (walk.middle, walk.end))
-            entry: dict[str, Any] = {"face": face, "group": faces.groups[n], "asked": walk.changes}
-            entry["before"] = named(names, before)
-            entry["wanted"] = {p: round(before[names.index(p)] + held[p][n, 0], 4) for p in walk.changes}
-            entry["reached"] = named(names, reached)
-            entry["besides"] = {p: v for p, v in named(names, reached - before).items() if p not in walk.changes}
-            change = walk.images[n, walk.end].astype(float) - walk.images[n, walk.middle]
-            entry["image_change"] = round(float(np.abs(change).mean() / 255), 4)
-            entry["distance"] = round(float(walk.distance[n, walk.end]), 4)
-            if note := walk.notes[n][walk.end]:
-                entry["note"] = note
-            elif entry["distance"] > 1:
-                entry["note"] = f"{entry['distance']:.2f} times as far out as sampled faces."
-            if of_versions is not None:
-                entry["versions"] = [named(names, scores.astype(float)) for scores in of_versions[n]]
-            edits.append(entry)
+        before, reached = (walk.scores[n, k].astype(float) for k in (walk.middle, walk.end))
+        change = walk.images[n, walk.end].astype(float) - walk.images[n, walk.middle]
+        distance = float(walk.distance[n, walk.end])
+        entry: dict[str, Any] = {"face": face, "group": faces.groups[n], "asked": walk.changes}
+        entry["before"] = named(names, before)
+        entry["wanted"] = {p: round(before[names.index(p)] + held[p][n, 0], 4) for p in walk.changes}
+        entry["reached"] = named(names, reached)
+        entry["besides"] = {p: v for p, v in named(names, reached - before).items() if p not in walk.changes}
+        entry["image_change"] = round(float(np.abs(change).mean() / 255), 4)
+        entry["distance"] = round(distance, 4)
+        entry["realism"] = round(float(real[n]), 4) if np.isfinite(real[n]) else None
+        if note := walk.notes[n][walk.end] or beyond_samples(distance, real[n]).strip():
+            entry["note"] = note
+        edits.append(entry)
     return edits
 
 
@@ -167,16 +184,24 @@ def named(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
 
 
+COLUMNS = """picture: mean change of a pixel, black to white being 1
+distance: how far out the face is, the outermost sampled ones being 1
+realism: below 0 the discriminator takes the face for less real than sampled ones"""
+
+
 def table(edits: Sequence[Mapping[str, Any]]) -> list[str]:
     """The edits in lines: a property each, and of the others the two that moved most."""
-    lines = [f"{'face':12} {'property':16} {'before':>7} {'wanted':>7} {'reached':>7}   besides, most"]
+    heads = f"{'before':>7} {'wanted':>7} {'reached':>7}  {'picture':>7} {'distance':>8} {'realism':>7}"
+    lines = [f"{'face':12} {'property':16} {heads}   besides, most"]
     for edit in edits:
         moved = sorted(edit["besides"].items(), key=lambda item: -abs(item[1]))[:NAMED]
-        words = ", ".join(f"{name} {value:+.2f}" for name, value in moved)
+        real = "-" if edit["realism"] is None else f"{edit['realism']:+.2f}"
+        words = f"{edit['image_change']:7.3f} {edit['distance']:8.2f} {real:>7}   "
+        words += ", ".join(f"{name} {value:+.2f}" for name, value in moved)
         for i, name in enumerate(edit["asked"]):
             numbers = (edit["before"][name], edit["wanted"][name], edit["reached"][name])
             shown = " ".join(f"{number:+7.2f}" for number in numbers)
-            lines.append(f"{'' if i else edit['face']:12} {name:16} {shown}   {'' if i else words}".rstrip())
+            lines.append(f"{'' if i else edit['face']:12} {name:16} {shown}  {'' if i else words}".rstrip())
         if "note" in edit:
             lines.append(f"{'':12} {edit['note']}")
-    return lines
+    return [*lines, *COLUMNS.splitlines()]

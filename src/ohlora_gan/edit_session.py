@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import nn
 
 from ohlora_gan.closed_loop import ClosedLoop
 from ohlora_gan.directions.groups import group_names
@@ -17,7 +19,7 @@ from ohlora_gan.latents.saved import read_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import to_uint8
 from ohlora_gan.progress import progress_bar
-from ohlora_gan.safe_range import SafeRange
+from ohlora_gan.safe_range import SafeRange, realism
 
 STREAM = "edit"  # directions are neither found nor judged on its faces
 
@@ -110,32 +112,41 @@ class Limits:
     Attributes:
         safe: where sampled faces lie.
         names: what the P scores are.
+        targets: whether edits ask for a change of each face's own score, or for a score (``closed_loop.TARGETS``).
     """
 
     safe: SafeRange
     names: Sequence[str]
+    targets: str = "change"
 
-    def clip(self, faces: Faces, changes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Changes ``[K]`` as ``[N, K]``, so that no face leaves the range; one that lies outside may go back."""
+    def asked(self, faces: Faces, name: str, values: ArrayLike) -> np.ndarray:
+        """What edits ``[K]`` ask for, as changes against each face's own score, ``[N, K]``."""
+        own = faces.scores[:, self.names.index(name), None].astype(np.float64)
+        return np.asarray(values) - (own if self.targets == "score" else 0 * own)
+
+    def clip(self, faces: Faces, changes: Changes) -> dict[str, np.ndarray]:
+        """Changes so that no face leaves the range; one that lies outside may go back."""
+        low, high = self.safe.limits(faces.scores.astype(np.float64))
         found = {}
         for name, values in changes.items():
             p = self.names.index(name)
             start = faces.scores[:, p, None].astype(np.float64)
-            low, high = np.minimum(start, self.safe.low[p]), np.maximum(start, self.safe.high[p])
-            found[name] = np.clip(start + values, low, high) - start
+            found[name] = np.clip(start + values, low[:, p, None], high[:, p, None]) - start
         return found
 
     def beyond(self, faces: Faces, changes: Mapping[str, float]) -> list[str]:
         """A sentence for each face and change that would leave the range."""
-        clipped = self.clip(faces, {name: np.array([value]) for name, value in changes.items()})
+        asked = {name: self.asked(faces, name, [value]) for name, value in changes.items()}
+        clipped = self.clip(faces, asked)
         words = []
         for name, value in changes.items():
             p = self.names.index(name)
             low, high = self.safe.low[p], self.safe.high[p]
-            for who, start, got in zip(faces.names, faces.scores[:, p], clipped[name][:, 0], strict=True):
-                if abs(got - value) > 1e-6:
+            each = zip(faces.names, faces.scores[:, p], asked[name][:, 0], clipped[name][:, 0], strict=True)
+            for who, start, change, got in each:
+                if abs(got - change) > 1e-6:
                     words.append(
-                        f"{name}={value:+g} takes {who} from {start:+.2f} to {start + value:+.2f}, "
+                        f"{name}={value:+g} takes {who} from {start:+.2f} to {start + change:+.2f}, "
                         f"beyond what faces of this generator show ({low:+.2f} to {high:+.2f})"
                     )
         return words
@@ -146,7 +157,7 @@ class Walk:
     """Faces moved from one end of a change, through what they are, to the other end.
 
     Attributes:
-        changes: property -> what the edit asks for, in sigmas.
+        changes: property -> what the edit asks for, in sigmas: see ``Limits.targets``.
         shares: how much of it at each step ``[K]``, from -1 to 1 or back; 0 in the middle is the unedited face.
         codes: float32 ``[N, K, D]``.
         images: uint8 ``[N, K, R, R, 3]``.
@@ -188,7 +199,8 @@ class Session:
         space, layer: where codes lie.
         faces: the faces.
         mover: how they move.
-        limits: the range of scores that targets are held in.
+        limits: the range of scores that targets are held in, and what targets are.
+        discriminator: says how real pictures look; None: nothing does.
     """
 
     space: FaceSpace
@@ -196,12 +208,13 @@ class Session:
     faces: Faces
     mover: Mover
     limits: Limits
+    discriminator: nn.Module | None = None
 
     def walk(self, changes: Mapping[str, float], steps: int) -> Walk:
         """Moves all faces by shares of a change and looks at them; a single change goes from low to high scores."""
-        falls = len(changes) == 1 and min(changes.values()) < 0
+        falls = len(changes) == 1 and min(changes.values()) < 0 and self.limits.targets == "change"
         shares = np.linspace(1, -1, steps) if falls else np.linspace(-1, 1, steps)
-        asked = {name: value * shares for name, value in changes.items()}
+        asked = {name: self.limits.asked(self.faces, name, [value]) * shares for name, value in changes.items()}
         clipped = self.limits.clip(self.faces, asked)
         codes, notes = self.mover(clipped)
         held = {name: ~np.isclose(clipped[name], asked[name]) for name in asked}
@@ -209,9 +222,14 @@ class Session:
         distance = self.limits.safe.distance(free.reshape(-1, free.shape[-1])).reshape(codes.shape[:2])
         return Walk(dict(changes), shares, codes, *self.look(codes), distance, held, notes)
 
-    def move(self, changes: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Codes float32 ``[N, K, D]`` for changes ``[K]`` a property, held in the range."""
-        return self.mover(self.limits.clip(self.faces, changes))[0]
+    def move(self, edits: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Codes float32 ``[N, K, D]`` of edits ``[K]`` a property, held in the range."""
+        asked = {name: self.limits.asked(self.faces, name, values) for name, values in edits.items()}
+        return self.mover(self.limits.clip(self.faces, asked))[0]
+
+    def realism(self, codes: np.ndarray) -> np.ndarray:
+        """How real the pictures of codes ``[n, D]`` look, see ``closed_loop.EditResult``, ``[n]``."""
+        return realism(self.space, self.layer, codes, self.discriminator) - self.limits.safe.realism
 
     def look(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 images ``[..., R, R, 3]`` and scores float32 ``[..., P]`` of codes ``[..., D]``, rendered once."""

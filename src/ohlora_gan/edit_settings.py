@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ohlora_gan.closed_loop import TARGETS
+from ohlora_gan.evaluation.image_change import PARTS
 from ohlora_gan.latents.metric import METRICS
 
 HELP = """python -m ohlora_gan.edit KEY=VALUE ...
@@ -22,16 +24,24 @@ Changes faces by score sigmas and writes strips, grids, an animation and edit.js
   vectors=       a run folder of find_vectors.py, or a vectors.safetensors; mode=closed_loop needs none
   checkpoint=    the generator (default: that of the run, else v9)
   scorer=        the network that scores faces (default: that of the run, else property_cnn)
+  truncation_psi=  below 1 faces are alike and clean (default: that of the run, else 1)
   seeds=         numbers of the faces (default [0,1,2]); latents=FILE takes saved ones instead
+  seed=          of all random numbers, the faces' too (default: that of the run, else 0)
   mode=          joint: all at once (default); independent: one by one; jitter: at once, in several versions;
                  closed_loop: until the scores are reached
   beyond=        scores that no face of the generator has: clip (default) to the nearest that one has, or refuse
   steps=         faces a strip, odd (default 9)
   versions=      jittered versions of a face (default 5); jitter= how far (default 0.5), in units of each
                  coordinate's standard deviation; jitter_unit=one: in units of the layer itself
-  metric=        of a closed loop: euclid, cloud or image (default): what a step costs
+  targets=       of a closed loop: change (default), of the face's own score, or score, which all faces are taken to
   keep=          of a closed loop: rest (default), none, or names [hair_color,pose]: scores to hold
   layer=         of a closed loop without vectors (default w)
+  metric=        of a closed loop, what a step costs: its length (euclid), how unlike sampled faces it is (cloud), or
+                 how much it changes the picture (image, the default); an image or cloud metric is measured once
+  region=        of metric=image, what should stay: all (default), face, or border (what surrounds the face)
+  cloud=         of metric=image, how much of metric=cloud is added (default 1): with 0 the least change of the
+                 picture may deceive the scorer, and heads do not turn
+  paths.bank_dir=  where measured metrics are kept (default runs/banks)
   frames=, fps=  of the animation (default 15 from end to end, 15 a second)
   output=        the folder (default: one in runs/edit, named by the time)
   device=        cpu (default), cuda or mps"""
@@ -40,7 +50,7 @@ MODES = ("joint", "independent", "jitter", "closed_loop")
 BEYOND = ("clip", "refuse")
 UNITS = ("cloud", "one")
 DEVICES = ("cpu", "cuda", "mps")
-ONLY_CLOSED_LOOP = ("metric", "keep", "layer")
+ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "keep", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
 
 
@@ -52,15 +62,18 @@ class EditSettings:
         changes: property -> change in score sigmas, relative to the face's own score.
         vectors: a run folder or a directions file; None: none, which only a closed loop can do with.
         checkpoint, scorer: None: those of the run that found the vectors, else the shipped ones.
+        truncation_psi, seed: None: those of the run, else 1 and 0.
         seeds: numbers of the faces; latents: a file of saved ones instead.
         mode: one of ``MODES``.
         layer: where a closed loop without vectors moves codes.
-        metric, keep: of the closed loop, see ``closed_loop.ClosedLoop``.
+        metric, cloud: of the closed loop, see ``latents.metric``; region: one of ``image_change.PARTS``.
+        keep, targets: of the closed loop, see ``closed_loop.ClosedLoop.edit``.
         beyond: what to do where a target lies beyond what faces of the generator have.
         steps: faces a strip, odd, so that the unedited face is among them.
         versions, jitter, jitter_unit: jittered versions of each face, how far in units of each coordinate's standard
             deviation (``cloud``) or of the layer itself (``one``).
         frames: of the animation, from one end to the other; fps: frames a second.
+        bank_dir: where measured metrics are kept.
         output: the folder; None: one in ``runs/edit`` named by the time.
         device: ``cpu``, ``cuda`` or ``mps``.
     """
@@ -69,12 +82,17 @@ class EditSettings:
     vectors: Path | None = None
     checkpoint: str | None = None
     scorer: str | None = None
+    truncation_psi: float | None = None
+    seed: int | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     latents: Path | None = None
     mode: str = "joint"
     layer: str = "w"
     metric: str = "image"
+    region: str = "all"
+    cloud: float = 1.0
     keep: str | tuple[str, ...] = "rest"
+    targets: str = "change"
     beyond: str = "clip"
     steps: int = 9
     versions: int = 5
@@ -82,6 +100,7 @@ class EditSettings:
     jitter_unit: str = "cloud"
     frames: int = 15
     fps: float = 15.0
+    bank_dir: Path = Path("runs/banks")
     output: Path | None = None
     device: str = "cpu"
     given: Sequence[str] = field(default=(), repr=False)
@@ -97,6 +116,7 @@ def parse(arguments: Sequence[str]) -> EditSettings:
     changes: dict[str, float] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
+        key = key.removeprefix("paths.")
         if not equals or not re.fullmatch(r"\w+", key):
             raise ValueError(f"{argument!r} is no KEY=VALUE, such as seeds=[0,1,2] or eyes=+1")
         if key in settings or key in changes:
@@ -137,6 +157,8 @@ def _check(found: EditSettings) -> None:
             raise ValueError(f"{wrong[0]}= is a setting of mode={mode}: leave it out, or give mode={mode}")
     if "layer" in found.given and found.vectors is not None:
         raise ValueError("layer= is the layer of the vectors where vectors= is given: leave one of them out")
+    if wrong := [key for key in ("region", "cloud") if key in found.given and found.metric != "image"]:
+        raise ValueError(f"{wrong[0]}= is a setting of metric=image: leave it out, or give metric=image")
     if found.latents is not None and "seeds" in found.given:
         raise ValueError("seeds= and latents= both say which faces to edit: give one of them")
     if found.steps % 2 == 0:
@@ -208,12 +230,17 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "vectors": _path,
     "checkpoint": _text,
     "scorer": _text,
+    "truncation_psi": _number(0.01, 1),
+    "seed": _number(0, 2**63 - 1, whole=True),
     "seeds": _seeds,
     "latents": _path,
     "mode": _choice(*MODES),
     "layer": _text,
     "metric": _choice(*METRICS),
+    "region": _choice(*PARTS),
+    "cloud": _number(0, 1000),
     "keep": _keep,
+    "targets": _choice(*TARGETS),
     "beyond": _choice(*BEYOND),
     "steps": _number(3, 99, whole=True),
     "versions": _number(1, 99, whole=True),
@@ -221,6 +248,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "jitter_unit": _choice(*UNITS),
     "frames": _number(2, 500, whole=True),
     "fps": _number(1, 50),
+    "bank_dir": _path,
     "output": _path,
     "device": _choice(*DEVICES),
 }

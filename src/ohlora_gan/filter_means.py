@@ -1,13 +1,12 @@
 """``python -m ohlora_gan.filter_means``: what the filters say of fresh images of one generator or several."""
 
-import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.filter_figures import FilterFigures, filter_table
 from ohlora_gan.latents.layers import W
@@ -68,7 +67,7 @@ def parse_keep(bounds: Sequence[str]) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.filter_means", description=__doc__)
+    parser = parser_of("filter_means", __doc__)
     parser.add_argument("generators", nargs="+", help="shipped models' names or files, such as v1 v9")
     parser.add_argument("--filters", nargs="+", default=shipped_filters(), help="shipped filters' names or files")
     parser.add_argument("--keep", nargs="+", help="bounds such as 'gender>=0.92' (default: the reference system's)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from ohlora_gan.checkpoint import weights_hash
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.directions.foreign import boundary_property, import_boundaries, import_tables
 from ohlora_gan.directions.storage import DirectionSet, save_directions
@@ -188,7 +188,7 @@ def convert_directions(given: argparse.Namespace) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.import_vectors", description=__doc__)
+    parser = parser_of("import_vectors", __doc__)
     parser.add_argument("source", nargs="*", help="a folder of CSV files, or .npy files (FILE or PROPERTY=FILE)")
     parser.add_argument("--layer", help="the directions' layer: w, mapping_split1, mapping_split2, z, wplus")
     parser.add_argument("--sign", choices=SIGNS, help=SIGN_HELP)

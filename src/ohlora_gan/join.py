@@ -1,6 +1,5 @@
 """``python -m ohlora_gan.join``: several property networks of the same attributes as one scorer, their mean."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ohlora_gan import checkpoint
 from ohlora_gan.checkpoint import Checkpoint, CheckpointError
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.models.mean_scorer import MeanScorer
 from ohlora_gan.pretrained import open_checkpoint, resolve
 
@@ -68,7 +67,7 @@ def statistics(weights: Checkpoint, names: Sequence[str]) -> Tensor | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.join", description=__doc__)
+    parser = parser_of("join", __doc__)
     parser.add_argument("scorers", nargs="+", help="property networks: shipped models' names or files")
     parser.add_argument("--output", type=Path, required=True, help="the file of the scorer: NAME.safetensors")
     given = parser.parse_args(arguments)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.data.label_rows import Rows
 from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces
 from ohlora_gan.data.parse_codes import MAP_SIZE
@@ -177,7 +177,7 @@ def parse_top(text: str) -> tuple[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.label", description=__doc__)
+    parser = parser_of("label", __doc__)
     parser.add_argument("pictures", metavar="PICTURES", help="a folder, searched with its sub-folders, or a zip file")
     parser.add_argument("--output", type=Path, required=True, help="folder for labels.csv, maps, sheets")
     parser.add_argument("--generation", choices=("v1", "v2"), default="v2", help="of the scores (default v2)")

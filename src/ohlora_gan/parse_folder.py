@@ -1,6 +1,5 @@
 """``python -m ohlora_gan.parse_folder``: a folder of faces and parse maps -> property scores as labels.csv."""
 
-import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.data.normalization import Normalization, fit_normalization
 from ohlora_gan.data.parse_scores import CHUNK, Generation, MissingScoreWarning, Scores, score_chunks, warn_of_missing
 from ohlora_gan.data.parsed_faces import ParseFolder, read_parse_folder
@@ -92,7 +91,7 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.parse_folder", description=__doc__)
+    parser = parser_of("parse_folder", __doc__)
     parser.add_argument("folder", help="holds parsing_000123.png (class codes) and face_000123.png (or .jpg)")
     parser.add_argument("--output", type=Path, default=Path("labels.csv"), help="the CSV (default labels.csv)")
     parser.add_argument("--generation", choices=("v1", "v2"), default="v2", help="of the algorithms (default v2)")

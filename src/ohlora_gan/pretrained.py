@@ -62,6 +62,12 @@ def open_generator(name: str | Path) -> Generator:
     return generator
 
 
+def open_discriminator(name: str | Path) -> nn.Module | None:
+    """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none."""
+    weights = open_checkpoint(name)
+    return weights.build("discriminator") if "discriminator" in weights.networks else None
+
+
 def open_scorer(name: str | Path) -> nn.Module:
     """The property network of a shipped model's name or a file.
 

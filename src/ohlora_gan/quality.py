@@ -1,6 +1,5 @@
 """``python -m ohlora_gan.quality``: a generator's faces beside rendered ones or photographs, in figures and a sheet."""
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ohlora_gan import seeding
-from ohlora_gan.command import answer, attribute_values
+from ohlora_gan.command import answer, attribute_values, parser_of
 from ohlora_gan.data import faces
 from ohlora_gan.data.datasets import matching_indices
 from ohlora_gan.data.image_folder import ImageFolderDataModule
@@ -89,7 +88,7 @@ def share_found(images: np.ndarray) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.quality", description=__doc__)
+    parser = parser_of("quality", __doc__)
     parser.add_argument("checkpoint", help="the generator: a shipped model's name or a file")
     parser.add_argument("--scorer", default="property_cnn", help="the property CNN")
     parser.add_argument("--n", type=int, default=5000, help="faces of each kind (default 5000)")

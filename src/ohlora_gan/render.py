@@ -4,7 +4,6 @@ A folder of labelled pictures to try things on, made by the same renderer that t
 of a seed is the same in every run.
 """
 
-import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ohlora_gan.command import answer, attribute_values
+from ohlora_gan.command import answer, attribute_values, parser_of
 from ohlora_gan.data import faces
 from ohlora_gan.data.datasets import FACE_ATTRIBUTES, face_scores, matching_indices
 from ohlora_gan.evaluation.pictures import save_png
@@ -79,7 +78,7 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.render", description=__doc__)
+    parser = parser_of("render", __doc__)
     parser.add_argument("num", metavar="N", type=int, help="number of faces")
     parser.add_argument("--output", type=Path, required=True, help="a new or empty folder for pictures and labels.csv")
     parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels (default 64)")

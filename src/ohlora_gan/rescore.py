@@ -5,39 +5,35 @@ arXiv 1911.09267). Writes ``rescoring.csv`` (all candidates), ``winners.md`` and
 and a picture a run: which synthesis layers carry which property.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from ohlora_gan.checkpoint import weights_hash
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.csv_table import write_rows
-from ohlora_gan.devices import Device, keep_freed_memory
+from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.directions.storage import DirectionSet, load_directions
 from ohlora_gan.evaluation.candidates import STEP, Source, check_sampling, sources_of
 from ohlora_gan.evaluation.layer_picture import draw_layers
 from ohlora_gan.evaluation.layer_rescoring import rescore_layers
 from ohlora_gan.evaluation.rescoring import rescore
+from ohlora_gan.finders import open_directions
 from ohlora_gan.latents.layers import layer_named
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.pretrained import open_generator, open_scorer
 from ohlora_gan.progress import progress_bar
-
-VECTORS = "vectors.safetensors"
+from ohlora_gan.run_settings import VECTORS, SpaceSettings, settings_of
 
 
 @dataclass(frozen=True)
 class Run:
-    """Directions, their name in tables, and the settings of the run that found them (none where they are not there)."""
+    """Directions, their name in tables, their file, and the settings of the run that found them (none where they are
+    not there)."""
 
     name: str
+    file: Path
     found: DirectionSet
     settings: dict[str, Any]
 
@@ -70,7 +66,7 @@ def run(
     """
     check_sampling(n, step)
     opened = open_runs(runs)
-    space = open_space(opened[0], checkpoint, scorer, seed, Device(name=device, accelerator=device).check())
+    space = open_space(opened[0], checkpoint, scorer, seed, device)
     competing = [sources_of_run(space, one) for one in opened]
     with progress_bar("rescoring", n) as report:
         candidates = [source for sources in competing for source in sources]
@@ -130,36 +126,19 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     names = [file.parent.name if file.name == VECTORS else file.stem for file in files]
     if len(set(names)) < len(names):
         names = ["/".join(file.parent.parts[-2:] if file.name == VECTORS else file.parts[-2:]) for file in files]
-    return [Run(name, load_directions(file), settings_of(file)) for name, file in zip(names, files, strict=True)]
+    return [Run(name, file, load_directions(file), settings_of(file)) for name, file in zip(names, files, strict=True)]
 
 
-def settings_of(file: Path) -> dict[str, Any]:
-    """The settings beside a directions file; empty where there are none."""
-    path = file.parent / "config.yaml"
-    if not path.is_file():
-        return {}
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"{path} cannot be read, expected the settings of a run of find_vectors.py") from error
-    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
-
-
-def open_space(first: Run, checkpoint: str | None, scorer: str | None, seed: int | None, device: Device) -> FaceSpace:
+def open_space(first: Run, checkpoint: str | None, scorer: str | None, seed: int | None, device: str) -> FaceSpace:
     """Generator and scorer, by default those of the first run.
 
     Raises:
         ValueError: where neither the run nor the user says which.
     """
-    chosen = {"checkpoint": checkpoint, "scorer": scorer}
-    for key, value in chosen.items():
-        chosen[key] = value if value is not None else first.settings.get(key)
-        if chosen[key] is None:
+    for key, value in {"checkpoint": checkpoint, "scorer": scorer}.items():
+        if value is None and first.settings.get(key) is None:
             raise ValueError(f"{first.name} has no config.yaml that names its {key}: give --{key}")
-    number = first.settings.get("seed", 0) if seed is None else seed
-    return FaceSpace(
-        open_generator(str(chosen["checkpoint"])), open_scorer(str(chosen["scorer"])), device, seed=int(number)
-    )
+    return SpaceSettings.of(first.settings, checkpoint=checkpoint, scorer=scorer, seed=seed).open(device)
 
 
 def sources_of_run(space: FaceSpace, one: Run) -> list[Source]:
@@ -176,11 +155,11 @@ def sources_of_run(space: FaceSpace, one: Run) -> list[Source]:
             f"{one.name} has directions of {size} values at {layer.name} that were found with another generator "
             f"(this one has {expected}): rescore runs of one generator at a time, or give --checkpoint"
         )
-    return sources_of(one.name, one.found, layer)
+    return sources_of(one.name, open_directions(one.file, space, layer), layer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.rescore", description=__doc__)
+    parser = parser_of("rescore", __doc__)
     parser.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="folders of runs, or directions files")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where to write")
     parser.add_argument("--n", type=int, default=1000, help="faces (default 1000; images are this by candidates)")

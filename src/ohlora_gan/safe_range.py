@@ -61,9 +61,25 @@ class SafeRange:
             realism=float(np.quantile(real, LEAST_REAL)),
         )
 
+    def limits(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and highest scores ``[N, P]`` that faces of scores ``start`` may go to: those of the samples; a
+        face that lies outside of them may stay or go back."""
+        return np.minimum(self.low, start), np.maximum(self.high, start)
+
     def distance(self, part: np.ndarray) -> np.ndarray:
         """Mahalanobis distance of codes' free values ``[N, D]`` from the mean; 1 is as far as the outermost samples."""
         return np.linalg.norm((part - self.mean) @ self.whiten, axis=1) / self.outermost
+
+
+def beyond_samples(distance: float, real: float) -> str:
+    """What there is to say of a code this far out, whose picture looks so real: sentences, or nothing.
+
+    Args:
+        distance: see ``SafeRange.distance``.
+        real: the discriminator's score less ``SafeRange.realism``; NaN without one.
+    """
+    far = f"{distance:.2f} times as far out as sampled faces. " if distance > 1 else ""
+    return far + ("looks less real than sampled faces. " if real < 0 else "")
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ Picture i of a seed and a stream is the same in every run. A run that was interr
 more pictures can be added to those that are there.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from ohlora_gan.checkpoint import weights_hash
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.pictures import save_png
 from ohlora_gan.latents.layers import W
@@ -86,7 +85,7 @@ def path_of(folder: Path, index: int) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.sample", description=__doc__)
+    parser = parser_of("sample", __doc__)
     parser.add_argument("checkpoint", help="the generator: a shipped model's name or a file")
     parser.add_argument("num", metavar="N", type=int, help="number of pictures")
     parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")

@@ -1,11 +1,10 @@
 """``python -m ohlora_gan.scorers``: how far two property networks agree on fresh images of a generator."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ohlora_gan.command import answer
+from ohlora_gan.command import answer, parser_of
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.agreement import Agreement
 from ohlora_gan.evaluation.reliability import write_scorer_table
@@ -50,7 +49,7 @@ def compare(first: str, second: str, generator: str, n: int, seed: int, psi: flo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_gan.scorers", description=__doc__)
+    parser = parser_of("scorers", __doc__)
     parser.add_argument("first", help="a property network: a shipped model's name or a file")
     parser.add_argument("second", help="another one")
     parser.add_argument("--generator", default="v9", help="whose images are scored (default v9)")

@@ -38,9 +38,9 @@ from ohlora_gan.evaluation.vector_report import (
 from ohlora_gan.finders import free_jacobian, recipe_of
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.metric import make_metric
 from ohlora_gan.latents.saved import SavedLatents, write_latents
 from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.metric_store import stored_metric
 from ohlora_gan.pipeline import make_loggers, open_device, save_config, write_json
 from ohlora_gan.pretrained import open_generator, open_scorer, resolve
 from ohlora_gan.progress import progress_bar
@@ -96,6 +96,8 @@ def find_vectors(cfg: DictConfig) -> float:
         make_mover, along = closed_loop_mover(search), None
     else:
         finder = instantiate(cfg.method.finder)
+        if cfg.correct and finder.pointwise:
+            raise ValueError(f"method {cfg.method.name} gives each face its own directions: give correct=false")
         found = find_directions(search, finder, plan)
         save_found(found, Path(cfg.paths.output_dir))
         make_mover, along = partial(open_loop, found, grid=cfg.test.grid), partial(open_loop, found, grid="sigma")
@@ -149,6 +151,9 @@ def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> Dire
             jacobian=partial(cached_jacobian, search),
             metric=search.metric,
         )
+    if finder.pointwise:  # what is asked for from now on are the faces of tests: nothing for the bank to keep
+        jacobian = free_jacobian(space, search.layer)
+        finder.restore(finder.directions_, finder.group_names_, names, sought, finder.state_, jacobian)
     found = padded_set(search, finder, cuts, sought)
     with progress_bar("calibrating", len(sought)) as report:
         found = calibrate(space, search.layer, found, cfg.num_calibration, report)
@@ -170,19 +175,7 @@ def held(cfg: DictConfig, edited: Sequence[str], names: Sequence[str]) -> list[s
 def open_metric(search: Search) -> np.ndarray | None:
     """The metric of ``cfg.metric``, measured once for a generator, layer and settings."""
     settings: Any = OmegaConf.to_container(search.cfg.metric, resolve=True)
-    if settings["name"] == "euclid":
-        return None
-    what = settings | ({"face": str(search.region)} if settings["region"] != "all" else {})
-    region = search.region
-    weights = {"all": None, "face": region.face_weights, "border": region.border_weights}[settings.pop("region")]
-
-    def make() -> np.ndarray:
-        with progress_bar("metric", settings["num_latents"]) as report:
-            made = make_metric(space=search.space, layer=search.layer, weights=weights, progress=report, **settings)
-        assert made is not None
-        return made
-
-    return search.bank.cached("metric", search.layer, what, make)
+    return stored_metric(search.bank, search.layer, settings, search.region)
 
 
 def cached_jacobian(search: Search, codes: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 
 import numpy as np
@@ -9,13 +10,36 @@ import pytest
 
 import ohlora_gan.directions
 from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.directions.gradient import GradientFinder
 from ohlora_gan.directions.groups import group_names, medians
+from ohlora_gan.directions.svm import SvmFinder
+from ohlora_gan.finders import make_finder, recipe_of
+from ohlora_gan.training.vector_regressor import NetTrainer
 from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
-SETTINGS: dict[str, dict] = {}
+NETS = NetTrainer(max_epochs=2, lr=3e-3)
+SETTINGS: dict[str, dict] = {
+    "GradientFinder": {"train": NETS},
+    "MixedFinder": {"finders": {"eyes": GradientFinder(NETS), "mouth": SvmFinder(), "pose": SvmFinder()}},
+    # 8 attributes in 6 dimensions cannot all be held
+    "RidgeFinder": {"decorrelate": "none"},
+    "MeanJacobianFinder": {"decorrelate": "none"},
+    "LocalJacobianFinder": {"decorrelate": "none"},
+}
 """By class name: settings for small data, where a finder's defaults are too slow for a test."""
 
 SIZE = 6
+TRUTH = np.random.default_rng(6).standard_normal((len(PROPERTIES), SIZE))
+TRUTH /= np.linalg.norm(TRUTH, axis=1, keepdims=True)
+
+
+def jacobian(codes: np.ndarray) -> np.ndarray:
+    """The derivatives of the linear world: the same everywhere."""
+    return np.repeat(TRUTH[None].astype(np.float32), len(codes), axis=0)
+
+
+def fitted(finder: DirectionFinder, X, scores, groups=None, **more) -> DirectionFinder:
+    return finder.fit(X, scores, groups, jacobian=jacobian, **more)
 
 
 def finder_classes() -> list[type[DirectionFinder]]:
@@ -43,10 +67,8 @@ def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vectors, scores that are linear in them, and the edited properties' true unit directions."""
     rng = np.random.default_rng(5)
     X = rng.standard_normal((640, SIZE)).astype(np.float32)
-    truth = rng.standard_normal((8, SIZE))
-    truth /= np.linalg.norm(truth, axis=1, keepdims=True)
     columns = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]
-    return X, (X @ truth.T).astype(np.float32), truth[columns]
+    return X, (X @ TRUTH.T).astype(np.float32), TRUTH[columns]
 
 
 def groups_of(scores: np.ndarray) -> np.ndarray:
@@ -63,7 +85,7 @@ def test_init_only_stores(make):
 def test_fit_sets_what_it_promises(make, world):
     X, scores, _ = world
     finder = make()
-    assert finder.fit(X, scores, groups_of(scores)) is finder
+    assert fitted(finder, X, scores, groups_of(scores)) is finder
     assert finder.directions_.shape == (len(EDITED_PROPERTIES), len(finder.group_names_), SIZE)
     assert finder.directions_.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(finder.directions_, axis=-1), 1, atol=1e-6)
@@ -76,7 +98,7 @@ def test_fit_sets_what_it_promises(make, world):
 
 def test_moving_along_a_direction_raises_the_score(make, world):
     X, scores, truth = world
-    finder = make().fit(X, scores)
+    finder = fitted(make(), X, scores)
     assert finder.group_names_ == ["all"]
     cosines = np.einsum("pgd,pd->pg", finder.directions_, truth)
     assert cosines.min() > 0.8
@@ -87,7 +109,7 @@ def test_moving_along_a_direction_raises_the_score(make, world):
 def test_direction_of_one_latent(make, world):
     X, scores, _ = world
     groups = groups_of(scores)
-    finder = make().fit(X, scores, groups)
+    finder = fitted(make(), X, scores, groups)
     directions = finder.direction(X[0], str(groups[0]))
     assert directions.shape == (len(EDITED_PROPERTIES), SIZE)
     assert directions.dtype == np.float32
@@ -97,16 +119,16 @@ def test_direction_of_one_latent(make, world):
 def test_same_seed_same_directions_whatever_the_global_generator(make, world):
     X, scores, _ = world
     np.random.seed(1)  # noqa: NPY002
-    one = make().fit(X, scores).directions_
+    one = fitted(make(), X, scores).directions_
     np.random.seed(2)  # noqa: NPY002
-    other = make().fit(X, scores).directions_
+    other = fitted(make(), X, scores).directions_
     np.testing.assert_array_equal(one, other)
 
 
 def test_fit_leaves_its_inputs_alone(make, world):
     X, scores, _ = world
     kept = X.copy(), scores.copy()
-    make().fit(X, scores)
+    fitted(make(), X, scores)
     np.testing.assert_array_equal(X, kept[0])
     np.testing.assert_array_equal(scores, kept[1])
 
@@ -114,10 +136,30 @@ def test_fit_leaves_its_inputs_alone(make, world):
 def test_progress_reaches_the_total(make, world):
     X, scores, _ = world
     calls: list[tuple[int, int]] = []
-    make().fit(X, scores, None, progress=lambda done, total: calls.append((done, total)))
+    fitted(make(), X, scores, progress=lambda done, total: calls.append((done, total)))
     done = [call[0] for call in calls]
     assert done == sorted(done)
     assert calls[-1][0] == calls[-1][1] > 0
+
+
+def test_a_finder_of_a_file_gives_the_same_directions(make, world):
+    X, scores, _ = world
+    groups = groups_of(scores)
+    finder = fitted(make(), X, scores, groups)
+    recipe = json.loads(json.dumps(recipe_of(finder)))
+    restored = make_finder(recipe).restore(
+        *(finder.directions_, finder.group_names_, PROPERTIES, EDITED_PROPERTIES, finder.state_), jacobian
+    )
+    assert type(restored) is type(finder)
+    assert restored.pointwise == finder.pointwise
+    for x, group in zip(X[:5], groups, strict=False):
+        np.testing.assert_allclose(restored.direction(x, group), finder.direction(x, group), atol=1e-6)
+
+
+def test_what_is_edited_must_be_scored(make, world):
+    X, scores, _ = world
+    with pytest.raises(ValueError, match="properties to edit: nose, expected some of what the scorer measures"):
+        fitted(make(), X, scores, edited=["nose"])
 
 
 def spoiled(array: np.ndarray, num: int) -> np.ndarray:
@@ -141,7 +183,7 @@ def spoiled(array: np.ndarray, num: int) -> np.ndarray:
 def test_unusable_inputs_are_named(make, world, spoil, message):
     X, scores, _ = world
     with pytest.raises(ValueError, match=message):
-        make().fit(*spoil(X, scores))
+        fitted(make(), *spoil(X, scores))
 
 
 def test_no_direction_before_fit(make):
@@ -152,7 +194,7 @@ def test_no_direction_before_fit(make):
 def test_a_vector_of_another_size_is_refused(make, world):
     X, scores, _ = world
     with pytest.raises(ValueError, match=str(SIZE)):
-        make().fit(X, scores).direction(np.zeros(SIZE + 1))
+        fitted(make(), X, scores).direction(np.zeros(SIZE + 1))
 
 
 class PerGroup(DirectionFinder):

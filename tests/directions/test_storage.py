@@ -31,6 +31,40 @@ def test_ungrouped_directions_serve_every_latent():
     assert np.array_equal(found.direction(np.zeros(12), "llll"), found.directions[:, 0])
 
 
+def test_slopes_turn_sigmas_into_lengths(tmp_path):
+    slopes = np.array([[0.5, 1.0], [2.0, 4.0], [1.0, 1.0]])
+    found = DirectionSet(unit((3, 2, 12)), ["h", "l"], "w", "svm", {"hair": 0.1}, slopes=slopes, spreads=slopes / 10)
+    loaded = load_directions(save_directions(tmp_path / "vectors.safetensors", found))
+    assert np.array_equal(loaded.slopes, found.slopes)
+    assert np.array_equal(loaded.spreads, found.spreads)
+    assert loaded.slopes.dtype == np.float32
+    np.testing.assert_allclose(loaded.steps([[1, 1, 1], [-2, 0, 3]], "h"), [[2, 0.5, 1], [-4, 0, 3]])
+    np.testing.assert_allclose(loaded.steps([[1, 1, 1]], "l"), [[1, 0.25, 1]])
+    with pytest.raises(DirectionsError, match="group 'x' has no directions"):
+        loaded.steps([[1, 1, 1]], "x")
+    with pytest.raises(DirectionsError, match="slopes are not known: calibrate them"):
+        DirectionSet(unit((3, 1, 12)), ["all"], "w", "svm").steps([[1, 1, 1]])
+
+
+@pytest.mark.parametrize("slopes", [[[1.0], [2.0]], [[1.0], [0.0], [1.0]], [[1.0], [-1], [1]], [[1], [np.nan], [1]]])
+def test_slopes_are_positive_numbers_one_a_direction(slopes):
+    with pytest.raises(DirectionsError, match="slopes are not 3 x 1 numbers above 0: calibrate them anew"):
+        DirectionSet(unit((3, 1, 12)), ["all"], "w", "svm", slopes=slopes)
+
+
+def test_what_a_finder_needs_is_kept(tmp_path):
+    recipe = {"class": "LocalJacobianFinder", "settings": {"share": 0.5, "decorrelate": ["hair"], "damping": None}}
+    state = {"mean": np.arange(6, dtype=np.float32).reshape(2, 3), "eyes.fc1.0.weight": np.ones(4, np.float32)}
+    needed = {"names": ("eyes", "hair"), "recipe": recipe, "state": state, "free": (4, 8)}
+    found = DirectionSet(unit((3, 1, 12)), ["all"], "wplus_1_1", "local_jacobian", **needed)
+    loaded = load_directions(save_directions(tmp_path / "vectors.safetensors", found))
+    assert (loaded.names, loaded.recipe, loaded.free) == (("eyes", "hair"), recipe, (4, 8))
+    assert sorted(loaded.state) == sorted(state)
+    assert all(np.array_equal(loaded.state[name], value) for name, value in state.items())
+    with pytest.raises(DirectionsError, match="depend on the face: open them with finders"):
+        loaded.direction(np.zeros(12))
+
+
 def test_what_is_wrong_is_said(tmp_path):
     with pytest.raises(DirectionsError, match="unit length"):
         DirectionSet(2 * unit((3, 1, 12)), ["all"], "w", "svm")

@@ -17,6 +17,8 @@ from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 BATCH = 50
 """Vectors whose derivatives are asked for at once: what progress is told of."""
+ROUNDING = 1e-10
+"""Share of the derivatives' squares below which their variance is but rounding, which nothing may be scaled up from."""
 
 
 class MeanJacobianFinder(DirectionFinder):
@@ -102,7 +104,7 @@ def steady_costs(metric: ArrayLike | None, derivatives: np.ndarray, steadiness: 
     apart = (derivatives - derivatives.mean(axis=0)).reshape(-1, size)
     variance = apart.T @ apart
     scale = np.trace(variance)
-    if steadiness == 0 or scale == 0:
+    if steadiness == 0 or scale <= ROUNDING * np.square(derivatives).sum():
         return Costs(metric, size)
     base = np.eye(size) if metric is None else check_metric(metric, size)
     return Costs(base + steadiness * size / scale * variance, size)

@@ -1,8 +1,8 @@
 """Directions on disk: one safetensors file with everything that is needed to use them, and where they come from."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class DirectionSet:
             self.slopes = np.asarray(self.slopes, dtype=np.float32)
             if self.slopes.shape != shape or not (np.isfinite(self.slopes) & (self.slopes > 0)).all():
                 raise DirectionsError(f"slopes are not {shape[0]} x {shape[1]} numbers above 0: calibrate them anew")
+        if self.spreads is not None:
+            self.spreads = np.asarray(self.spreads, dtype=np.float32)
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """The directions [k, D] that apply to a latent with the vector ``x`` [D] in a group."""
@@ -96,14 +98,6 @@ class DirectionSet:
         if self.slopes is None:
             raise DirectionsError("the directions' slopes are not known: calibrate them, see calibration.calibrate")
         return np.asarray(strengths, dtype=np.float64) / self.slopes[:, self._column(group)]
-
-    def of(self, properties: Sequence[str]) -> "DirectionSet":
-        """The directions of some of the properties, in the order given; not for those that depend on the face."""
-        rows = [self.properties.index(name) for name in properties]
-        slopes, spreads = (None if values is None else values[rows] for values in (self.slopes, self.spreads))
-        return replace(
-            self, properties=tuple(properties), directions=self.directions[rows], slopes=slopes, spreads=spreads
-        )
 
     def _column(self, group: str | None) -> int:
         if self.group_names == [ALL]:
@@ -142,9 +136,11 @@ def load_directions(path: str | Path) -> DirectionSet:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             described = {name: description[name] for name in DESCRIBED if name in description}
             directions = tensors.pop("directions")
+            if missing := [name for name in ("group_names", "layer", "method") if name not in described]:
+                raise KeyError(missing[0])
     except FileNotFoundError as error:
         raise DirectionsError(f"directions file {path} does not exist: run find_vectors.py first") from error
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
         raise DirectionsError(f"{path} is no directions file of this project, or is cut off: {error}") from error
     state = {name.removeprefix(STATE): value for name, value in tensors.items() if name.startswith(STATE)}
     free = described.pop("free", None)

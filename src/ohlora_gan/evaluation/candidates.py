@@ -11,6 +11,7 @@ from torch import Tensor
 from ohlora_gan.directions.groups import group_names
 from ohlora_gan.directions.storage import DirectionSet
 from ohlora_gan.latents.layers import Layer, W
+from ohlora_gan.latents.pixels import change_map
 from ohlora_gan.latents.space import FaceSpace
 
 STREAM = "choose"
@@ -128,7 +129,7 @@ def picture(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[Tensor, 
 def compare(space: FaceSpace, batch: Batch, layer: Layer, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What moving a batch's faces to vectors [n, D] changes: scores [n, P], and pixels [n]."""
     images, scores = picture(space, layer, moved)
-    return scores - batch.scores, pixel_change(batch.images, images).cpu().numpy()
+    return scores - batch.scores, change_map(batch.images, images).mean(dim=(1, 2)).cpu().numpy()
 
 
 def moved_codes(
@@ -140,11 +141,6 @@ def moved_codes(
         codes, directions = source.directions(space, batch)
         for k in columns:
             yield source.layer, codes + np.float32(next(left)) * directions[:, k]
-
-
-def pixel_change(before: Tensor, after: Tensor) -> Tensor:
-    """Mean absolute change of the pixels of images [n, 3, R, R] in [-1, 1], on a scale of 0 to 1: [n]."""
-    return (before.clamp(-1, 1) - after.clamp(-1, 1)).abs().mean(dim=(1, 2, 3)) / 2
 
 
 def matched_steps(space: FaceSpace, chosen: Chosen, step: float) -> list[float]:
@@ -176,7 +172,7 @@ def image_change(
 ) -> float:
     """Mean change of a batch's images by a step from vectors [n, D] along directions [n, D]."""
     images = torch.cat(list(space.render(layer, codes + np.float32(step) * directions)))
-    return float(pixel_change(batch.images, images).mean())
+    return float(change_map(batch.images, images).mean())
 
 
 def step_for(change: Callable[[float], float], target: float, start: float) -> float | None:

@@ -1,6 +1,6 @@
 """Pictures of edits: strips, before and after, grids over two properties, jittered versions, frames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ def signed(value: float) -> str:
     return f"{value + 0.0:+.2f}" if abs(value) >= 0.005 else "0"
 
 
-def described(changes: dict[str, float]) -> str:
-    """``eyes +1.00, mouth -0.50``."""
-    return ", ".join(f"{plain(name)} {signed(value)}" for name, value in changes.items())
+def described(changes: Mapping[str, float], targets: str = "change") -> str:
+    """``eyes +1.00, mouth -0.50``; of scores that faces are taken to, ``eyes to +1.00``."""
+    to = "to " if targets == "score" else ""
+    return ", ".join(f"{plain(name)} {to}{signed(value)}" for name, value in changes.items())
 
 
 def property_strip(
@@ -28,28 +29,34 @@ def property_strip(
     measured: NDArray[np.floating],
     held: NDArray[np.bool_],
     faces: Sequence[str],
+    goal: float | None = None,
 ) -> Bytes:
     """Faces along one property, what was asked for above, what was measured below.
 
     Args:
         name: the property.
-        wanted: changes in sigmas ``[K]``, 0 in the middle.
+        wanted: changes in sigmas ``[K]``, 0 in the middle; with a ``goal`` shares of the way there.
         images: ``[N, K, H, W, 3]``.
         measured: changes in sigmas, ``[N, K]``.
         held: where the target was held at a limit, ``[N, K]``.
         faces: what to call the N faces.
+        goal: the score that faces are taken to, where that was asked for.
     """
     middle = len(wanted) // 2
-    columns = ["the face" if k == middle else signed(value) for k, value in enumerate(wanted)]
+    shown = [signed(value) if goal is None else f"{value:+.0%}" for value in wanted]
+    columns = [*shown[:middle], "the face", *shown[middle + 1 :]]
     captions = _measured(measured, held)
     for row in captions:
         row[middle] = ""
     title = f"{plain(name)}: change in score sigmas, asked for above, measured below each face"
+    if goal is not None:
+        title = f"{plain(name)} to {signed(goal)}: share of the way above, change in score sigmas below each face"
     return labelled_grid(images, faces, columns, title, captions)
 
 
 def before_after(
-    changes: dict[str, float],
+    asked: str,
+    changes: Sequence[str],
     shares: Sequence[float],
     images: Bytes,
     measured: Sequence[NDArray[np.floating]],
@@ -59,7 +66,8 @@ def before_after(
     """Faces on their way to a joint edit.
 
     Args:
-        changes: what was asked for in full.
+        asked: what was asked for in full, in words.
+        changes: the properties.
         shares: how much of it in each column ``[K]``, from 0 to 1.
         images: ``[N, K, H, W, 3]``.
         measured: the change of each property of ``changes``, ``[N, K]`` each.
@@ -73,7 +81,7 @@ def before_after(
     captions = [["\n".join(texts) for texts in zip(*rows, strict=True)] for rows in zip(*parts, strict=True)]
     for row in captions:
         row[0] = ""
-    return labelled_grid(images, faces, columns, f"asked for: {described(changes)} (score sigmas)", captions)
+    return labelled_grid(images, faces, columns, f"asked for: {asked} (score sigmas)", captions)
 
 
 def two_properties(
@@ -99,7 +107,7 @@ def two_properties(
 
 
 def jittered_versions(
-    changes: dict[str, float], before: Bytes, edited: Bytes, versions: Bytes, faces: Sequence[str], how_far: str
+    changes: Mapping[str, float], before: Bytes, edited: Bytes, versions: Bytes, faces: Sequence[str], how_far: str
 ) -> Bytes:
     """Each face before, edited, and edited with jitter: ``[N, H, W, 3]`` twice, and ``[N, J, H, W, 3]``."""
     images = np.concatenate([np.stack([before, edited], axis=1), versions], axis=1)

@@ -1,6 +1,7 @@
 """What an edit does to the picture besides its scores: how many pixels it changes, where, and how far the face moves
 away from itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,8 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ohlora_gan.evaluation.judges import NetworkJudge
+from ohlora_gan.latents.pixels import change_map
 
 FAINT = 0.1  # what is not to stay still counts a little, or nothing would hold it
+PARTS = ("all", "face", "border")
+"""What of a picture is to stay: all of it, the face, or what surrounds the face."""
 KINDS = ("whole", "face", "outside", "features")
 
 
@@ -41,6 +45,10 @@ class Region:
         across = (center - (self.left + self.right) / 2) / ((self.right - self.left) / 2)
         return down[:, None] ** 2 + across[None] ** 2 <= 1
 
+    def weights(self, part: str) -> Callable[[int], NDArray[np.floating]] | None:
+        """What says how much a change of each block counts, see ``latents.metric``: for one of ``PARTS``."""
+        return {"all": None, "face": self.face_weights, "border": self.border_weights}[part]
+
     def face_weights(self, side: int) -> NDArray[np.floating]:
         """How much a change counts where the face is to stay: 1 inside, ``FAINT`` outside, ``[side, side]``."""
         return np.where(self.mask(side).numpy(), 1.0, FAINT)
@@ -61,7 +69,7 @@ def pixel_change(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
         float32 ``[n, 3]`` on the scale of pixels in [0, 1]: 0 is no change, 1 is black against white. NaN where no
         pixel lies inside, or none outside.
     """
-    change = (before.clamp(-1, 1) - after.clamp(-1, 1)).abs().mean(dim=1) / 2
+    change = change_map(before, after)
     inside = mask.to(change.device, change.dtype)
     parts = [change.mean(dim=(1, 2))]
     parts += [(change * weight).sum(dim=(1, 2)) / weight.sum() for weight in (inside, 1 - inside)]

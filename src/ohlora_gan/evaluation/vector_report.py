@@ -217,7 +217,7 @@ def make_strips(
                 images=images.reshape(*moved.shape[:2], *images.shape[1:]),
                 scores=scores[..., names.index(name)],
                 other_scores=scores,
-                labels=[str(g) for g in groups],
+                labels=[] if set(groups) == {ALL} else [str(g) for g in groups],
                 score_names=names,
             )
         )
