@@ -42,7 +42,7 @@ def run(folder, *overrides):
 def trained(tmp_path_factory):
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("filter")
-    assert 0 <= run(folder, "metric=test/auroc") <= 1
+    assert 0 <= run(folder, "optimized_metric=test/auroc") <= 1
     return folder
 
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Trains the model of a composed ``conf/train.yaml``; returns the metric named ``metric``, for sweepers.
+    """Trains the model of a composed ``conf/train.yaml``; returns the metric named ``optimized_metric``, for sweepers.
 
     Raises:
         ValueError: at the end, if the run logged no such metric.
@@ -66,9 +66,10 @@ def train(cfg: DictConfig) -> float | None:
         else:
             metrics = train_module(cfg, module, device, data, loggers)
     rank_zero_only(write_json)(Path(cfg.paths.output_dir) / "metrics.json", metrics)
-    if cfg.metric is not None and cfg.metric not in metrics:
-        raise ValueError(f"metric={cfg.metric} was not logged, expected one of {', '.join(sorted(metrics))}")
-    return metrics.get(cfg.metric)
+    wanted = cfg.optimized_metric
+    if wanted is not None and wanted not in metrics:
+        raise ValueError(f"optimized_metric={wanted} was not logged, expected one of {', '.join(sorted(metrics))}")
+    return metrics.get(wanted)
 
 
 def train_module(
