@@ -126,7 +126,7 @@ def with_settings(cells: Sequence[Cell]) -> list[Cell]:
 def is_shown(name: str) -> bool:
     """Whether the leaderboard says a setting elsewhere, or need not say it."""
     first, last = name.partition(".")[0], name.rpartition(".")[2]
-    return name in ("n", "method.name") or first in SAID_OR_IDLE or last in ("decorrelate", "metric")
+    return name in ("n", "method.name", "metric.name") or first in SAID_OR_IDLE or last in ("decorrelate", "metric")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
