@@ -16,7 +16,14 @@ from pytorch_lightning.loggers import Logger
 
 from ohlora_gan.chain import read_stages
 from ohlora_gan.closed_loop import ClosedLoop
-from ohlora_gan.config import check_find_vectors, check_names, check_train, generation_plan, is_closed_loop
+from ohlora_gan.config import (
+    check_find_vectors,
+    check_names,
+    check_train,
+    chosen_judge,
+    generation_plan,
+    is_closed_loop,
+)
 from ohlora_gan.devices import Device, DeviceUnavailableError
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.finders import recipe_of
@@ -251,3 +258,13 @@ def test_a_run_is_resumed_from_a_whole_checkpoint_alone(tmp_path):
 def test_lengths_are_whole_numbers(flag):
     with pytest.raises(ValueError, match=f"{flag} is 'many'"):
         check_train(composed("train", f"trainer.{flag}=many"))
+
+
+def test_the_shipped_judge_judges_the_shipped_scorer_alone():
+    assert chosen_judge(composed("find_vectors")) == "property_cnn_judge"
+    assert chosen_judge(composed("find_vectors", "scorer=mine.safetensors")) is None
+    assert chosen_judge(composed("find_vectors", "judge=[landmarks,other.safetensors]")) == [
+        "landmarks",
+        "other.safetensors",
+    ]
+    assert chosen_judge(composed("find_vectors", "judge=null")) is None

@@ -90,6 +90,16 @@ def check_find_vectors(cfg: DictConfig) -> None:
     generation_plan(cfg)
 
 
+SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
+
+
+def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
+    """Who judges besides the finding scorer; ``auto``: the shipped judge of a shipped scorer, nobody for others."""
+    if cfg.judge == "auto":
+        return SHIPPED_JUDGES.get(str(cfg.scorer))
+    return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
+
+
 def is_closed_loop(cfg: DictConfig) -> bool:
     """Whether faces are moved by feedback instead of along directions."""
     return "loop" in cfg.method

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from ohlora_gan.calibration import calibrate, correct
 from ohlora_gan.checkpoint import file_hash, weights_hash
 from ohlora_gan.closed_loop import ClosedLoop
-from ohlora_gan.config import check_find_vectors, check_names, generation_plan, is_closed_loop
+from ohlora_gan.config import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.csv_files import write_directions
 from ohlora_gan.directions.decorrelate import held_names
@@ -85,7 +85,7 @@ def find_vectors(cfg: DictConfig) -> float:
     layer.check(space.generator)
     check_names(cfg, space.property_names)
     plan = generation_plan(cfg)
-    judges = open_judges(space, cfg.scorer, cfg.judge, cfg.test.landmarks_pose)
+    judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
     check_judges(judges, plan)
     search = Search(cfg, space, layer, ScoreBank(cfg.paths.bank_dir, space))
     save_config(cfg)
