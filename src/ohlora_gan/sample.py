@@ -70,12 +70,16 @@ def run(
     space = FaceSpace(generator, Unscored(), batch_size=AT_ONCE, seed=seed)
     claim(output, {"generator": weights_hash(generator), "seed": seed, "psi": psi, "stream": stream})
     left = [i for i in range(start, start + num) if not path_of(output, i).exists()]
+    wanted, done = set(left), num - len(left)
     with progress_bar("sampling", num) as progress:
-        for done in range(0, len(left), AT_ONCE):
-            indices = left[done : done + AT_ONCE]
+        for block in sorted({i // AT_ONCE for i in left}):
+            # always whole blocks: a picture's last bit depends on which others are computed with it
+            indices = range(block * AT_ONCE, (block + 1) * AT_ONCE)
             for i, image in zip(indices, space.images(W(), space.w(stream, indices, psi)), strict=True):
-                save_png(path_of(output, i).with_suffix(".part"), image).replace(path_of(output, i))
-            progress(num - len(left) + done + len(indices), num)
+                if i in wanted:
+                    save_png(path_of(output, i).with_suffix(".part"), image).replace(path_of(output, i))
+                    done += 1
+            progress(done, num)
     side = generator.resolution
     return f"{num} faces of {side}x{side} pixels, {len(left)} of them new: {output}"
 
