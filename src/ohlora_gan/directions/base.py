@@ -6,6 +6,7 @@ configuration, so a new method is one class in one file.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -22,6 +23,29 @@ Progress = Callable[[int, int], None]
 
 Jacobian = Callable[[np.ndarray], np.ndarray]
 """Vectors ``[m, D]`` to what each score does there per unit of length: float32 ``[m, P, D]``."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What ``fit`` was given, checked; see ``DirectionFinder.fit``."""
+
+    X: np.ndarray
+    scores: np.ndarray
+    groups: np.ndarray | None
+    names: tuple[str, ...]
+    edited: tuple[str, ...]
+    progress: Progress | None = None
+    jacobian: Jacobian | None = None
+    metric: ArrayLike | None = None
+
+    def of(self, name: str) -> np.ndarray:
+        """The scores ``[n]`` of one property."""
+        return self.scores[:, self.names.index(name)]
+
+    def tell(self, done: int, total: int) -> None:
+        """Says how far the fit is, where somebody asked."""
+        if self.progress is not None:
+            self.progress(done, total)
 
 
 class DirectionFinder(ABC):
@@ -45,7 +69,6 @@ class DirectionFinder(ABC):
     metrics_: dict[str, Any]
     state_: Mapping[str, np.ndarray] = MappingProxyType({})
 
-    @abstractmethod
     def fit(
         self,
         X: ArrayLike,
@@ -76,6 +99,13 @@ class DirectionFinder(ABC):
         Raises:
             ValueError: where the inputs or the settings are unusable; one sentence that names the remedy.
         """
+        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
+        self._fit(Samples(X, scores, groups, tuple(names), tuple(edited), progress, jacobian, metric))
+        return self
+
+    @abstractmethod
+    def _fit(self, samples: "Samples") -> None:
+        """Checks the settings, finds the directions, and sets the attributes above."""
 
     def restore(
         self,
@@ -85,12 +115,16 @@ class DirectionFinder(ABC):
         edited: Sequence[str],
         state: Mapping[str, np.ndarray],
         jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
     ) -> "DirectionFinder":
         """Makes a finder usable again from what ``fit`` had set, as a file keeps it; see ``fit`` for the rest."""
         self.directions_, self.group_names_ = np.asarray(directions, dtype=np.float32), list(group_names)
         self.state_ = dict(state)
+        self._restore(names, edited, jacobian)
         return self
+
+    def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
+        """Sets what ``direction`` needs besides, from ``directions_`` and ``state_``."""
+        return
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """The directions that apply to one latent.

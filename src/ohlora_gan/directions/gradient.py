@@ -9,9 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Progress, Samples
 from ohlora_gan.directions.parts import PartsProgress
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 Train = Callable[
     [np.ndarray, np.ndarray, str, Progress | None], tuple[dict[str, np.ndarray], Mapping[str, float | None]]
@@ -43,33 +42,23 @@ class GradientFinder(DirectionFinder):
     def __init__(self, train: Train | None = None) -> None:
         self.train = train
 
-    def fit(
-        self,
-        X: ArrayLike,
-        scores: ArrayLike,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        names: Sequence[str] = PROPERTIES,
-        edited: Sequence[str] = EDITED_PROPERTIES,
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "GradientFinder":
+    def _fit(self, samples: Samples) -> None:
         """Trains k nets; see ``DirectionFinder.fit``. Groups are of no effect.
 
         Raises:
             ValueError: for unusable inputs or settings, for a property whose scores are all equal, and where a net does
                 not depend on its vector.
         """
-        X, scores, _ = validate_inputs(X, scores, groups, names, edited)
+        X, names, edited = samples.X, samples.names, samples.edited
         if self.train is None:
             raise ValueError("train is None: a gradient finder without training can only be restored")
-        columns = {prop: scores[:, names.index(prop)] for prop in edited}
+        columns = {prop: samples.of(prop) for prop in edited}
         for prop, values in columns.items():
             if values.min() == values.max():
                 raise ValueError(f"all {len(X)} samples have the same {prop} score: nothing to learn")
         state: dict[str, np.ndarray] = {}
         self.metrics_ = {}
-        report = PartsProgress(progress, len(columns))
+        report = PartsProgress(samples.progress, len(columns))
         for prop, values in columns.items():
             weights, figures = self.train(X, values, f"gradient/{prop}", report)
             report.next()
@@ -77,27 +66,15 @@ class GradientFinder(DirectionFinder):
             self.metrics_ |= {f"nn_{prop}_{figure}": value for figure, value in figures.items()}
         means = [_mean_direction(_net(state, prop), X, prop) for prop in edited]
         self.restore(np.array(means)[:, None], [ALL], names, edited, state)
-        return self
 
-    def restore(
-        self,
-        directions: np.ndarray,
-        group_names: Sequence[str],
-        names: Sequence[str],
-        edited: Sequence[str],
-        state: Mapping[str, np.ndarray],
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "GradientFinder":
-        """See ``DirectionFinder.restore``; ``state`` must hold the tensors of every edited property's net."""
-        missing = [f"{prop}.{key}" for prop in edited for key in KEYS if f"{prop}.{key}" not in state]
+    def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
+        """``state_`` must hold the tensors of every edited property's net."""
+        missing = [f"{prop}.{key}" for prop in edited for key in KEYS if f"{prop}.{key}" not in self.state_]
         if missing:
             raise ValueError(
                 f"the gradient nets lack {len(missing)} tensors, {missing[0]} first: find the directions anew"
             )
-        super().restore(directions, group_names, names, edited, state, jacobian, metric)
-        self.nets_ = [_net(state, prop) for prop in edited]
-        return self
+        self.nets_ = [_net(self.state_, prop) for prop in edited]
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """The nets' gradients at ``x`` ``[D]``, of unit norm, float32 ``[k, D]``; see ``DirectionFinder.direction``."""

@@ -1,15 +1,14 @@
 """Directions from a face's own derivatives, steadied by the mean ones; see ``mean_jacobian``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, steps
-from ohlora_gan.directions.mean_jacobian import BATCH, cosine, steady_costs, take
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.directions.mean_jacobian import agreement_metrics, cosine, response_of, take
 
 
 class LocalJacobianFinder(DirectionFinder):
@@ -43,56 +42,26 @@ class LocalJacobianFinder(DirectionFinder):
         self.damping = damping
         self.steadiness = steadiness
 
-    def fit(
-        self,
-        X: ArrayLike,
-        scores: ArrayLike,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        names: Sequence[str] = PROPERTIES,
-        edited: Sequence[str] = EDITED_PROPERTIES,
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "LocalJacobianFinder":
+    def _fit(self, samples: Samples) -> None:
         """Takes the mean derivative; see ``DirectionFinder.fit``. Groups are of no effect."""
-        X, scores, _ = validate_inputs(X, scores, groups, names, edited)
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}, expected above 0 and at most 1")
         if self.num_jacobians < 1:
             raise ValueError(f"num_jacobians is {self.num_jacobians}, expected at least 1")
-        sampled, derivatives = X[: self.num_jacobians], []
-        for start in range(0, len(sampled), BATCH):
-            derivatives.append(take(jacobian, sampled[start : start + BATCH], len(names)))
-            if progress is not None:
-                progress(min(start + BATCH, len(sampled)), len(sampled))
-        own = np.concatenate(derivatives).astype(np.float64)
-        mean = own.mean(axis=0)
-        costs = steady_costs(metric, own, self.steadiness)
-        directions = steps(mean, names, edited, self.decorrelate, costs, self.damping)[:, None]
-        agreement = cosine(own, mean).mean(axis=0)
-        self.metrics_ = {f"jacobian_{name}_agreement": float(agreement[names.index(name)]) for name in edited}
-        self.metrics_["num_jacobians"] = len(own)
+        num = min(self.num_jacobians, len(samples.X))
+        own, mean, costs = response_of(samples, np.arange(num), self.steadiness, 0, num)
+        directions = steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping)[:, None]
+        self.metrics_ = agreement_metrics(samples, cosine(own, mean).mean(axis=0), num)
         state = {"mean": mean.astype(np.float32)}
         if costs.inverse is not None:
             state["inverse_metric"] = costs.inverse.astype(np.float32)
-        return self.restore(directions, [ALL], names, edited, state, jacobian)
+        self.restore(directions, [ALL], samples.names, samples.edited, state, samples.jacobian)
 
-    def restore(
-        self,
-        directions: np.ndarray,
-        group_names: Sequence[str],
-        names: Sequence[str],
-        edited: Sequence[str],
-        state: Mapping[str, np.ndarray],
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "LocalJacobianFinder":
-        """See ``DirectionFinder.restore``; ``state`` has the mean derivative and the metric's inverse."""
-        super().restore(directions, group_names, names, edited, state)
+    def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
+        """``state_`` has the mean derivative and the metric's inverse."""
         self.jacobian_, self.names_, self.edited_ = jacobian, tuple(names), tuple(edited)
         self.costs_ = Costs(None, self.directions_.shape[2])
         self.costs_.inverse = self.state_.get("inverse_metric")
-        return self
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """The directions at ``x`` ``[D]``, see ``DirectionFinder.direction``."""

@@ -5,15 +5,12 @@ The gradient of a score through generator and scorer, instead of a model fitted 
 ``decorrelate``).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan.directions.base import DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.base import DirectionFinder, Jacobian, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, check_metric, steps
 from ohlora_gan.directions.groups import members
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 BATCH = 50
 """Vectors whose derivatives are asked for at once: what progress is told of."""
@@ -48,41 +45,48 @@ class MeanJacobianFinder(DirectionFinder):
         self.damping = damping
         self.steadiness = steadiness
 
-    def fit(
-        self,
-        X: ArrayLike,
-        scores: ArrayLike,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        names: Sequence[str] = PROPERTIES,
-        edited: Sequence[str] = EDITED_PROPERTIES,
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "MeanJacobianFinder":
+    def _fit(self, samples: Samples) -> None:
         """Takes the derivatives and their mean a group; see ``DirectionFinder.fit``."""
-        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
-        rows = {name: of_group[: self.num_jacobians] for name, of_group in members(groups, len(X)).items()}
-        rows = spread_evenly(rows, self.num_jacobians)
+        rows = spread_evenly(members(samples.groups, len(samples.X)), self.num_jacobians)
         total = sum(map(len, rows.values()))
         found, agreements, done = [], [], 0
         for of_group in rows.values():
-            derivatives = []
-            for start in range(0, len(of_group), BATCH):
-                derivatives.append(take(jacobian, X[of_group[start : start + BATCH]], len(names)))
-                done += len(derivatives[-1])
-                if progress is not None:
-                    progress(done, total)
-            own = np.concatenate(derivatives).astype(np.float64)
-            mean = own.mean(axis=0)
+            own, mean, costs = response_of(samples, of_group, self.steadiness, done, total)
+            done += len(own)
             agreements.append(cosine(own, mean).mean(axis=0))
-            costs = steady_costs(metric, own, self.steadiness)
-            found.append(steps(mean, names, edited, self.decorrelate, costs, self.damping))
+            found.append(steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping))
         self.group_names_ = list(rows)
         self.directions_ = np.stack(found, axis=1).astype(np.float32)
-        agreement = np.mean(agreements, axis=0)
-        self.metrics_ = {f"jacobian_{name}_agreement": float(agreement[names.index(name)]) for name in edited}
-        self.metrics_["num_jacobians"] = total
-        return self
+        self.metrics_ = agreement_metrics(samples, np.mean(agreements, axis=0), total)
+
+
+def response_of(
+    samples: Samples, rows: np.ndarray, steadiness: float, done: int, total: int
+) -> tuple[np.ndarray, np.ndarray, Costs]:
+    """Derivatives of some samples, their mean, and what steps cost, see ``steady_costs``.
+
+    Args:
+        samples: all of them.
+        rows: the numbers of those that are differentiated, ``[m]``.
+        steadiness: see ``MeanJacobianFinder``.
+        done, total: samples differentiated before, and in all: what progress is told of.
+
+    Returns:
+        float64 ``[m, P, D]`` and ``[P, D]``, and the costs.
+    """
+    derivatives = []
+    for start in range(0, len(rows), BATCH):
+        derivatives.append(take(samples.jacobian, samples.X[rows[start : start + BATCH]], len(samples.names)))
+        done += len(derivatives[-1])
+        samples.tell(done, total)
+    own = np.concatenate(derivatives).astype(np.float64)
+    return own, own.mean(axis=0), steady_costs(samples.metric, own, steadiness)
+
+
+def agreement_metrics(samples: Samples, agreement: np.ndarray, num_jacobians: int) -> dict[str, float]:
+    """``metrics_`` from the mean cosines ``[P]``, see ``MeanJacobianFinder``."""
+    named = dict(zip(samples.names, agreement.tolist(), strict=True))
+    return {f"jacobian_{name}_agreement": named[name] for name in samples.edited} | {"num_jacobians": num_jacobians}
 
 
 def take(jacobian: Jacobian | None, codes: np.ndarray, num_scores: int) -> np.ndarray:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
 from ohlora_gan.directions.parts import PartsProgress
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 
 class MixedFinder(DirectionFinder):
@@ -32,53 +31,32 @@ class MixedFinder(DirectionFinder):
         """Whether the direction of any property depends on the point."""
         return any(finder.pointwise for finder in self.finders.values())
 
-    def fit(
-        self,
-        X: ArrayLike,
-        scores: ArrayLike,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        names: Sequence[str] = PROPERTIES,
-        edited: Sequence[str] = EDITED_PROPERTIES,
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "MixedFinder":
+    def _fit(self, samples: Samples) -> None:
         """Fits a finder a property; see ``DirectionFinder.fit``.
 
         Raises:
             ValueError: where an edited property has no finder, and for what its finder refuses.
         """
-        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
-        parts, report = self._copies(edited), PartsProgress(progress, len(edited))
+        edited = samples.edited
+        parts, report = self._copies(edited), PartsProgress(samples.progress, len(edited))
+        given = samples.X, samples.scores, samples.groups
         for prop, part in parts.items():
-            part.fit(X, scores, groups, report, names, [prop], jacobian, metric)
+            part.fit(*given, report, samples.names, [prop], samples.jacobian, samples.metric)
             report.next()
         groupings = [part.group_names_ for part in parts.values()]
         self.group_names_ = next((grouping for grouping in groupings if grouping != [ALL]), [ALL])
-        shape = (1, len(self.group_names_), X.shape[1])
+        shape = (1, len(self.group_names_), samples.X.shape[1])
         self.directions_ = np.concatenate([np.broadcast_to(part.directions_, shape) for part in parts.values()])
         self.metrics_ = merged({prop: part.metrics_ for prop, part in parts.items()})
         self.state_ = {f"{prop}.{key}": value for prop, part in parts.items() for key, value in part.state_.items()}
         self.parts_ = parts
-        return self
 
-    def restore(
-        self,
-        directions: np.ndarray,
-        group_names: Sequence[str],
-        names: Sequence[str],
-        edited: Sequence[str],
-        state: Mapping[str, np.ndarray],
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "MixedFinder":
+    def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
         """Restores a finder a property, each with its own directions and its part of the state."""
-        super().restore(directions, group_names, names, edited, state, jacobian, metric)
         self.parts_ = self._copies(edited)
         for i, (prop, part) in enumerate(self.parts_.items()):
-            own = {key.removeprefix(f"{prop}."): value for key, value in state.items() if key.startswith(f"{prop}.")}
-            part.restore(self.directions_[i : i + 1], group_names, names, [prop], own, jacobian, metric)
-        return self
+            own = {k.removeprefix(f"{prop}."): value for k, value in self.state_.items() if k.startswith(f"{prop}.")}
+            part.restore(self.directions_[i : i + 1], self.group_names_, names, [prop], own, jacobian)
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """Each property's direction as its finder gives it; see ``DirectionFinder.direction``."""

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.linear_model import Ridge
 
-from ohlora_gan.directions.base import DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.base import DirectionFinder, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, steps
 from ohlora_gan.directions.groups import members
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 ALPHAS = (0.001, 0.01, 0.1, 1.0)
 
@@ -36,43 +34,29 @@ class RidgeFinder(DirectionFinder):
         self.alphas = alphas
         self.damping = damping
 
-    def fit(
-        self,
-        X: ArrayLike,
-        scores: ArrayLike,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        names: Sequence[str] = PROPERTIES,
-        edited: Sequence[str] = EDITED_PROPERTIES,
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "RidgeFinder":
+    def _fit(self, samples: Samples) -> None:
         """Fits one model a group; see ``DirectionFinder.fit``."""
-        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
         if not self.alphas or not all(alpha > 0 for alpha in self.alphas):
             raise ValueError(f"alphas are {list(self.alphas)}, expected one or more numbers above 0")
-        rows = members(groups, len(X))
+        X, names, edited = samples.X, samples.names, samples.edited
+        rows = members(samples.groups, len(X))
         small = [name for name, members_ in rows.items() if len(members_) < 3]
         if small:
             raise ValueError(f"ridge needs at least 3 samples in group {small[0]!r}: raise n, or use groups=none")
-        costs = Costs(metric, X.shape[1])
+        costs = Costs(samples.metric, X.shape[1])
         found, r2, alphas = [], [], {}
         for name, of_group in rows.items():
-            response, explained, alphas[name] = ridge_response(X[of_group], scores[of_group], self.alphas)
+            response, explained, alphas[name] = ridge_response(X[of_group], samples.scores[of_group], self.alphas)
             found.append(steps(response, names, edited, self.decorrelate, costs, self.damping))
             r2.append(explained)
-            if progress is not None:
-                progress(len(found), len(rows))
+            samples.tell(len(found), len(rows))
         self.group_names_ = list(rows)
         self.directions_ = np.stack(found, axis=1).astype(np.float32)
         self.metrics_ = {f"ridge_{name}_r2": float(np.mean(r2, axis=0)[names.index(name)]) for name in edited}
         self.metrics_["alpha"] = alphas
-        return self
 
 
-def ridge_response(
-    X: np.ndarray, scores: np.ndarray, alphas: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray, float]:
+def ridge_response(X: np.ndarray, scores: np.ndarray, alphas: Sequence[float]) -> tuple[np.ndarray, np.ndarray, float]:
     """Coefficients of scores ``[n, P]`` on vectors ``[n, D]``, with the penalty that explains every fifth sample best.
 
     Returns:

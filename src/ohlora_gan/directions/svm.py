@@ -10,15 +10,13 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from ohlora_gan.directions.base import DirectionFinder, Jacobian, Progress, validate_inputs
+from ohlora_gan.directions.base import DirectionFinder, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, held_names, steps
 from ohlora_gan.directions.groups import members
 from ohlora_gan.seeding import generator
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
 
 
 class SvmFit(NamedTuple):
@@ -80,17 +78,7 @@ class SvmFinder(DirectionFinder):
         self.num_extreme = num_extreme
         self.decorrelate = decorrelate
 
-    def fit(
-        self,
-        X: ArrayLike,
-        scores: ArrayLike,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        names: Sequence[str] = PROPERTIES,
-        edited: Sequence[str] = EDITED_PROPERTIES,
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
-    ) -> "SvmFinder":
+    def _fit(self, samples: Samples) -> None:
         """Fits ``k * num_groups`` planes, and those of scores to be held; see ``DirectionFinder.fit``.
 
         Raises:
@@ -98,37 +86,30 @@ class SvmFinder(DirectionFinder):
                 validate on, or a property whose scores are all equal in a group; after a fit, where no plane
                 separates the classes.
         """
-        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
         self._check_settings()
-        rows = members(groups, len(X))
+        X, edited, rows = samples.X, samples.edited, members(samples.groups, len(samples.X))
         self._check_sizes({name: len(group) for name, group in rows.items()})
-        held = [name for name in held_names(self.decorrelate, names) if name not in edited]
+        held = [name for name in held_names(self.decorrelate, samples.names) if name not in edited]
         fitted = (*edited, *held)
         classes = {
-            (prop, name): self._select(scores[:, names.index(prop)], rows[name], prop, name)
-            for name in rows
-            for prop in fitted
+            (prop, name): self._select(samples.of(prop), rows[name], prop, name) for name in rows for prop in fitted
         }
         fits = {}
         for key, (largest, smallest) in classes.items():
             num_train = int(self.train_share * len(largest))
             fits[key] = fit_plane(X, largest, smallest, num_train, self.C, self.max_iter, self.solver_seed)
-            if progress is not None:
-                progress(len(fits), len(classes))
+            samples.tell(len(fits), len(classes))
         self.group_names_ = list(rows)
         stacked = np.array([[fits[prop, name].direction for name in rows] for prop in fitted])
         if self.decorrelate != "none":
             planes = np.swapaxes(stacked, 0, 1)  # a group at a time
-            apart = steps(planes, fitted, edited, self.decorrelate, Costs(metric, X.shape[1]))
+            apart = steps(planes, fitted, edited, self.decorrelate, Costs(samples.metric, X.shape[1]))
             stacked = np.swapaxes(apart, 0, 1)
         self.directions_ = stacked.astype(np.float32)
         self.metrics_ = _metrics(fits, edited, {name: len(classes[edited[0], name][0]) for name in rows})
         self._warn_unconverged()
-        return self
 
-    def _select(
-        self, of_property: np.ndarray, rows: np.ndarray, prop: str, name: str
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _select(self, of_property: np.ndarray, rows: np.ndarray, prop: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The samples of the two classes of one group and property, shuffled where some are held out."""
         values = of_property[rows]
         if values.min() == values.max():
@@ -170,7 +151,7 @@ class SvmFinder(DirectionFinder):
         num_unconverged, num_fits = self.metrics_["num_unconverged"], self.metrics_["num_fits"]
         if num_unconverged:
             message = f"{num_unconverged} of {num_fits} fits stopped at max_iter={self.max_iter}: raise it"
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
 def extremes(values: np.ndarray, ratio: float, num: int | None = None) -> tuple[np.ndarray, np.ndarray]:
