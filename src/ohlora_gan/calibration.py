@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from ohlora_gan.directions.storage import DirectionSet
+from ohlora_gan.evaluation.movers import open_loop
 from ohlora_gan.evaluation.vector_test import groups_of
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FaceSpace, Progress
+from ohlora_gan.latents.space import CHOOSE, FaceSpace, Progress
 
-STREAM = "choose"
 REACH = np.array([-1.0, -0.5, 0.5, 1.0])
 """Where a response is measured, in sigmas of its score."""
 FIRST_LOOK = 0.1
@@ -110,10 +110,7 @@ def correct(
     response = np.zeros((len(measured), len(measured)))
     for i, name in enumerate(found.properties):
         rows = np.array([s for s in strengths.get(name, (-1.0, 1.0)) if s != 0])
-        lengths = [found.steps(np.eye(len(measured)), group)[i, i] for group in groups]
-        along = [found.direction(x, group)[i] for x, group in zip(codes, groups, strict=True)]
-        sigma = np.array(lengths)[:, None] * np.stack(along)
-        moved = (codes[:, None] + rows[:, None] * sigma[:, None]).astype(np.float32)
+        moved = open_loop(found, rows[:, None] * np.eye(len(measured))[i], "sigma")(codes, groups)
         scores = space.score_codes(layer, moved.reshape(-1, codes.shape[1])).reshape(*moved.shape[:2], -1)
         # a straight line a latent through all places and the unedited face
         places = np.append(rows, 0.0) - rows.sum() / (len(rows) + 1)
@@ -136,5 +133,5 @@ def correct(
 
 def choose_faces(space: FaceSpace, layer: Layer, found: DirectionSet, num: int) -> tuple[np.ndarray, np.ndarray]:
     """Codes [N, D] of the second set of latents, and their groups [N]."""
-    codes = space.codes(layer, *space.latents(STREAM, range(num)))
+    codes = space.codes(layer, *space.latents(CHOOSE, range(num)))
     return codes, groups_of(space, layer, codes, found.medians)

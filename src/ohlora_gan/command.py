@@ -1,13 +1,16 @@
-"""What the commands ``python -m ohlora_gan.NAME`` share: how they end, what their help says, how they read pairs.
+"""What the commands ``python -m ohlora_gan.NAME`` share: how they end, read pairs, claim folders.
 
 The exit code is 0, 2 for a user's error (one sentence on stderr), 130 when interrupted.
 """
 
 import argparse
+import json
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 
 def answer(work: Callable[[], str], interrupted: str = "interrupted", warns: type[Warning] | None = None) -> int:
@@ -43,6 +46,22 @@ def parser_of(name: str, doc: str | None) -> argparse.ArgumentParser:
         description=said[:1].upper() + said[1:],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> None:
+    """Makes a folder the one of these settings, which it keeps in a JSON file.
+
+    Raises:
+        ValueError: if it holds ``what`` was made with other ones.
+    """
+    path = folder / file
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if changed := [key for key in settings if before.get(key) != settings[key]]:
+            olds = ", ".join(f"{key}={before.get(key)}" for key in changed)
+            raise ValueError(f"{folder} holds {what} made with {olds}: choose another --output, or delete that folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def attribute_values(text: str) -> dict[str, int]:

@@ -13,10 +13,11 @@ from ohlora_gan.editing import cloud_spread, jitter
 from ohlora_gan.evaluation import edit_pictures
 from ohlora_gan.evaluation.animation import ping_pong, save_animation
 from ohlora_gan.evaluation.pictures import save_png
+from ohlora_gan.latents.space import CHOOSE
 from ohlora_gan.safe_range import beyond_samples
 
 ON_ANIMATION, GRID_STEPS, NAMED = 6, 5, 2
-CLOUD_STREAM, NUM_CLOUD = "choose", 1000
+NUM_CLOUD = 1000
 
 
 def write_all(
@@ -101,7 +102,7 @@ def jittered(session: Session, settings: EditSettings, walk: Walk) -> np.ndarray
     scale = np.zeros(size)
     scale[free] = settings.jitter
     if settings.jitter_unit == "cloud":
-        scale *= cloud_spread(space.codes(layer, *space.latents(CLOUD_STREAM, range(NUM_CLOUD))))
+        scale *= cloud_spread(space.codes(layer, *space.latents(CHOOSE, range(NUM_CLOUD))))
     return jitter(walk.codes, space.seed, session.faces.indices, settings.versions, scale)
 
 

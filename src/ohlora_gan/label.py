@@ -5,7 +5,6 @@ started again; pictures added later are labelled, the others stay.
 """
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from ohlora_gan.command import answer, parser_of
+from ohlora_gan.command import answer, claim, parser_of
 from ohlora_gan.data.label_rows import Rows
 from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces
 from ohlora_gan.data.parse_codes import MAP_SIZE
@@ -98,18 +97,6 @@ def highest(rows: Rows, column: str, num: int) -> dict[str, str]:
     return {names[i]: f"{Path(names[i]).name} {values[i]:.3g}" for i in order[:num] if np.isfinite(values[i])}
 
 
-def claim(output: Path, settings: Mapping[str, str]) -> None:
-    """Makes the output folder the one of these settings; ValueError if it holds labels of other ones."""
-    path = output / "label.json"
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if changed := [key for key in settings if before.get(key) != settings[key]]:
-            olds = ", ".join(f"{key}={before.get(key)}" for key in changed)
-            raise ValueError(f"{output} holds labels made with {olds}: choose another --output, or delete that folder")
-    (output / "maps").mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-
 def labeller_of(segmenter: str, maps: Path | None, map_names: Mapping[str, str]) -> Labeller:
     """What makes the maps, as the arguments ask."""
     if maps:
@@ -154,7 +141,9 @@ def run(
         raise ValueError(f"--top names {', '.join(unknown)}, expected some of {', '.join(columns)}")
     map_names = map_names_of(source.names)
     labeller = labeller_of(segmenter, maps, map_names)
-    claim(output, {"pictures": pictures, "segmenter": segmenter, "maps": str(maps or ""), "generation": generation})
+    made_by = {"pictures": pictures, "segmenter": segmenter, "maps": str(maps or ""), "generation": generation}
+    claim(output, "label.json", made_by, "labels")
+    (output / "maps").mkdir(exist_ok=True)
     paths = {name: output / "maps" / map_names[name] for name in source.names}
     rows, skipped = Rows(output / "labels.csv", columns), Rows(output / "skipped.csv", ("reason",))
     label_all(source, paths, labeller, generation, rows, skipped)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.space import CHOOSE, FaceSpace
 
-STREAM, NUM = "choose", 1000
+NUM = 1000
 OUTERMOST = 0.999
 """Share of sampled codes that are no further from the mean than what counts as near the cloud."""
 LEAST_REAL = 0.01
@@ -42,7 +42,7 @@ class SafeRange:
         cls, space: FaceSpace, layer: Layer, discriminator: nn.Module | None = None, num: int = NUM
     ) -> "SafeRange":
         """From samples of the stream "choose"; codes are cheap, so ten times as many of them as pictures are made."""
-        codes = space.codes(layer, *space.latents(STREAM, range(10 * num)))
+        codes = space.codes(layer, *space.latents(CHOOSE, range(10 * num)))
         scores = space.score_codes(layer, codes[:num])
         real = realism(space, layer, codes[: num // 4], discriminator)
         part = codes[:, layer.free(space.generator)].astype(np.float64)

@@ -4,7 +4,6 @@ Picture i of a seed and a stream is the same in every run. A run that was interr
 more pictures can be added to those that are there.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from ohlora_gan.checkpoint import weights_hash
-from ohlora_gan.command import answer, parser_of
+from ohlora_gan.command import answer, claim, parser_of
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.pictures import save_png
 from ohlora_gan.latents.layers import W
@@ -22,6 +21,7 @@ from ohlora_gan.progress import progress_bar
 
 STREAM = "sample"  # directions are neither found nor judged on it
 MAX_NUM = 10**6
+CLAIM = "sample.json"
 AT_ONCE = 50
 
 
@@ -29,21 +29,6 @@ class Unscored(nn.Module):
     """A scorer for pictures that nobody scores."""
 
     property_names = ()
-
-
-def claim(output: Path, settings: dict[str, str | int | float]) -> None:
-    """Makes the folder the one of these settings; ValueError if it holds anything else."""
-    path = output / "sample.json"
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if changed := [key for key in settings if before.get(key) != settings[key]]:
-            olds = ", ".join(f"{key}={before.get(key)}" for key in changed)
-            raise ValueError(f"{output} holds pictures made with {olds}: choose another --output, or delete it")
-        return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"--output {output} holds other things than samples: choose another folder")
-    output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def run(
@@ -68,7 +53,10 @@ def run(
             raise ValueError(f"{name} is {value}, expected {low} to {high}")
     generator = open_generator(checkpoint)
     space = FaceSpace(generator, Unscored(), batch_size=AT_ONCE, seed=seed)
-    claim(output, {"generator": weights_hash(generator), "seed": seed, "psi": psi, "stream": stream})
+    if output.exists() and not (output / CLAIM).exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"--output {output} holds other things than samples: choose another folder")
+    made_by = {"generator": weights_hash(generator), "seed": seed, "psi": psi, "stream": stream}
+    claim(output, CLAIM, made_by, "pictures")
     left = [i for i in range(start, start + num) if not path_of(output, i).exists()]
     wanted, done = set(left), num - len(left)
     with progress_bar("sampling", num) as progress:

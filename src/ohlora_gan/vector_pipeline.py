@@ -39,7 +39,7 @@ from ohlora_gan.finders import free_jacobian, recipe_of
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.saved import SavedLatents, write_latents
-from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.metric_store import stored_metric
 from ohlora_gan.pipeline import make_loggers, open_device, save_config, write_json
 from ohlora_gan.pretrained import open_generator, open_scorer, resolve
@@ -57,7 +57,6 @@ class Search:
         cfg: the composed config.
         space, layer: where codes lie.
         bank: the samples.
-        metric: what steps cost, ``[D, D]`` of the layer's free values; None: their length.
         num_reused: samples that the bank held already.
         seconds: what each part took.
     """
@@ -66,7 +65,6 @@ class Search:
     space: FaceSpace
     layer: Layer
     bank: ScoreBank
-    metric: np.ndarray | None = None
     num_reused: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -140,7 +138,7 @@ def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> Dire
         cuts = {name: given[name] for name in cfg.group_by}
     groups = group_names(scores, cuts, names, tuple(cuts)) if cuts else None
     started = time.monotonic()
-    search.metric = open_metric(search)
+    metric = open_metric(search)
     free = search.layer.free(space.generator)
     sought = (*edited, *held(cfg, edited, names)) if cfg.correct else edited
     with progress_bar("finding", 1) as report:
@@ -149,7 +147,7 @@ def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> Dire
             names=names,
             edited=sought,
             jacobian=partial(cached_jacobian, search),
-            metric=search.metric,
+            metric=metric,
         )
     if finder.pointwise:  # what is asked for from now on are the faces of tests: nothing for the bank to keep
         jacobian = free_jacobian(space, search.layer)
@@ -211,10 +209,10 @@ def padded_set(
 def closed_loop_mover(search: Search) -> MakeMover:
     """The closed loop of ``cfg.method.loop`` as what is tested."""
     started = time.monotonic()
-    search.metric = open_metric(search)
+    metric = open_metric(search)
     settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
     how = {key: settings.pop(key) for key in ("keep", "beyond", "targets")}
-    loop = ClosedLoop(search.space, search.layer, search.metric, **settings)
+    loop = ClosedLoop(search.space, search.layer, metric, **settings)
     search.seconds["finding"] = time.monotonic() - started
     return partial(closed_loop, loop, tuple(search.cfg.properties), **how)
 
@@ -281,7 +279,7 @@ def save_passed(search: Search, judgement: Judgement) -> None:
     space, cases = search.space, [case for case in judgement.test.cases if case.passed]
     if not cases:
         return
-    z, label = space.latents("test", [case.index for case in cases])
+    z, label = space.latents(REPORT, [case.index for case in cases])
     saved = SavedLatents(
         z.numpy(),
         np.zeros((len(z), 0), np.float32) if label is None else label.numpy(),

@@ -2,9 +2,8 @@
 
 With R the response ``[P, D]`` of all scores and M what steps cost, the cheapest step that changes the scores of S by
 ``t`` is ``M^-1 R_S^T (R_S M^-1 R_S^T)^-1 t``. Without a metric it is the pseudo-inverse of ``R_S``; a column of it is,
-up to
-its length, what is left of a row after projection off the others: the conditional manipulation of InterFaceGAN (Shen et
-al. 2020, section 3.3) for any number of conditions.
+up to its length, what is left of a row after projection off the others: the conditional manipulation of InterFaceGAN
+(Shen et al. 2020, section 3.3) for any number of conditions.
 """
 
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Progress, Samples
-from ohlora_gan.directions.parts import PartsProgress
+from ohlora_gan.directions.parts_progress import PartsProgress
 
 Train = Callable[
     [np.ndarray, np.ndarray, str, Progress | None], tuple[dict[str, np.ndarray], Mapping[str, float | None]]

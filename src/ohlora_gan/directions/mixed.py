@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
-from ohlora_gan.directions.parts import PartsProgress
+from ohlora_gan.directions.parts_progress import PartsProgress
 
 
 class MixedFinder(DirectionFinder):

@@ -12,9 +12,8 @@ from ohlora_gan.directions.groups import group_names
 from ohlora_gan.directions.storage import DirectionSet
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.pixels import change_map
-from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.space import CHOOSE, FaceSpace
 
-STREAM = "choose"
 OWN = "own"
 """The group of candidates that move each face along the direction of its own group."""
 STEP = 2.0
@@ -109,7 +108,7 @@ def batches(space: FaceSpace, n: int) -> Iterator[Batch]:
 
 def face_batch(space: FaceSpace, indices: Sequence[int]) -> Batch:
     """Some faces of the stream, before they are moved."""
-    z, label = space.latents(STREAM, indices)
+    z, label = space.latents(CHOOSE, indices)
     return Batch(z, label, *picture(space, W(), space.codes(W(), z, label)))
 
 

@@ -22,9 +22,9 @@ from ohlora_gan.evaluation.judges import Judge, LandmarkJudge, NetworkJudge, Sco
 from ohlora_gan.evaluation.measuring import Render, measure, score_pictures
 from ohlora_gan.evaluation.movers import MakeMover
 from ohlora_gan.evaluation.strengths import Plan
-from ohlora_gan.evaluation.vector_test import STREAM, VectorTest, groups_of, make_cases
+from ohlora_gan.evaluation.vector_test import VectorTest, groups_of, make_cases
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.pretrained import open_scorer
 
 LANDMARKS = "landmarks"
@@ -163,7 +163,7 @@ def judge_vectors(
     if num_latents < 1 or (max_passes is not None and max_passes < 1):
         raise ValueError(f"num_latents {num_latents}, max_passes {max_passes}: expected at least 1")
     check_judges(judges, plan)
-    codes = space.codes(layer, *space.latents(STREAM, range(num_latents)))
+    codes = space.codes(layer, *space.latents(REPORT, range(num_latents)))
     groups = groups_of(space, layer, codes, medians or {})
     networks = sorted(
         (judge for judge in judges if isinstance(judge, NetworkJudge) and hasattr(judge.net, "features")),

@@ -18,14 +18,10 @@ GRIDS = ("sigma", "reference")
 """What a strength is: standard deviations of the finding score, or, as published, a length along the unit direction."""
 
 
-class HasDirection(Protocol):
-    """What directions offer to the test."""
+class Directions(Protocol):
+    """What directions offer to the test; ``steps`` is asked of those that know their slopes alone."""
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray: ...
-
-
-class HasSteps(HasDirection, Protocol):
-    """Directions that know their slopes."""
 
     def steps(self, strengths: np.ndarray, group: str | None = None) -> np.ndarray: ...
 
@@ -36,7 +32,7 @@ class ClosedLoopEditor(Protocol):
     def edit(self, codes: np.ndarray, changes: Any, keep: Any = "rest") -> Any: ...
 
 
-def open_loop(found: HasDirection, strengths: np.ndarray, grid: str = "reference") -> Mover:
+def open_loop(found: Directions, strengths: np.ndarray, grid: str = "reference") -> Mover:
     """Moves each code along the directions that apply to it, all at once.
 
     Args:
@@ -51,7 +47,7 @@ def open_loop(found: HasDirection, strengths: np.ndarray, grid: str = "reference
         raise ValueError(f"grid is {grid!r}, expected one of {', '.join(GRIDS)}")
 
     def lengths(group: str) -> np.ndarray:
-        return found.steps(strengths, group) if grid == "sigma" else strengths  # type: ignore[attr-defined]
+        return found.steps(strengths, group) if grid == "sigma" else strengths
 
     def mover(codes: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
         pairs = [(x, str(group)) for x, group in zip(codes, groups, strict=True)]
@@ -63,12 +59,12 @@ def open_loop(found: HasDirection, strengths: np.ndarray, grid: str = "reference
 def closed_loop(
     loop: ClosedLoopEditor, properties: Sequence[str], strengths: np.ndarray, keep: Any = "rest", **settings: Any
 ) -> Mover:
-    """Edits each code by feedback to every combination of score changes.
+    """Edits each code by feedback to every combination of scores.
 
     Args:
         loop: the editor.
         properties: what the k columns of ``strengths`` are.
-        strengths: ``[K, k]`` in sigmas, relative to the face's own scores.
+        strengths: ``[K, k]`` in sigmas: changes of the face's own scores, or with ``targets="score"`` scores.
         keep, settings: given on to ``loop.edit``.
     """
 

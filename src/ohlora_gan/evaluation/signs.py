@@ -6,9 +6,8 @@ import numpy as np
 
 from ohlora_gan.directions.storage import DirectionSet
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FaceSpace, Progress
+from ohlora_gan.latents.space import CHOOSE, FaceSpace, Progress
 
-STREAM = "choose"
 CLEAR = 2.0  # a response is clear from so many standard errors on
 
 
@@ -41,7 +40,7 @@ def measure_response(
             f"the scorer does not measure {', '.join(unknown)} but {', '.join(space.property_names)}: give another "
             f"scorer, or say what the sign is, up or down"
         )
-    codes = space.codes(layer, *space.latents(STREAM, range(num_latents)))
+    codes = space.codes(layer, *space.latents(CHOOSE, range(num_latents)))
     rises = np.empty((*found.directions.shape[:2], num_latents))
     for done, (i, j) in enumerate(np.ndindex(*rises.shape[:2]), start=1):
         direction = found.directions[i, j]

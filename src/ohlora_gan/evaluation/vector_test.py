@@ -15,9 +15,6 @@ from ohlora_gan.evaluation.strengths import Plan
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
 
-STREAM = "test"
-"""The latents that figures are reported on; neither finding nor choosing directions may look at them."""
-
 
 @dataclass
 class VectorTest:

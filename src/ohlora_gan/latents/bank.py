@@ -22,9 +22,7 @@ from safetensors.numpy import load_file, save
 
 from ohlora_gan.checkpoint import weights_hash
 from ohlora_gan.latents.layers import Layer, W
-from ohlora_gan.latents.space import FaceSpace, Progress
-
-STREAM = "bank"
+from ohlora_gan.latents.space import FIND, FaceSpace, Progress
 
 
 class Bank(ABC):
@@ -139,7 +137,7 @@ class ScoreBank(Bank):
         return scores if scores.shape == shape and np.isfinite(scores).all() else None
 
     def make_shard(self, start: int) -> np.ndarray:
-        w = self.space.w(STREAM, range(start, start + self.shard))
+        w = self.space.w(FIND, range(start, start + self.shard))
         scores = self.space.score_codes(W(), w)
         self.check_finite(scores, start)
         self.write(self.scores_path(start), save({"scores": scores}))
@@ -147,7 +145,7 @@ class ScoreBank(Bank):
 
     def codes(self, layer: Layer, n: int) -> np.ndarray:
         """Vectors float32 [n, D] of the first n samples at a layer."""
-        return self.space.codes(layer, *self.space.latents(STREAM, range(n)))
+        return self.space.codes(layer, *self.space.latents(FIND, range(n)))
 
     def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
         """An array that is dear to make, from the bank's folder where it was made before.

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ohlora_gan import seeding
-from ohlora_gan.latents.bank import STREAM
 from ohlora_gan.latents.jacobian import render_with_graph
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FaceSpace, Progress
+from ohlora_gan.latents.space import FIND, FaceSpace, Progress
 
 Metric = NDArray[np.float64]
 METRICS = ("euclid", "cloud", "image")
@@ -73,14 +72,14 @@ def make_metric(
     free = layer.free(space.generator)
     if name == "cloud":
         return cloud_metric(space, layer, 100 * num_latents, shrinkage)
-    codes = space.codes(layer, *space.latents(STREAM, range(num_latents)))
+    codes = space.codes(layer, *space.latents(FIND, range(num_latents)))
     metric = scaled(image_gram(space, layer, codes, num_probes, weights, progress)[free, free], shrinkage)
     return metric + cloud * cloud_metric(space, layer, 100 * num_latents) if cloud else metric
 
 
 def cloud_metric(space: FaceSpace, layer: Layer, num_latents: int, shrinkage: float = 0.01) -> Metric:
     """The inverse covariance of sampled codes' free values; ``shrinkage`` is added to the covariance, scaled."""
-    codes = space.codes(layer, *space.latents(STREAM, range(num_latents)))[:, layer.free(space.generator)]
+    codes = space.codes(layer, *space.latents(FIND, range(num_latents)))[:, layer.free(space.generator)]
     covariance = np.cov(codes.astype(np.float64), rowvar=False)
     return scaled(np.linalg.inv(scaled(covariance, shrinkage)), shrinkage=0.0)
 

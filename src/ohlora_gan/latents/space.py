@@ -13,6 +13,10 @@ from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
 
 Progress = Callable[[int, int], None]
 
+FIND, CHOOSE, REPORT = "bank", "choose", "test"
+"""The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
+reported on the third, which neither may look at."""
+
 
 class FaceSpace:
     """Runs a generator and a scorer in eval mode, in batches, on one device.
