@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from ohlora_gan import closed_loop
 from ohlora_gan.closed_loop import NEAR, ClosedLoop, broyden
 from ohlora_gan.latents.layers import W, WPlus
+from ohlora_gan.latents.metric import make_metric, own_probes
 from tests.analytic_world import NAMES, SIZE, make_world
 
 EYES, MOUTH, POSE, HAIR, SKIN = range(5)
@@ -88,6 +90,30 @@ def test_a_metric_makes_steps_cheap(bent, loop, codes):
     plain, cheap = loop.edit(codes, CHANGES), ClosedLoop(bent.space, W(), metric).edit(codes, CHANGES)
     assert miss(cheap) < 0.05
     assert cheap.image_change.mean() < 0.8 * plain.image_change.mean()
+
+
+def test_what_the_picture_itself_would_change_costs_too(codes):
+    """A face far from the others, whose picture reacts otherwise than theirs on average."""
+    world = make_world(painted=torch.tanh, gain=1.0)
+    far = 2 * codes[:4]
+    mean = make_metric("image", world.space, W(), num_latents=60, num_probes=50)
+    edits = [
+        ClosedLoop(world.space, W(), mean, own=own).edit(far, {"eyes": 0.1, "mouth": -0.1}, beyond="allow")
+        for own in (0.0, 30.0)
+    ]
+    for found in edits:
+        assert miss(found) < 0.05
+    assert edits[1].image_change.mean() < 0.9 * edits[0].image_change.mean()
+
+
+def test_many_edits_of_a_face_measure_its_picture_once(bent, codes, monkeypatch):
+    measured = []
+    monkeypatch.setattr(closed_loop, "own_probes", lambda *given: measured.append(given) or own_probes(*given))
+    loop = ClosedLoop(bent.space, W(), own=1.0, num_own=20)
+    many = loop.edit(np.repeat(codes[:2], 3, axis=0), {"eyes": np.tile([-0.2, 0.1, 0.3], 2)})
+    assert len(measured) == 2
+    alone = loop.edit(codes[1:2], {"eyes": 0.3})
+    np.testing.assert_allclose(alone.codes[0], many.codes[5], atol=1e-5)
 
 
 def test_steps_keep_to_what_a_layer_may_move():
@@ -259,7 +285,16 @@ def test_what_cannot_be_asked_for(loop, codes, changes, settings, message):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"damping": -1}, {"damping": float("nan")}, {"steps": 0}, {"longest": 0}, {"refresh": 0}]
+    "settings",
+    [
+        {"damping": -1},
+        {"damping": float("nan")},
+        {"steps": 0},
+        {"longest": 0},
+        {"refresh": 0},
+        {"own": -1},
+        {"num_own": 0},
+    ],
 )
 def test_settings_out_of_their_range(bent, settings):
     ((name, value),) = settings.items()

@@ -20,6 +20,7 @@ from torch import nn
 from ohlora_gan.directions.decorrelate import Costs
 from ohlora_gan.latents.jacobian import score_jacobian
 from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.metric import Weights, own_probes
 from ohlora_gan.latents.pixels import change_map
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.safe_range import SafeRange, beyond_samples, realism
@@ -80,6 +81,10 @@ class ClosedLoop:
             1963), at least 0: it shortens steps that scores ask for against each other.
         steps: Gauss-Newton steps, at least 1.
         longest: no step is longer than this share of the cloud's radius, above 0.
+        own: how much what the unedited picture itself would change costs besides, at least 0: ``own`` times its
+            ``J^T J``, where the metric holds the mean over faces (see ``latents.metric.own_probes``).
+        num_own: random pictures by which that is measured, once a face, at least 1.
+        weights: how much a change of each part of the picture counts in ``own``; None: all alike.
         refresh: derivatives are taken anew every so many steps, at least 1; between, Broyden's update corrects them by
             what the last step did, which costs a pass forward instead of one and P backward.
         discriminator: says of edited pictures how real they look; None: nothing does.
@@ -97,18 +102,22 @@ class ClosedLoop:
         steps: int = 4,
         longest: float = 2.0,
         refresh: int = 1,
+        own: float = 0.0,
+        num_own: int = 192,
+        weights: Weights | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        if not damping >= 0 or steps < 1 or not longest > 0 or refresh < 1:
+        if not damping >= 0 or steps < 1 or not longest > 0 or refresh < 1 or not own >= 0 or num_own < 1:
             raise ValueError(
-                f"closed loop: damping={damping}, steps={steps}, longest={longest}, refresh={refresh}, expected at "
-                f"least 0, at least 1, above 0, at least 1"
+                f"closed loop: damping={damping}, steps={steps}, longest={longest}, refresh={refresh}, own={own}, "
+                f"num_own={num_own}, expected at least 0, at least 1, above 0, at least 1, at least 0, at least 1"
             )
         layer.check(space.generator)
         self.space, self.layer = space, layer
         self.free = layer.free(space.generator)
         self.costs = Costs(metric, self.free.stop - self.free.start)
         self.damping, self.steps, self.longest, self.refresh = damping, steps, longest, refresh
+        self.own, self.num_own, self.weights = own, num_own, weights
         self.discriminator = None if discriminator is None else space.device.place(discriminator)
 
     @cached_property
@@ -192,10 +201,11 @@ class ClosedLoop:
         start = scores
         change[:, absolute] -= start[:, absolute]
         wanted, notes = self._targets(start, change, asked, beyond)
+        costs = self._costs(codes)
         best, best_scores, best_miss = v.copy(), scores, self._miss(wanted, scores, used)
         for step in range(self.steps):
             rows = jacobian[:, used]
-            move = self._step(rows, (wanted - scores)[:, used])
+            move = self._step(rows, (wanted - scores)[:, used], costs)
             v = v.copy()
             v[:, self.free] += move
             if step + 1 == self.steps or (step + 1) % self.refresh:
@@ -232,9 +242,17 @@ class ClosedLoop:
             wanted[:, p] = np.clip(wanted[:, p], low[:, p], high[:, p])
         return wanted, notes
 
-    def _step(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    def _costs(self, codes: np.ndarray) -> Costs:
+        """What steps from codes ``[n, D]`` cost; what a face's own picture adds is measured once a face."""
+        if self.own == 0:
+            return self.costs
+        unique, where = np.unique(codes, axis=0, return_inverse=True)
+        pulled = [own_probes(self.space, self.layer, code, self.num_own, self.weights) for code in unique]
+        return self.costs.raised(np.sqrt(self.own) * np.stack(pulled)).of(where.reshape(-1))
+
+    def _step(self, rows: np.ndarray, missing: np.ndarray, costs: Costs) -> np.ndarray:
         """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
-        cheap = self.costs.cheapest(rows)
+        cheap = costs.cheapest(rows)
         normal = cheap @ np.swapaxes(rows, 1, 2)
         own = np.einsum("nss->ns", normal)
         least = np.maximum(1e-9 * own.mean(axis=1, keepdims=True), 1e-30)  # a score that nothing moves divides by this

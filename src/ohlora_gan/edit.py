@@ -33,6 +33,7 @@ NUM_CALIBRATION = 64
 SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
 MEASURED = {"image": {"num_latents": 120, "num_probes": 48}, "cloud": {"num_latents": 60, "num_probes": 24}}
 SHRINKAGE = 0.01
+OWN = 3.0
 """How metrics are measured, as ``conf/method/closed_loop.yaml`` and ``conf/metric`` say it too."""
 
 
@@ -60,9 +61,9 @@ def strangers(found: DirectionSet, space: FaceSpace) -> list[str]:
 
 def metric_settings(settings: EditSettings) -> dict[str, Any]:
     """What ``metric_store.stored_metric`` needs."""
-    cloud = settings.cloud if settings.metric == "image" else 0.0
-    how = MEASURED.get(settings.metric, {})
-    return {"name": settings.metric, **how, "shrinkage": SHRINKAGE, "cloud": cloud, "region": settings.region}
+    how = {"name": settings.metric, **MEASURED.get(settings.metric, {}), "shrinkage": SHRINKAGE}
+    image = settings.metric == "image"
+    return how | ({"cloud": settings.cloud, "region": settings.region} if image else {"cloud": 0.0, "region": "all"})
 
 
 def open_closed_loop(
@@ -71,7 +72,9 @@ def open_closed_loop(
     """The closed loop with its metric, which is measured where nobody has done so."""
     bank = ScoreBank(settings.bank_dir, space)
     metric = stored_metric(bank, layer, metric_settings(settings), region)
-    return ClosedLoop(space, layer, metric, discriminator=discriminator)
+    own = OWN if settings.metric == "image" else 0.0
+    weights = region.weights(settings.region)
+    return ClosedLoop(space, layer, metric, own=own, weights=weights, discriminator=discriminator)
 
 
 def open_session(

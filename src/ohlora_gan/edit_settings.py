@@ -38,7 +38,7 @@ Changes faces by score sigmas and writes strips, grids, an animation and edit.js
   layer=         of a closed loop without vectors (default w)
   metric=        of a closed loop, what a step costs: its length (euclid), how unlike sampled faces it is (cloud), or
                  how much it changes the picture (image, the default); an image or cloud metric is measured once
-  region=        of metric=image, what should stay: all (default), face, or border (what surrounds the face)
+  region=        of metric=image, what should stay: border (what surrounds the face, default), face, or all
   cloud=         of metric=image, how much of metric=cloud is added (default 1): with 0 the least change of the
                  picture may deceive the scorer, and heads do not turn
   paths.bank_dir=  where measured metrics are kept (default runs/banks)
@@ -89,7 +89,7 @@ class EditSettings:
     mode: str = "joint"
     layer: str = "w"
     metric: str = "image"
-    region: str = "all"
+    region: str = "border"
     cloud: float = 1.0
     keep: str | tuple[str, ...] = "rest"
     targets: str = "change"

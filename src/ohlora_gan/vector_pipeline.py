@@ -212,7 +212,10 @@ def closed_loop_mover(search: Search) -> MakeMover:
     metric = open_metric(search)
     settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
     how = {key: settings.pop(key) for key in ("keep", "beyond", "targets")}
-    loop = ClosedLoop(search.space, search.layer, metric, **settings)
+    if search.cfg.metric.name != "image":
+        settings["own"] = 0.0
+    weights = search.region.weights(search.cfg.metric.region)
+    loop = ClosedLoop(search.space, search.layer, metric, weights=weights, **settings)
     search.seconds["finding"] = time.monotonic() - started
     return partial(closed_loop, loop, tuple(search.cfg.properties), **how)
 

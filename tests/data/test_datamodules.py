@@ -45,6 +45,30 @@ def test_keep_selects_faces_by_attribute():
     assert all(a.gender != 1 or a.glass != 0 for a in (faces.sample_attributes(0, i) for i in every))
 
 
+def test_thinning_leaves_the_extremes_and_a_share_of_the_middle():
+    every = [faces.sample_attributes(0, i) for i in range(1_000)]
+    middle = {i for i, face in enumerate(every) if abs(faces.standardized("hairstyle", face.hairstyle)) <= 1}
+    indices = set(matching_indices(0, 0, 600, {}, {"hairstyle": 0.3}))
+    last = max(indices)
+    assert indices - middle == {i for i in range(last + 1) if i not in middle}
+    share = len(indices & middle) / sum(i <= last for i in middle)
+    assert abs(share - 0.3) < 0.08
+    assert matching_indices(0, 0, 50, {"gender": 1}, {"hairstyle": 1}) == matching_indices(0, 0, 50, {"gender": 1})
+
+
+def test_training_faces_alone_are_thinned():
+    plain, thinned = (FacesDataModule(num_images=60, num_val=40, num_test=40, thin=t) for t in ({}, {"eyes": 0.1}))
+    assert plain.dataset("train").indices != thinned.dataset("train").indices
+    assert plain.dataset("val").indices == thinned.dataset("val").indices
+    assert plain.dataset("test").indices == thinned.dataset("test").indices
+
+
+@pytest.mark.parametrize(("name", "share"), [("hat", 0.5), ("gender", 0.5), ("eyes", 0), ("eyes", 1.5)])
+def test_what_cannot_be_thinned_is_said(name, share):
+    with pytest.raises(ValueError, match=rf"data\.thin={{{name}: {share}}}, expected a share above 0 and at most 1"):
+        matching_indices(0, 0, 1, {}, {name: share})
+
+
 def test_what_cannot_be_kept_is_said():
     with pytest.raises(ValueError, match="'hat'"):
         matching_indices(0, 0, 1, {"hat": 1})

@@ -18,6 +18,7 @@ class FacesDataModule(DealingDataModule):
         batch_size: images a batch and process.
         keep: attribute values that training faces must have, e.g. ``{gender: 1, quality: 1}``; validation and
             test faces are kept by the same rule.
+        thin: training faces near an attribute's mean of which only a share stays, see ``datasets.matching_indices``.
         num_workers: worker processes; 0 renders in the training process, where rendered faces are kept.
         seed: seed of the faces and of their order.
         attributes: what is scored: properties and others such as ``lips`` with mean 0 and standard deviation 1,
@@ -40,6 +41,7 @@ class FacesDataModule(DealingDataModule):
         num_workers: int = 0,
         seed: int = 0,
         attributes: Sequence[str] | None = None,
+        thin: Mapping[str, float] | None = None,
     ):
         super().__init__()
         self.attribute_names = PROPERTIES if attributes is None else tuple(attributes)
@@ -50,13 +52,14 @@ class FacesDataModule(DealingDataModule):
             )
         self.resolution, self.batch_size, self.num_workers, self.seed = resolution, batch_size, num_workers, seed
         self.sizes = {"train": num_images, "val": num_val, "test": num_test}
-        self.keep = dict(keep or {})
+        self.keep, self.thin = dict(keep or {}), dict(thin or {})
         self._datasets: dict[str, FacesDataset] = {}
 
     def dataset(self, split: str) -> FacesDataset:
         """The data set of ``train``, ``val`` or ``test``, made at first use."""
         if split not in self._datasets:
-            indices = matching_indices(self.seed, SPLIT_STARTS[split], self.sizes[split], self.keep)
+            thin = self.thin if split == "train" else {}
+            indices = matching_indices(self.seed, SPLIT_STARTS[split], self.sizes[split], self.keep, thin)
             self._datasets[split] = FacesDataset(self.seed, indices, self.resolution, self.attribute_names)
         return self._datasets[split]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ohlora_gan import seeding
 from ohlora_gan.data import faces
 from ohlora_gan.vocabulary import PROPERTIES
 
@@ -37,12 +38,30 @@ def to_image(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1.0
 
 
-def matching_indices(seed: int, start: int, num: int, keep: Mapping[str, float]) -> list[int]:
+def matching_indices(
+    seed: int, start: int, num: int, keep: Mapping[str, float], thin: Mapping[str, float] | None = None
+) -> list[int]:
     """The first ``num`` face numbers from ``start`` on whose attributes equal ``keep``, e.g. ``{"gender": 1}``.
 
+    Args:
+        seed: seed of the embedded world.
+        start: the first number to look at.
+        num: how many to find.
+        keep: attribute -> the value that it must have.
+        thin: continuous attribute -> the share, above 0 to 1, of faces within a standard deviation of its mean that
+            stay. A GAN is slow to learn the extremes of small features; so it sees them more often.
+
     Raises:
-        ValueError: for an attribute that faces do not have, or a value that none of 10,000 faces takes.
+        ValueError: for an attribute that faces do not have, a value that none of 10,000 faces takes, or a share out of
+            range.
     """
+    thin = thin or {}
+    for name, share in thin.items():
+        if name not in faces.CONTINUOUS or not 0 < share <= 1:
+            raise ValueError(
+                f"data.thin={{{name}: {share}}}, expected a share above 0 and at most 1 for one of "
+                f"{', '.join(faces.CONTINUOUS)}"
+            )
     found: list[int] = []
     index = start
     while len(found) < num:
@@ -50,12 +69,23 @@ def matching_indices(seed: int, start: int, num: int, keep: Mapping[str, float])
         for name in keep:
             if not hasattr(attributes, name):
                 raise ValueError(f"data.keep names {name!r}, expected an attribute of the embedded faces")
-        if all(getattr(attributes, name) == value for name, value in keep.items()):
+        if all(getattr(attributes, name) == value for name, value in keep.items()) and _stays(
+            seed, index, attributes, thin
+        ):
             found.append(index)
         index += 1
         if index - start >= 10_000 and not found:
             raise ValueError(f"none of 10,000 faces has data.keep={dict(keep)}: loosen it")
     return found
+
+
+def _stays(seed: int, index: int, attributes: faces.FaceAttributes, thin: Mapping[str, float]) -> bool:
+    """Whether a face is left by ``thin``, see ``matching_indices``; drawn from its number, attribute by attribute."""
+    return all(
+        abs(faces.standardized(name, getattr(attributes, name))) > 1
+        or seeding.generator(seed, f"thin/{name}", index).random() < share
+        for name, share in thin.items()
+    )
 
 
 def face_scores(attributes: faces.FaceAttributes, names: Sequence[str]) -> NDArray[np.float32]:

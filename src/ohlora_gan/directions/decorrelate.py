@@ -27,6 +27,7 @@ class Costs:
 
     def __init__(self, metric: ArrayLike | None, size: int) -> None:
         self.inverse: np.ndarray | None = None
+        self._saved: np.ndarray | None = None
         if metric is None:
             return
         matrix = check_metric(metric, size)
@@ -38,7 +39,27 @@ class Costs:
 
     def cheapest(self, rows: np.ndarray) -> np.ndarray:
         """``rows M^-1``, ``[..., D]``: the steepest rise of each row for its cost."""
-        return rows if self.inverse is None else rows @ self.inverse
+        cheap = rows if self.inverse is None else rows @ self.inverse
+        return cheap if self._saved is None else cheap - (rows @ np.swapaxes(self._saved, -1, -2)) @ self._saved
+
+    def raised(self, pulled: np.ndarray) -> "Costs":
+        """The costs of n codes, each with its own metric ``M + G^T G`` for its ``G`` of ``pulled [n, r, D]``.
+
+        No ``[D, D]`` matrix is inverted: ``M^-1`` loses ``(L^-1 G M^-1)^T (L^-1 G M^-1)``, L being the Cholesky factor
+        of ``1 + G M^-1 G^T`` (Woodbury 1950). ``cheapest`` then takes rows ``[n, S, D]``.
+        """
+        cheap = self.cheapest(pulled)
+        lower = np.linalg.cholesky(cheap @ np.swapaxes(pulled, 1, 2) + np.eye(pulled.shape[1]))
+        found = Costs(None, pulled.shape[2])
+        found.inverse, found._saved = self.inverse, np.linalg.solve(lower, cheap)
+        return found
+
+    def of(self, which: np.ndarray) -> "Costs":
+        """The costs of the codes of these numbers, of those that ``raised`` was given."""
+        assert self._saved is not None
+        found = Costs(None, self._saved.shape[2])
+        found.inverse, found._saved = self.inverse, self._saved[which]
+        return found
 
 
 def check_metric(metric: ArrayLike, size: int) -> np.ndarray:

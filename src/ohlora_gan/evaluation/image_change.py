@@ -1,7 +1,6 @@
 """What an edit does to the picture besides its scores: how many pixels it changes, where, and how far the face moves
 away from itself."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ohlora_gan.evaluation.judges import NetworkJudge
+from ohlora_gan.latents.metric import Weights
 from ohlora_gan.latents.pixels import change_map
 
 FAINT = 0.1  # what is not to stay still counts a little, or nothing would hold it
@@ -45,7 +45,7 @@ class Region:
         across = (center - (self.left + self.right) / 2) / ((self.right - self.left) / 2)
         return down[:, None] ** 2 + across[None] ** 2 <= 1
 
-    def weights(self, part: str) -> Callable[[int], NDArray[np.floating]] | None:
+    def weights(self, part: str) -> Weights | None:
         """What says how much a change of each block counts, see ``latents.metric``: for one of ``PARTS``."""
         return {"all": None, "face": self.face_weights, "border": self.border_weights}[part]
 

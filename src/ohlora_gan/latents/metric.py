@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from ohlora_gan import seeding
@@ -25,6 +26,8 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FIND, FaceSpace, Progress
 
 Metric = NDArray[np.float64]
+Weights = Callable[[int], NDArray[np.floating]]
+"""How much a change of each block of a picture counts: side to ``[side, side]``."""
 METRICS = ("euclid", "cloud", "image")
 SIDE = 16
 """Pictures are compared as averages over SIDE x SIDE blocks: what moves by less than a block is no change."""
@@ -38,7 +41,7 @@ def make_metric(
     num_probes: int = 24,
     shrinkage: float = 0.01,
     cloud: float = 0.0,
-    weights: Callable[[int], NDArray[np.floating]] | None = None,
+    weights: Weights | None = None,
     progress: Progress | None = None,
 ) -> Metric | None:
     """A metric by its name, measured on the first samples of the bank.
@@ -51,7 +54,7 @@ def make_metric(
         num_probes: random pictures a latent; latents times probes should exceed the layer's size.
         shrinkage: see above, above 0.
         cloud: see above, at least 0.
-        weights: for ``image``, how much a change of each block counts: side to ``[side, side]``; None: all alike.
+        weights: for ``image``; None: all blocks alike.
         progress: called as ``progress(done, num_latents)``.
 
     Returns:
@@ -89,7 +92,7 @@ def image_gram(
     layer: Layer,
     codes: np.ndarray,
     num_probes: int,
-    weights: Callable[[int], NDArray[np.floating]] | None = None,
+    weights: Weights | None = None,
     progress: Progress | None = None,
 ) -> Metric:
     """The mean of ``J^T J`` over codes ``[N, D]``, J being the Jacobian of a picture's block averages.
@@ -103,19 +106,48 @@ def image_gram(
     gram = np.zeros((codes.shape[1], codes.shape[1]))
     for start in range(0, len(codes), space.batch_size):
         indices = range(start, min(start + space.batch_size, len(codes)))
-        v, images = render_with_graph(space, layer, codes[start : indices.stop])
-        small = F.adaptive_avg_pool2d(images, min(SIDE, images.shape[-1]))
-        scale = np.sqrt(weights(small.shape[-1])) if weights else np.ones(small.shape[-2:])
-        scaled_pixels = small * torch.from_numpy(scale.astype(np.float32)).to(small.device)
+        v, blocks = weighted_blocks(space, layer, codes[start : indices.stop], weights)
         for probe in range(num_probes):
-            u = seeding.normal(space.seed, f"metric/probe{probe}", indices, tuple(small.shape[1:])).to(small.device)
-            last = probe + 1 == num_probes
-            (rows,) = torch.autograd.grad((scaled_pixels * u).sum(), v, retain_graph=not last)
-            pulled = rows.double().cpu().numpy()
+            u = seeding.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
+            pulled = pull_back(blocks, u, v, last=probe + 1 == num_probes)
             gram += pulled.T @ pulled
         if progress:
             progress(indices.stop, len(codes))
     return gram / (len(codes) * num_probes)
+
+
+def own_probes(
+    space: FaceSpace, layer: Layer, code: np.ndarray, num_probes: int, weights: Weights | None = None
+) -> NDArray[np.float64]:
+    """Random pictures pulled back to a code ``[D]``: G ``[num_probes, D]`` with ``E[G^T G] = J^T J`` of its picture.
+
+    G^T G has a mean eigenvalue of 1, as metrics have. A batch of copies of the code takes a probe each, so
+    ``num_probes`` cost as many passes as so many Jacobian rows do.
+    """
+    parts = []
+    for start in range(0, num_probes, space.batch_size):
+        indices = range(start, min(start + space.batch_size, num_probes))
+        v, blocks = weighted_blocks(space, layer, np.repeat(code[None], len(indices), axis=0), weights)
+        u = seeding.normal(space.seed, "metric/own", indices, tuple(blocks.shape[1:])).to(blocks.device)
+        parts.append(pull_back(blocks, u, v)[:, layer.free(space.generator)])
+    pulled = np.concatenate(parts)
+    return pulled * np.sqrt(pulled.shape[1] / np.square(pulled).sum())
+
+
+def weighted_blocks(
+    space: FaceSpace, layer: Layer, codes: np.ndarray, weights: Weights | None
+) -> tuple[Tensor, Tensor]:
+    """Codes as a leaf ``[n, D]``, and their pictures' block averages ``[n, 3, side, side]`` times root weights."""
+    v, images = render_with_graph(space, layer, codes)
+    small = F.adaptive_avg_pool2d(images, min(SIDE, images.shape[-1]))
+    scale = np.sqrt(weights(small.shape[-1])) if weights else np.ones(small.shape[-2:])
+    return v, small * torch.from_numpy(scale.astype(np.float32)).to(small.device)
+
+
+def pull_back(blocks: Tensor, u: Tensor, v: Tensor, last: bool = True) -> NDArray[np.float64]:
+    """``J^T u`` of each picture, ``[n, D]``; the graph is freed with the last."""
+    (rows,) = torch.autograd.grad((blocks * u).sum(), v, retain_graph=not last)
+    return rows.double().cpu().numpy()
 
 
 def scaled(matrix: np.ndarray, shrinkage: float) -> Metric:
