@@ -187,7 +187,8 @@ def _backdrop(attributes: FaceAttributes, size: int) -> Image.Image:
     pattern = np.sin(9 * along + first + 0.8 * np.sin(5 * across + second))
     pattern -= pattern[beside].mean()
     pattern = np.clip(pattern / pattern[beside].std(), -1.6, 1.6)
-    brightness = 70 + 125 * attributes.background_mean + 36 * attributes.background_std * pattern
+    deviation = 8 + 28 * attributes.background_std  # never flat: no generator paints an even wall
+    brightness = 70 + 125 * attributes.background_mean + deviation * pattern
     # the tint adds up to nothing, so brightness stays what it is
     hue = 2 * math.pi * attributes.background_hue
     tint = 14 * np.cos(hue + np.array([0.0, 2.0, 4.0]) * math.pi / 3)
