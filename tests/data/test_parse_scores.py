@@ -78,11 +78,13 @@ def rendered(num: int) -> tuple[list[faces.FaceAttributes], np.ndarray, np.ndarr
 @pytest.mark.parametrize("generation", ["v1", "v2"])
 def test_scores_follow_the_true_attributes(generation):
     """Seen on 400 faces (v2): eyes .999, hair_color .994, hair_length .986, mouth .930, pose 1.000,
-    background_mean .998, background_std .983, hairstyle .748; v1 within .012 of these, but its mouth .957.
+    background_mean .997, background_std .966, hairstyle .783; v1 within .012 of these, but its mouth .957.
     """
     attributes, maps, images = rendered(100)
     scores = score_maps(maps, images, generation)
-    for name, least in (dict.fromkeys(PROPERTIES, 0.96) | {"mouth": 0.88, "hairstyle": 0.6}).items():
+    for name, least in (
+        dict.fromkeys(PROPERTIES, 0.96) | {"mouth": 0.88, "background_std": 0.94, "hairstyle": 0.6}
+    ).items():
         truth = [getattr(a, name) for a in attributes]
         assert np.corrcoef(scores[name], truth)[0, 1] > least, name
 
