@@ -246,9 +246,9 @@ class ClosedLoop:
         """What steps from codes ``[n, D]`` cost; what a face's own picture adds is measured once a face."""
         if self.own == 0:
             return self.costs
-        unique, where = np.unique(codes, axis=0, return_inverse=True)
+        unique, where = distinct(codes)
         pulled = [own_probes(self.space, self.layer, code, self.num_own, self.weights) for code in unique]
-        return self.costs.raised(np.sqrt(self.own) * np.stack(pulled)).of(where.reshape(-1))
+        return self.costs.raised(np.sqrt(self.own) * np.stack(pulled), where)
 
     def _step(self, rows: np.ndarray, missing: np.ndarray, costs: Costs) -> np.ndarray:
         """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
@@ -265,9 +265,8 @@ class ClosedLoop:
 
     def _look(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores and derivatives; of codes that are alike, as where many edits begin at one face, once."""
-        unique, where = np.unique(v, axis=0, return_inverse=True)
+        unique, where = distinct(v)
         scores, jacobian = score_jacobian(self.space, self.layer, unique)
-        where = where.reshape(-1)
         return scores.astype(np.float64)[where], jacobian[where][..., self.free].astype(np.float64)
 
     def _scores(self, v: np.ndarray) -> np.ndarray:
@@ -307,6 +306,12 @@ class ClosedLoop:
         pairs = zip(self.space.render(self.layer, before), self.space.render(self.layer, after), strict=True)
         changes = [change_map(a, b).mean(dim=(1, 2)) for a, b in pairs]
         return torch.cat(changes).cpu().numpy()
+
+
+def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of ``[n, D]``, and which of them each row is, ``[n]``."""
+    unique, where = np.unique(codes, axis=0, return_inverse=True)
+    return unique, where.reshape(-1)
 
 
 def joined(parts: Sequence[EditResult]) -> EditResult:

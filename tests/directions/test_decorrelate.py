@@ -108,7 +108,7 @@ def test_each_code_may_have_costs_of_its_own(has_metric):
     metric = root @ root.T + np.eye(SIZE) if has_metric else np.eye(SIZE)
     which = np.array([2, 0, 0, 1, 2])
     costs = Costs(metric if has_metric else None, SIZE)
-    found = costs.raised(pulled).of(which).cheapest(rows)
+    found = costs.raised(pulled, which).cheapest(rows)
     for one, own, number in zip(found, rows, which, strict=True):
         np.testing.assert_allclose(one, own @ np.linalg.inv(metric + pulled[number].T @ pulled[number]), atol=1e-10)
     np.testing.assert_allclose(costs.cheapest(rows), rows @ np.linalg.inv(metric), atol=1e-10)  # is as it was

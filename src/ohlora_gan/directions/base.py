@@ -104,7 +104,7 @@ class DirectionFinder(ABC):
         return self
 
     @abstractmethod
-    def _fit(self, samples: "Samples") -> None:
+    def _fit(self, samples: Samples) -> None:
         """Checks the settings, finds the directions, and sets the attributes above."""
 
     def restore(

@@ -42,23 +42,20 @@ class Costs:
         cheap = rows if self.inverse is None else rows @ self.inverse
         return cheap if self._saved is None else cheap - (rows @ np.swapaxes(self._saved, -1, -2)) @ self._saved
 
-    def raised(self, pulled: np.ndarray) -> "Costs":
-        """The costs of n codes, each with its own metric ``M + G^T G`` for its ``G`` of ``pulled [n, r, D]``.
+    def raised(self, pulled: np.ndarray, which: np.ndarray) -> "Costs":
+        """The costs of n codes, each with its own metric ``M + G^T G``, its ``G`` being ``pulled[which]``.
 
         No ``[D, D]`` matrix is inverted: ``M^-1`` loses ``(L^-1 G M^-1)^T (L^-1 G M^-1)``, L being the Cholesky factor
         of ``1 + G M^-1 G^T`` (Woodbury 1950). ``cheapest`` then takes rows ``[n, S, D]``.
+
+        Args:
+            pulled: ``[u, r, D]``.
+            which: numbers below u, ``[n]``.
         """
         cheap = self.cheapest(pulled)
         lower = np.linalg.cholesky(cheap @ np.swapaxes(pulled, 1, 2) + np.eye(pulled.shape[1]))
         found = Costs(None, pulled.shape[2])
-        found.inverse, found._saved = self.inverse, np.linalg.solve(lower, cheap)
-        return found
-
-    def of(self, which: np.ndarray) -> "Costs":
-        """The costs of the codes of these numbers, of those that ``raised`` was given."""
-        assert self._saved is not None
-        found = Costs(None, self._saved.shape[2])
-        found.inverse, found._saved = self.inverse, self._saved[which]
+        found.inverse, found._saved = self.inverse, np.linalg.solve(lower, cheap)[which]
         return found
 
 

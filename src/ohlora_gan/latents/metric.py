@@ -121,8 +121,8 @@ def own_probes(
 ) -> NDArray[np.float64]:
     """Random pictures pulled back to a code ``[D]``: G ``[num_probes, D]`` with ``E[G^T G] = J^T J`` of its picture.
 
-    G^T G has a mean eigenvalue of 1, as metrics have. A batch of copies of the code takes a probe each, so
-    ``num_probes`` cost as many passes as so many Jacobian rows do.
+    G^T G has a mean eigenvalue of 1, as metrics have. Each copy of the code in a batch takes a probe of its own: a pass
+    forward and backward a batch of probes.
     """
     parts = []
     for start in range(0, num_probes, space.batch_size):
