@@ -64,6 +64,12 @@ def test_a_picture_counts_alone(rendered):
         np.testing.assert_array_equal(values, back[name][::-1])
 
 
+def test_a_mirror_image_measures_alike(rendered):
+    plain, mirrored = (landmarks.measure(images) for images in (rendered[0], rendered[0][:, :, ::-1].copy()))
+    for name, sign in {"eye_aspect": 1, "mouth_opening": 1, "tilt": -1, "turn": -1}.items():
+        np.testing.assert_allclose(mirrored[name], sign * plain[name], atol=1e-6, err_msg=name)
+
+
 def test_maps_agree_with_the_renderers(rendered):
     image, truth = rendered[0][1], rendered[1][1]
     pick = ((np.arange(codes.MAP_SIZE) + 0.5) * 256 / codes.MAP_SIZE).astype(int)

