@@ -39,8 +39,8 @@ Changes faces by score sigmas and writes strips, grids, an animation and edit.js
   metric=        of a closed loop, what a step costs: its length (euclid), how unlike sampled faces it is (cloud), or
                  how much it changes the picture (image, the default); an image or cloud metric is measured once
   region=        of metric=image, what should stay: border (what surrounds the face, default), face, or all
-  cloud=         of metric=image, how much of metric=cloud is added (default 1): with 0 the least change of the
-                 picture may deceive the scorer, and heads do not turn
+  cloud=         of metric=image, how much of metric=cloud is added (default 0.01): with 0 the least change of
+                 the picture may deceive the scorer, and heads do not turn
   paths.bank_dir=  where measured metrics are kept (default runs/banks)
   frames=, fps=  of the animation (default 15 from end to end, 15 a second)
   output=        the folder (default: one in runs/edit, named by the time)
@@ -90,7 +90,7 @@ class EditSettings:
     layer: str = "w"
     metric: str = "image"
     region: str = "border"
-    cloud: float = 1.0
+    cloud: float = 0.01
     keep: str | tuple[str, ...] = "rest"
     targets: str = "change"
     beyond: str = "clip"
