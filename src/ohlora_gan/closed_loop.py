@@ -99,7 +99,7 @@ class ClosedLoop:
         layer: Layer,
         metric: ArrayLike | None = None,
         damping: float = 0.01,
-        steps: int = 4,
+        steps: int = 5,
         longest: float = 2.0,
         refresh: int = 1,
         own: float = 0.0,

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, steps
-from ohlora_gan.directions.mean_jacobian import agreement_metrics, cosine, response_of, take
+from ohlora_gan.directions.mean_jacobian import agreement_metrics, cosine, derivatives, steady_costs, take
 
 
 class LocalJacobianFinder(DirectionFinder):
@@ -49,7 +49,8 @@ class LocalJacobianFinder(DirectionFinder):
         if self.num_jacobians < 1:
             raise ValueError(f"num_jacobians is {self.num_jacobians}, expected at least 1")
         num = min(self.num_jacobians, len(samples.X))
-        own, mean, costs = response_of(samples, np.arange(num), self.steadiness, 0, num)
+        own = derivatives(samples, samples.X[:num], 0, num)
+        mean, costs = own.mean(axis=0), steady_costs(samples.metric, own, self.steadiness)
         directions = steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping)[:, None]
         self.metrics_ = agreement_metrics(samples, cosine(own, mean).mean(axis=0), num)
         state = {"mean": mean.astype(np.float32)}

@@ -8,18 +8,24 @@ The gradient of a score through generator and scorer, instead of a model fitted 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ohlora_gan import seeding
 from ohlora_gan.directions.base import DirectionFinder, Jacobian, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, check_metric, steps
 from ohlora_gan.directions.groups import members
 
 BATCH = 50
 """Vectors whose derivatives are asked for at once: what progress is told of."""
+STREAM = "mean_jacobian/edits"
 ROUNDING = 1e-10
 """Share of the derivatives' squares below which their variance is but rounding, which nothing may be scaled up from."""
 
 
 class MeanJacobianFinder(DirectionFinder):
-    """The directions of the mean derivative over samples.
+    """The directions of the mean derivative over samples, and over where edits take them.
+
+    A score bends along the way of an edit. So derivatives are taken twice: at the samples, which gives first
+    directions, and where random strengths along all of these together take the samples. The mean of the latter tells
+    what edits of that length do, and their variance also holds what a face's derivative changes by on the way.
 
     After ``fit``, ``metrics_`` holds ``jacobian_{property}_agreement``: the mean cosine of a sample's own derivative
     with the mean one (mean over groups), and ``num_jacobians``.
@@ -31,6 +37,8 @@ class MeanJacobianFinder(DirectionFinder):
         steadiness: at least 0; how much a step costs for what it does to some faces and not to others: so many times
             the derivatives' variance over samples (with a mean eigenvalue of 1, like the metric) is added to the
             metric.
+        reach: how far edits take samples at most, in units of the scores (sigmas), at least 0; 0 looks at the samples
+            alone.
     """
 
     def __init__(
@@ -38,49 +46,74 @@ class MeanJacobianFinder(DirectionFinder):
         num_jacobians: int = 1000,
         decorrelate: Decorrelate = "all",
         damping: float = 0.0,
-        steadiness: float = 3.0,
+        steadiness: float = 10.0,
+        reach: float = 2.0,
     ) -> None:
         self.num_jacobians = num_jacobians
         self.decorrelate = decorrelate
         self.damping = damping
         self.steadiness = steadiness
+        self.reach = reach
 
     def _fit(self, samples: Samples) -> None:
         """Takes the derivatives and their mean a group; see ``DirectionFinder.fit``."""
+        if not self.reach >= 0:
+            raise ValueError(f"reach is {self.reach}, expected at least 0")
         rows = spread_evenly(members(samples.groups, len(samples.X)), self.num_jacobians)
-        total = sum(map(len, rows.values()))
+        total = sum(map(len, rows.values())) * (2 if self.reach else 1)
         found, agreements, done = [], [], 0
         for of_group in rows.values():
-            own, mean, costs = response_of(samples, of_group, self.steadiness, done, total)
+            codes = samples.X[of_group]
+            own, directions = self._look(samples, codes, done, total)
             done += len(own)
-            agreements.append(cosine(own, mean).mean(axis=0))
-            found.append(steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping))
+            if self.reach:
+                mean = own.mean(axis=0)[[samples.names.index(name) for name in samples.edited]]
+                slopes = np.einsum("kd,kd->k", mean, directions)
+                edited = codes + random_edits(of_group, directions, slopes, self.reach)
+                own, directions = self._look(samples, edited, done, total)
+                done += len(own)
+            agreements.append(cosine(own, own.mean(axis=0)).mean(axis=0))
+            found.append(directions)
         self.group_names_ = list(rows)
         self.directions_ = np.stack(found, axis=1).astype(np.float32)
         self.metrics_ = agreement_metrics(samples, np.mean(agreements, axis=0), total)
 
+    def _look(self, samples: Samples, codes: np.ndarray, done: int, total: int) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives at vectors, and the directions by their mean, ``[k, D]``."""
+        own = derivatives(samples, codes, done, total)
+        costs = steady_costs(samples.metric, own, self.steadiness)
+        return own, steps(own.mean(axis=0), samples.names, samples.edited, self.decorrelate, costs, self.damping)
 
-def response_of(
-    samples: Samples, rows: np.ndarray, steadiness: float, done: int, total: int
-) -> tuple[np.ndarray, np.ndarray, Costs]:
-    """Derivatives of some samples, their mean, and what steps cost, see ``steady_costs``.
+
+def derivatives(samples: Samples, codes: np.ndarray, done: int, total: int) -> np.ndarray:
+    """The scores' derivatives at vectors ``[m, D]``, float64 ``[m, P, D]``.
 
     Args:
-        samples: all of them.
-        rows: the numbers of those that are differentiated, ``[m]``.
-        steadiness: see ``MeanJacobianFinder``.
-        done, total: samples differentiated before, and in all: what progress is told of.
+        samples: what the fit was given.
+        codes: the vectors.
+        done, total: how many were differentiated before, and are in all: what progress is told of.
+    """
+    found = []
+    for start in range(0, len(codes), BATCH):
+        found.append(take(samples.jacobian, codes[start : start + BATCH], len(samples.names)))
+        samples.tell(done + start + len(found[-1]), total)
+    return np.concatenate(found).astype(np.float64)
+
+
+def random_edits(rows: np.ndarray, directions: np.ndarray, slopes: np.ndarray, reach: float) -> np.ndarray:
+    """Steps along all directions together, by strengths that depend on a sample's number alone.
+
+    Args:
+        rows: the numbers of the samples, ``[m]``.
+        directions: ``[k, D]``.
+        slopes: what a unit of length along each brings, ``[k]``.
+        reach: strengths are even between minus and plus so many units of the scores.
 
     Returns:
-        float64 ``[m, P, D]`` and ``[P, D]``, and the costs.
+        float32 ``[m, D]``.
     """
-    derivatives = []
-    for start in range(0, len(rows), BATCH):
-        derivatives.append(take(samples.jacobian, samples.X[rows[start : start + BATCH]], len(samples.names)))
-        done += len(derivatives[-1])
-        samples.tell(done, total)
-    own = np.concatenate(derivatives).astype(np.float64)
-    return own, own.mean(axis=0), steady_costs(samples.metric, own, steadiness)
+    strengths = [seeding.generator(0, STREAM, int(row)).uniform(-reach, reach, len(directions)) for row in rows]
+    return (np.stack(strengths) @ (directions / slopes[:, None])).astype(np.float32)
 
 
 def agreement_metrics(samples: Samples, agreement: np.ndarray, num_jacobians: int) -> dict[str, float]:
