@@ -214,8 +214,10 @@ def composition(error: ConfigCompositionException) -> str:
         return unknown_key(cause)
     if isinstance(cause, OmegaConfBaseException):
         return value_error(cause)
-    if match := re.match(r"(?:In '[^']+': )?Could not override '([^']+)'\. No match", str(error)):
-        return f"{program()} has no group {match[1]!r}: `python {program()} --help` lists what it has"
+    if match := re.match(r"(?:In '(?P<file>[^']+)': )?Could not override '(?P<group>[^']+)'\. No match", str(error)):
+        what, _, choice = (match["file"] or "").rpartition("/")
+        why = f"{what}={choice} is not for {program()}, which" if what else program()
+        return f"{why} has no group {match['group']!r}: `python {program()} --help` lists what it has"
     return str(error)
 
 
