@@ -135,19 +135,32 @@ def test_every_method_leaves_its_results(weights, tmp_path, method):
 
 def test_a_sweep_takes_derivatives_and_metric_once(weights, tmp_path, monkeypatch):
     """The second job asks for other directions of the same derivatives; nothing is measured anew."""
-    banks = f"paths.bank_dir={tmp_path}/banks"
-    run_method(weights, tmp_path / "first", "mean_jacobian", banks, "correct=false")
+    alike = (f"paths.bank_dir={tmp_path}/banks", "correct=false", "method.finder.reach=0")
+    run_method(weights, tmp_path / "first", "mean_jacobian", *alike)
 
     def never(*_, **__):
         raise AssertionError("measured anew")
 
     monkeypatch.setattr(metric_store, "make_metric", never)
     monkeypatch.setattr(vector_pipeline, "free_jacobian", lambda *_: never)
-    run_method(weights, tmp_path / "second", "mean_jacobian", banks, "method.finder.steadiness=0", "correct=false")
+    run_method(weights, tmp_path / "second", "mean_jacobian", *alike, "method.finder.steadiness=0")
     first, second = (load_directions(tmp_path / job / "vectors.safetensors") for job in ("first", "second"))
     assert np.abs(first.directions - second.directions).max() > 1e-4
     with pytest.raises(AssertionError, match="measured anew"):
-        run_method(weights, tmp_path / "third", "mean_jacobian", banks, "metric.num_probes=5")
+        run_method(weights, tmp_path / "third", "mean_jacobian", *alike, "metric.num_probes=5")
+
+
+def test_jobs_of_other_sizes_share_derivatives_where_edits_lead(weights, tmp_path, monkeypatch):
+    alike = (f"paths.bank_dir={tmp_path}/banks", "correct=false", "method.finder.num_jacobians=20")
+    run_method(weights, tmp_path / "first", "mean_jacobian", *alike, "n=100")
+
+    def never(*_, **__):
+        raise AssertionError("measured anew")
+
+    monkeypatch.setattr(vector_pipeline, "free_jacobian", lambda *_: never)
+    run_method(weights, tmp_path / "second", "mean_jacobian", *alike, "n=150")
+    first, second = (load_directions(tmp_path / job / "vectors.safetensors") for job in ("first", "second"))
+    np.testing.assert_array_equal(first.directions, second.directions)
 
 
 def test_a_range_of_synthesis_layers_is_moved_alone(weights, tmp_path):
