@@ -141,6 +141,11 @@ def test_sources_of_no_kind(folder, networks, tmp_path, capsys):
     assert "holds no direction files" in capsys.readouterr().err
 
 
+def test_a_folder_is_no_output(tmp_path, capsys):
+    assert main(["x.npy", "--layer", "w", "--output", str(tmp_path)]) == 2
+    assert f"--output {tmp_path} is a folder: name a file" in capsys.readouterr().err
+
+
 def test_unknown_properties_cannot_be_measured(networks, tmp_path, capsys):
     np.save(tmp_path / "smile.npy", unit(SIZE))
     more = ("--sign", "measure", "--scorer", networks[1])

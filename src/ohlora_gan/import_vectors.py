@@ -198,10 +198,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the latents that --sign measure looks at")
     parser.add_argument("--latents", help="convert latents instead: ohlora_z_vectors_*.csv")
     parser.add_argument("--groups", help="the latents' groups: ohlora_*_group_names_*.csv")
-    parser.add_argument("--output", type=Path, help="default vectors.safetensors, or latents.safetensors")
+    parser.add_argument("--output", type=Path, help="a file; default vectors.safetensors, or latents.safetensors")
     given = parser.parse_args(arguments)
     keep_freed_memory()
-    return answer(lambda: convert_latents(given) if given.latents else convert_directions(given))
+
+    def work() -> str:
+        if given.output and given.output.is_dir():
+            example = given.output / "vectors.safetensors"
+            raise ValueError(f"--output {given.output} is a folder: name a file such as {example}")
+        return convert_latents(given) if given.latents else convert_directions(given)
+
+    return answer(work)
 
 
 if __name__ == "__main__":
