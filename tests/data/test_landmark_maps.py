@@ -135,17 +135,16 @@ def test_twins_lie_across_the_face():
     assert all(lm.TWINS[twin] == here for here, twin in lm.TWINS.items())
     points = mesh()
     points[list(lm.NOSE)] = ring((112, 115), (8, 18), 22, start=-np.pi / 2)  # as in the mesh, from the top
-    sides = [list(lm.TWINS), list(lm.TWINS.values())]
-    on_curves = [i for i, here in enumerate(sides[0]) if here in (*lm.OVAL, *lm.NOSE, *lm.UPPER_LIP_TOP)]
-    here, twin = (np.array(side)[on_curves] for side in sides)
+    here = [point for point in lm.TWINS if point in (*lm.OVAL, *lm.NOSE, *lm.UPPER_LIP_TOP)]
+    twin = [lm.TWINS[point] for point in here]
     np.testing.assert_allclose(points[here] * (-1, 1) + (224, 0), points[twin], atol=1e-9)
 
 
 def test_a_mirror_images_errors_cancel():
     true, error = mesh(tilt=0.1), np.random.default_rng(0).normal(0, 2, (478, 2))
-    used = list(lm.TWINS)
+    used, twins = list(lm.TWINS), list(lm.TWINS.values())
     mirrored = np.zeros_like(true)
-    mirrored[used] = (true[list(lm.TWINS.values())] - error[list(lm.TWINS.values())]) * (-1, 1) + (SIZE, 0)
+    mirrored[used] = (true[twins] - error[twins]) * (-1, 1) + (SIZE, 0)
     mean = lm.mean_with_mirror(true + error, mirrored, SIZE)
     np.testing.assert_allclose(mean[used], true[used], atol=1e-9)
     others = np.setdiff1d(np.arange(478), used)

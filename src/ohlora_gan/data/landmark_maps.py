@@ -38,17 +38,17 @@ OVAL = (
 LIP_PAIRS = ((82, 87), (13, 14), (312, 317))
 EDGE_A, EDGE_B, NOSE_TIP, CHIN, FOREHEAD = 234, 454, 1, 152, 10
 
-TWINS = {
-    NOSE_TIP: NOSE_TIP,
-    **dict(zip((*EYE_A, *BROWS[0]), (*EYE_B, *BROWS[1]), strict=True)),
-    **dict(zip((*EYE_B, *BROWS[1]), (*EYE_A, *BROWS[0]), strict=True)),
-    **{line[i]: line[-i] for line in (OVAL, NOSE) for i in range(len(line))},  # from the middle one around
-    **{
-        line[i]: line[-1 - i]  # from one corner to the other
+_PAIRS = (
+    (NOSE_TIP,) * 2,
+    *zip((*EYE_A, *BROWS[0]), (*EYE_B, *BROWS[1]), strict=True),
+    *((line[i], line[-i]) for line in (OVAL, NOSE) for i in range(len(line))),  # from the middle one around
+    *(
+        pair  # from one corner to the other
         for line in (UPPER_LIP_TOP, UPPER_LIP_BOTTOM, LOWER_LIP_TOP, LOWER_LIP_BOTTOM)
-        for i in range(len(line))
-    },
-}
+        for pair in zip(line, reversed(line), strict=True)
+    ),
+)
+TWINS = {here: twin for pair in _PAIRS for here, twin in (pair, pair[::-1])}
 """Every landmark used here -> the one in its place on the other side of the face."""
 
 
