@@ -1,6 +1,7 @@
 """Labelling a folder: with a segmenter of the test's own, without MediaPipe."""
 
 import csv
+import json
 import sys
 import zipfile
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from ohlora_gan import label
 from ohlora_gan.data import faces
-from ohlora_gan.data.landmark_maps import NoFace, SeveralFaces
+from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces
 from ohlora_gan.vocabulary import PROPERTIES
 
 TRUTH = {}
@@ -168,6 +169,22 @@ def test_another_runs_folder_is_left_alone(pictures, tmp_path):
     with pytest.raises(ValueError, match="generation=v2: choose another --output"):
         label.run(str(pictures), out, SEGMENTER, generation="v1")
     assert files_of(out) == before
+
+
+def test_a_folder_of_other_landmarks_gets_no_more(pictures, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(label, "by_landmarks", lambda name, image: (dict.fromkeys(MEASURES, 0.5), segment(image)))
+    label.run(str(pictures), out)
+    before = files_of(out)
+    monkeypatch.setattr(label, "LANDMARKS_METHOD", "three views")
+    with pytest.raises(ValueError, match="landmarks=mean with mirror image: choose another --output"):
+        label.run(str(pictures), out)
+    settings = json.loads((out / "label.json").read_text())
+    del settings["landmarks"]  # as a folder is that was begun before it was kept
+    (out / "label.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="landmarks=unknown: choose another --output"):
+        label.run(str(pictures), out)
+    assert {**files_of(out), "label.json": before["label.json"]} == before
 
 
 def test_a_place_without_pictures_is_named(tmp_path):

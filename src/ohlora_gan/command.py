@@ -58,7 +58,7 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         if changed := [key for key in settings if before.get(key) != settings[key]]:
-            olds = ", ".join(f"{key}={before.get(key)}" for key in changed)
+            olds = ", ".join(f"{key}={before.get(key, 'unknown')}" for key in changed)
             raise ValueError(f"{folder} holds {what} made with {olds}: choose another --output, or delete that folder")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ohlora_gan.command import answer, claim, parser_of
 from ohlora_gan.data.label_rows import Rows
 from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces
+from ohlora_gan.data.landmarks import METHOD as LANDMARKS_METHOD
 from ohlora_gan.data.parse_codes import MAP_SIZE
 from ohlora_gan.data.parse_scores import Generation, MissingScoreWarning, score_chunks, warn_of_missing
 from ohlora_gan.data.pictures import PictureSource, UnusablePictureError, decode, to_square
@@ -142,6 +143,8 @@ def run(
     map_names = map_names_of(source.names)
     labeller = labeller_of(segmenter, maps, map_names)
     made_by = {"pictures": pictures, "segmenter": segmenter, "maps": str(maps or ""), "generation": generation}
+    if labeller is by_landmarks:
+        made_by["landmarks"] = LANDMARKS_METHOD  # of other landmarks no folder may hold some
     claim(output, "label.json", made_by, "labels")
     (output / "maps").mkdir(exist_ok=True)
     paths = {name: output / "maps" / map_names[name] for name in source.names}

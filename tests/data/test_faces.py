@@ -162,9 +162,7 @@ def test_feature_changes_only_its_region(name, rows, columns):
 )
 def test_colour_changes_only_its_pixels(name, code):
     for face in faces():
-        (low, codes), (high, codes_high) = (
-            render_with_parse_map(with_value(face, name, t), SIZE) for t in (0.0, 1.0)
-        )
+        (low, codes), (high, codes_high) = (render_with_parse_map(with_value(face, name, t), SIZE) for t in (0.0, 1.0))
         np.testing.assert_array_equal(codes, codes_high)
         # pixels on the border are blends, and brows follow the hair a little
         near = np.zeros_like(codes, dtype=bool)

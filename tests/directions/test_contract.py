@@ -44,10 +44,7 @@ def fitted(finder: DirectionFinder, X, scores, groups=None, **more) -> Direction
 
 def finder_classes() -> list[type[DirectionFinder]]:
     package = ohlora_gan.directions
-    modules = [
-        importlib.import_module(f"{package.__name__}.{m.name}")
-        for m in pkgutil.iter_modules(package.__path__)
-    ]
+    modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     found = {
         value
         for module in modules
@@ -91,9 +88,7 @@ def test_fit_sets_what_it_promises(make, world):
     np.testing.assert_allclose(np.linalg.norm(finder.directions_, axis=-1), 1, atol=1e-6)
     assert isinstance(finder.metrics_, dict)
     for name in EDITED_PROPERTIES:
-        assert any(f"_{name}_" in key for key in finder.metrics_), (
-            f"no number tells how well {name} was fitted"
-        )
+        assert any(f"_{name}_" in key for key in finder.metrics_), f"no number tells how well {name} was fitted"
 
 
 def test_moving_along_a_direction_raises_the_score(make, world):

@@ -112,9 +112,7 @@ def test_a_faces_own_derivative_has_its_share(share):
     finder = fit(LocalJacobianFinder(num_jacobians=N, share=share, decorrelate="none", steadiness=0))
     x = X[3]
     mixed = share * wavering(x[None])[0] + (1 - share) * wavering(X).mean(axis=0)
-    np.testing.assert_allclose(
-        finder.direction(x), mixed / np.linalg.norm(mixed, axis=1, keepdims=True), atol=1e-5
-    )
+    np.testing.assert_allclose(finder.direction(x), mixed / np.linalg.norm(mixed, axis=1, keepdims=True), atol=1e-5)
     assert finder.directions_.shape == (3, 1, SIZE)
 
 

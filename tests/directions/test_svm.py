@@ -125,12 +125,8 @@ def no_fit(*args, **kwargs):
 def test_a_group_that_is_too_small_is_named_before_any_fit(monkeypatch, size):
     monkeypatch.setattr(svm, "fit_plane", no_fit)
     X, scores, _ = linear_world(150 + size)
-    groups = np.array(
-        [f"{i:04b}".replace("0", "h").replace("1", "l") for i in range(15)] * 10 + ["llll"] * size
-    )
-    with pytest.raises(
-        ValueError, match=rf"10 samples .*n={150 + size}.*'llll'.* {size}: raise n, or .*groups=none"
-    ):
+    groups = np.array([f"{i:04b}".replace("0", "h").replace("1", "l") for i in range(15)] * 10 + ["llll"] * size)
+    with pytest.raises(ValueError, match=rf"10 samples .*n={150 + size}.*'llll'.* {size}: raise n, or .*groups=none"):
         SvmFinder().fit(X, scores, groups)
 
 

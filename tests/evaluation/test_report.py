@@ -82,9 +82,7 @@ def full_data(rows: int = 2, num_latents: int = 20) -> ReportData:
         passed=np.arange(num_latents) < 3,
         response=rng.normal(size=(3, 8)),
         cases=[CaseGrid("Best", faces(5, 2, 5), STRENGTHS, corr, True)],
-        training=Training(
-            [0, 1, 2], {"d_loss": [1, 2, 3]}, [0.5, 0.6, 0.7], {"age": [0, 1, 0]}, faces(2), faces(2)
-        ),
+        training=Training([0, 1, 2], {"d_loss": [1, 2, 3]}, [0.5, 0.6, 0.7], {"age": [0, 1, 0]}, faces(2), faces(2)),
         judgement=judgement(),
         grid="sigma",
     )
@@ -145,9 +143,7 @@ def test_page_is_self_contained_and_well_formed(tmp_path):
         assert (attributes.get("src") or "data:").startswith("data:")
     links = [attributes["href"] or "" for attributes in page.attributes("a") + page.attributes("use")]
     outside = {link for link in links if not link.startswith("#")}
-    assert outside == {
-        f"https://arxiv.org/abs/{number}" for number in ("1911.09267", "2005.09635", "1812.04948")
-    }
+    assert outside == {f"https://arxiv.org/abs/{number}" for number in ("1911.09267", "2005.09635", "1812.04948")}
     ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
     assert {link[1:] for link in links if link.startswith("#")} <= set(ids)

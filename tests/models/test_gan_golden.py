@@ -9,6 +9,7 @@ from tests.recordings import build_generator, state_of
 
 pytestmark = pytest.mark.golden
 
+
 def close(got, want, tolerance):
     assert got.shape == want.shape
     assert (got - want).abs().max().item() <= tolerance

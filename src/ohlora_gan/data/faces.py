@@ -76,9 +76,7 @@ def sample_attributes(seed: int, index: int) -> FaceAttributes:
     chance = generator.random(4)
     gender, age, glass, quality = (chance < (0.5, 0.06, 0.06, 0.95)).astype(int).tolist()
     noise_seed = int(generator.integers(NOISE_SEEDS))
-    return FaceAttributes(
-        **drawn, gender=gender, age=age, glass=glass, quality=quality, noise_seed=noise_seed
-    )
+    return FaceAttributes(**drawn, gender=gender, age=age, glass=glass, quality=quality, noise_seed=noise_seed)
 
 
 def standardized(name: str, value: float) -> float:
@@ -152,9 +150,7 @@ def _checked_scale(attributes: FaceAttributes, size: int) -> int:
     return 4 if size < 64 else 3 if size < 128 else 2
 
 
-def _paint(
-    attributes: FaceAttributes, size: int, picture: Image.Image | None, codes: Image.Image | None
-) -> None:
+def _paint(attributes: FaceAttributes, size: int, picture: Image.Image | None, codes: Image.Image | None) -> None:
     FacePainter(Canvas(size, picture, codes, attributes.pose), attributes).paint()
 
 

@@ -18,6 +18,8 @@ from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces, draw_m
 
 Bytes = NDArray[np.uint8]
 
+METHOD = "mean with mirror image"
+"""How landmarks come about: a folder of labels keeps it, so that no later run adds labels of another kind."""
 MIN_SIDE = 256
 """Smaller pictures are enlarged to this before detection."""
 BORDER = 0.25
@@ -141,7 +143,7 @@ def _mediapipe() -> ModuleType:
         import mediapipe
     except ImportError as error:
         raise ValueError(
-            f"finding landmarks needs MediaPipe ({error}): pip install \"ohlora-gan[landmarks]\" (Python 3.10 to 3.12)"
+            f'finding landmarks needs MediaPipe ({error}): pip install "ohlora-gan[landmarks]" (Python 3.10 to 3.12)'
         ) from error
     warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype")  # MediaPipe's business with protobuf
     return mediapipe

@@ -53,9 +53,7 @@ def save_png(path: str | Path, array: NDArray[np.uint8]) -> Path:
 
 def save_strips(folder: str | Path, strips: Iterable[Strip]) -> list[Path]:
     """Write each strip as ``strip_{property}.png`` (a row a face, a column a strength)."""
-    return [
-        save_png(Path(folder) / f"strip_{item.property}.png", _strip_picture(item.images)) for item in strips
-    ]
+    return [save_png(Path(folder) / f"strip_{item.property}.png", _strip_picture(item.images)) for item in strips]
 
 
 def data_uri(array: NDArray[np.uint8], format: str = "webp", size: int | None = None) -> str:
