@@ -236,5 +236,7 @@ def test_damaged_copies_of_published_files(reference, tmp_path, capsys):
         assert message in capsys.readouterr().err
     (copy / path).rename(copy / path.replace("lhlh", "lxlh"))
     assert main([str(copy), "--layer", "mapping_split2", "--output", str(output)]) == 2
-    assert "is missing, expected one file a property and group" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is missing (and 2 more), expected one file a property and group" in said
+    assert "one of 'lhlh', 'lxlh'" in said
     assert not output.exists()

@@ -93,9 +93,11 @@ def read_directions(folder: Path | str, layer: str, properties: Sequence[str] | 
     missing = [(prop, group) for prop in properties for group in group_names if (prop, group) not in pairs]
     if missing:
         path = direction_path(folder, missing[0][0], layer, missing[0][1])
-        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        rest = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        groups = shown(sorted({group for _, group in missing}))
         raise TableError(
-            f"{path}{rest} is missing, expected one file a property and group: other properties have the group"
+            f"{path} is missing{rest}, expected one file a property and group: only some properties have one of "
+            f"{groups}"
         )
     vectors = [[_read_direction(direction_path(folder, p, layer, group)) for group in group_names] for p in properties]
     sizes = sorted({len(vector) for of_property in vectors for vector in of_property})
