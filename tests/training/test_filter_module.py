@@ -1,14 +1,17 @@
 """A fold's training: it learns, its figures are right, and nothing but its seed and stream decides the result."""
 
+from itertools import pairwise
+
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import LambdaCallback
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score, roc_auc_score
 from torch.utils.data import DataLoader, TensorDataset
 
 from ohlora_gan.models.filter_nets import SmallFilterCNN
 from ohlora_gan.seeding import torch_generator
-from ohlora_gan.training.filter_module import FIGURES, FilterModule
+from ohlora_gan.training.filter_module import FIGURES, FilterModule, shifted
 from tests.training.test_callbacks import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -55,6 +58,37 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert list(logger.figures) == list(range(8))
     assert logger.figures[2]["fold_1/attempt_0/val/loss"] == module.history[2]["val_loss"]
     assert logger.figures[2]["fold_1/attempt_0/train/f1"] == module.history[2]["train_f1"]
+
+
+def test_the_rate_rises_and_falls(tmp_path):
+    rates = []
+    watch = LambdaCallback(
+        on_train_batch_start=lambda trainer, *_: rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+    )
+    fit(tmp_path, 3, callbacks=[watch], anneal=True, warmup=4)  # 12 batches
+    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert rates[8] == pytest.approx(0.005)
+    assert all(late < early for early, late in pairwise(rates[4:]))
+    assert 0 < rates[-1] < 0.0005
+    rates.clear()
+    fit(tmp_path, 3, callbacks=[watch], warmup=4)
+    assert rates[3:] == [0.01] * 9
+
+
+def test_a_shift_moves_whole_pixels():
+    images = torch.rand(2, 3, 20, 24, generator=torch_generator(0, "shift"))
+    rng = torch_generator(0, "shifts")
+    for _ in range(20):
+        moved = shifted(images, 4, rng)
+        places = [
+            (down, right)
+            for down in range(-4, 5)
+            for right in range(-4, 5)
+            if torch.equal(moved[:, :, 4:-4, 4:-4], images.roll((down, right), (2, 3))[:, :, 4:-4, 4:-4])
+        ]
+        assert len(places) == 1
+    first, second = (shifted(images, 4, torch_generator(1, "shifts")) for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_seed_and_stream_decide_the_result(tmp_path):

@@ -1,8 +1,9 @@
 """Filters: networks that say with what probability a picture has a binary attribute, and their ensembles.
 
 Networks of one fold share an interface: images in [-1, 1] to logits ``[B]``. `SmallFilterCNN` is for small pictures,
-`photo_cnn.PhotoFilterCNN` for photographs, `ReferenceFilterCNN` one of the reference system's four (Oh-LoRA v3.1,
-256x256). What decides whether a picture is kept is the mean probability of all folds, `FilterEnsemble`.
+`photo_cnn.PhotoFilterCNN` for photographs, `texture_cnn.TextureFilterCNN` for what shows in their texture,
+`ReferenceFilterCNN` one of the reference system's four (Oh-LoRA v3.1, 256x256). What decides whether a picture is kept
+is the mean probability of all folds, `FilterEnsemble`.
 """
 
 import math
@@ -22,6 +23,7 @@ from ohlora_gan.models.attribute_nets import (
     checked_box,
 )
 from ohlora_gan.models.photo_cnn import PhotoFilterCNN
+from ohlora_gan.models.texture_cnn import TextureFilterCNN
 
 MAX_MAP = 8  # pixels: convolutions halve a crop until its shorter side is no longer
 
@@ -87,7 +89,8 @@ class ReferenceFilterCNN(FilterCNN):
 
 
 CLASSES: dict[str, type[nn.Module]] = {
-    f"{cls.__module__}.{cls.__qualname__}": cls for cls in (SmallFilterCNN, ReferenceFilterCNN, PhotoFilterCNN)
+    f"{cls.__module__}.{cls.__qualname__}": cls
+    for cls in (SmallFilterCNN, ReferenceFilterCNN, PhotoFilterCNN, TextureFilterCNN)
 }
 
 

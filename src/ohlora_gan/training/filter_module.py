@@ -1,5 +1,7 @@
 """Training of one fold of a filter: binary classification of images by a network that gives logits."""
 
+import math
+
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -44,13 +46,16 @@ class FilterModule(pl.LightningModule):
 
     Args:
         net: ``[N, 3, R, R]`` images in [-1, 1] to logits ``[N]``.
-        lr: learning rate of AdamW; it rises over the first ``warmup`` batches and stays.
+        lr: learning rate of AdamW; it rises over the first ``warmup`` batches.
         weight_decay: of AdamW.
         warmup: batches, 0 or more.
+        anneal: whether the learning rate then falls to 0 by the last batch, along half a cosine; else it stays.
         augmentation: strength of the changes to training images, see `regressor_module.augment`; 0 is none.
         mirror: whether each training image is mirrored with probability 1/2; not for an attribute that a mirror
             turns round.
-        seed: decides augmentation and mirroring, together with ``stream``, epoch and batch.
+        shift: training images are moved by up to so many whole pixels either way, a batch all alike, which, unlike
+            ``augmentation``, blurs nothing.
+        seed: decides augmentation, mirroring and shift, together with ``stream``, epoch and batch.
         stream: what this training is called, such as ``fold_0/attempt_1``.
 
     Attributes:
@@ -65,8 +70,10 @@ class FilterModule(pl.LightningModule):
         lr: float = 0.003,
         weight_decay: float = 0.01,
         warmup: int = 50,
+        anneal: bool = False,
         augmentation: float = 1.0,
         mirror: bool = True,
+        shift: int = 0,
         seed: int = 0,
         stream: str = "filter",
     ) -> None:
@@ -91,6 +98,8 @@ class FilterModule(pl.LightningModule):
             turned = torch.rand(len(images), generator=rng, device=images.device) < 0.5
             images = torch.where(turned[:, None, None, None], images.flip(3), images)
         images, _ = augment(images, self.hparams["augmentation"], rng)
+        if self.hparams["shift"]:
+            images = shifted(images, self.hparams["shift"], rng)
         return self._loss("train", images, labels[:, 0])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -134,6 +143,19 @@ class FilterModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
         )
-        warmup = self.hparams["warmup"]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / max(warmup, 1), 1.0))
+        warmup = max(self.hparams["warmup"], 1)
+        total = self.trainer.estimated_stepping_batches if self.hparams["anneal"] else math.inf
+
+        def share(step: int) -> float:
+            fall = min(max(step - warmup, 0) / max(total - warmup, 1), 1.0)
+            return min((step + 1) / warmup, 1.0) * (1 + math.cos(math.pi * fall)) / 2
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def shifted(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
+    """Images ``[N, C, H, W]``, all moved by the same whole pixels, at most ``most`` along each axis; edges mirror."""
+    down, right = torch.randint(0, 2 * most + 1, (2,), generator=rng, device=rng.device).tolist()
+    height, width = images.shape[2:]
+    return F.pad(images, [most] * 4, mode="reflect")[:, :, down : down + height, right : right + width]
