@@ -174,7 +174,7 @@ def test_task_folder_is_absolute_and_each_job_has_its_own(start, tmp_path, monke
     assert not list(tmp_path.glob("runs/**/.probe*"))
 
 
-def test_sweep_goes_on_after_a_failing_job_and_fails(start):
+def test_sweep_goes_on_after_a_failing_job_and_fails(start, tmp_path):
     done = []
 
     def fail_once(cfg: DictConfig) -> None:
@@ -187,6 +187,11 @@ def test_sweep_goes_on_after_a_failing_job_and_fails(start):
     assert done == [0, 2]
     assert err.count("error: ") == 1
     assert "error: job 1 (" in err
+    (kept,) = tmp_path.rglob("failed.txt")
+    assert kept.parent.name == "1"
+    assert "nope.safetensors" in kept.read_text()
+    assert start(fail_once, "-m", "seed=0,3") == (0, "")
+    assert not kept.exists()
     assert "Traceback" not in err
 
 

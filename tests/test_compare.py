@@ -36,6 +36,8 @@ def test_a_sweep_is_read_with_its_failures(sweep):
     assert failed[0].asked == "method=gradient layer=w"
     assert failed[0].word == "no judge.json: the run ended before it was judged"
     assert "cut off or damaged" in failed[1].word
+    (sweep / "2" / "failed.txt").write_text("n=200 is too small: raise n\n")
+    assert compare.read_runs([sweep])[1][0].word == "n=200 is too small: raise n"
 
 
 def test_a_folder_given_twice_counts_once(sweep):
@@ -163,7 +165,7 @@ def test_a_sweep_with_a_failed_job_has_its_leaderboard_too(start, tmp_path):
     with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["n"] for row in rows] == ["1", "3", ""]
-    assert rows[2]["failed"] == "n=2: no judge.json: the run ended before it was judged"
+    assert rows[2]["failed"] == "n=2: two is too few"
     assert (tmp_path / "out" / "leaderboard.html").is_file()
 
 

@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "command": set(),
     "ship": {"checkpoint", "pretrained"},
     "chain": {"checkpoint"},
-    "cli": set(),
+    "cli": {"vocabulary"},
 }
 MAY_NOT_IMPORT = {
     "directions": {"torch", "pytorch_lightning"},

@@ -11,6 +11,7 @@ and ends with 1. ``HYDRA_FULL_ERROR=1`` shows the traceback of both. A shell is:
         run(main)
 """
 
+import contextlib
 import errno
 import functools
 import logging
@@ -42,6 +43,8 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
+
+from ohlora_gan.vocabulary import FAILED_FILE
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 PROBE_BYTES = 1 << 20
@@ -112,12 +115,13 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     def guarded(cfg: DictConfig) -> Any:
         try:
             quiet()
-            task_folder(cfg)
+            (task_folder(cfg) / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
             return function(cfg)
         except Exception as error:
             hydra_cfg = HydraConfig.get()
             if hydra_cfg.mode == RunMode.MULTIRUN:
                 where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
+                keep_failure(Path(hydra_cfg.runtime.output_dir), error)
                 raise JobError(tell(error, where=where)) from error
             raise SystemExit(tell(error)) from error
 
@@ -135,6 +139,12 @@ def task_folder(cfg: DictConfig) -> Path:
     with tempfile.NamedTemporaryFile(dir=output_dir, prefix=".probe") as probe:
         probe.write(bytes(PROBE_BYTES))
     return output_dir
+
+
+def keep_failure(folder: Path, error: Exception) -> None:
+    """Keeps why a job of a sweep failed in its folder, for the leaderboard, where that folder can be written to."""
+    with contextlib.suppress(OSError):  # which is then the error that is told anyway
+        (folder / FAILED_FILE).write_text(one_line(sentence(error) or repr(error)) + "\n", encoding="utf-8")
 
 
 def quiet() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ohlora_gan.evaluation.report_words import listed, plain
+from ohlora_gan.vocabulary import FAILED_FILE
 
 JUDGE_FILE = "judge.json"
 
@@ -128,6 +129,8 @@ def read_cell(folder: Path, config: Mapping[str, Any] | None = None) -> Cell:
     try:
         content = json.loads((folder / JUDGE_FILE).read_text("utf-8"))
     except FileNotFoundError as error:
+        if (folder / FAILED_FILE).is_file():
+            raise ValueError((folder / FAILED_FILE).read_text("utf-8").strip()) from error
         raise ValueError(f"no {JUDGE_FILE}: the run ended before it was judged") from error
     except (ValueError, OSError) as error:
         raise ValueError(f"{JUDGE_FILE} cannot be read, it is cut off or damaged: run this cell again") from error
