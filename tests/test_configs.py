@@ -198,6 +198,8 @@ def test_reference_256_is_the_published_network(tmp_path):
         (["groups=some"], "groups is 'some'"),
         (["test.num_latents=0"], "num_latents=0"),
         (["strips.num_faces=0"], "num_faces=0"),
+        (["test.num_latents=two"], "test.num_latents is 'two', expected a whole number"),
+        (["n=1.5"], "n is 1.5, expected a whole number"),
         (["test.strengths=loud"], "'loud'"),
         (["seed=half"], "seed is 'half'"),
         (["properties=eyes"], "properties is eyes, expected a list"),

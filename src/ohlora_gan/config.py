@@ -73,6 +73,9 @@ def is_run_checkpoint(path: Path) -> bool:
 def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_seed(cfg.seed)
+    for key in ("n", "batch_size", "test.num_latents", "strips.num_faces", "strips.steps"):
+        if type(value := OmegaConf.select(cfg, key)) is not int:
+            raise ValueError(f"{key} is {value!r}, expected a whole number")
     check_name_list(cfg, "properties")
     if cfg.groups not in ("medians", "none"):
         raise ValueError(f"groups is {cfg.groups!r}, expected 'medians' (groups of look-alikes) or 'none'")

@@ -89,6 +89,10 @@ def test_a_shift_moves_whole_pixels():
         assert len(places) == 1
     first, second = (shifted(images, 4, torch_generator(1, "shifts")) for _ in range(2))
     assert torch.equal(first, second)
+    with pytest.raises(ValueError, match="shift is 20, expected less than the 20 pixels"):
+        shifted(images, 20, rng)
+    with pytest.raises(ValueError, match="shift is -1, expected 0 pixels or more"):
+        FilterModule(SmallFilterCNN(resolution=32, width=1), shift=-1)
 
 
 def test_seed_and_stream_decide_the_result(tmp_path):

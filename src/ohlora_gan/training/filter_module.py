@@ -78,6 +78,8 @@ class FilterModule(pl.LightningModule):
         stream: str = "filter",
     ) -> None:
         super().__init__()
+        if shift < 0:
+            raise ValueError(f"shift is {shift}, expected 0 pixels or more")
         self.net = net
         self.save_hyperparameters(ignore=["net"])
         self.metrics = nn.ModuleDict({"train_": binary_metrics(), "val_": binary_metrics()})
@@ -156,6 +158,8 @@ class FilterModule(pl.LightningModule):
 
 def shifted(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
     """Images ``[N, C, H, W]``, all moved by the same whole pixels, at most ``most`` along each axis; edges mirror."""
-    down, right = torch.randint(0, 2 * most + 1, (2,), generator=rng, device=rng.device).tolist()
     height, width = images.shape[2:]
+    if most >= min(height, width):
+        raise ValueError(f"shift is {most}, expected less than the {min(height, width)} pixels of the images' side")
+    down, right = torch.randint(0, 2 * most + 1, (2,), generator=rng, device=rng.device).tolist()
     return F.pad(images, [most] * 4, mode="reflect")[:, :, down : down + height, right : right + width]
