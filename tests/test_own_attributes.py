@@ -62,3 +62,37 @@ def test_a_filter_picks_its_attribute_among_those_of_the_data():
     check_train(cfg)
     assert filter_attributes(cfg) == {"gender": "not Male"}
     assert filter_attributes(composed("train", "model=filter_cnn", "attribute=dark")) == ["dark"]
+    cfg.model.auxiliary = ["Smiling", "age"]
+    assert filter_attributes(cfg) == {"gender": "not Male", "Smiling": "Smiling", "age": "not Young"}
+
+
+PHOTO_FILTER = [
+    *("model=filter_cnn_photo", "attribute=dark", "model.folds.num_folds=2", "data.num_val=0", "data.num_test=8")
+]
+
+
+def test_a_filter_learns_other_columns_beside_its_own(pictures):
+    rows = list(csv.DictReader((pictures / "labels.csv").open()))
+    with (pictures / "labels.csv").open("w", newline="") as file:
+        table = [[r["file"], r["glow"], r["dark"], int(float(r["glow"]) > 0.7)] for r in rows]
+        csv.writer(file).writerows([("file", "glow", "dark", "bright"), *table])
+    train(config(pictures, *PHOTO_FILTER, "model.auxiliary=[bright]"))
+    saved = checkpoint.load(pictures / "run" / "model.safetensors")
+    assert not [key for key in saved.tensors["dark"] if "auxiliary" in key]
+    assert "test/auroc" in json.loads((pictures / "run" / "metrics.json").read_text())
+    with pytest.raises(ValueError, match="attribute=glow takes values such as"):
+        train(config(pictures, *PHOTO_FILTER, "model.auxiliary=[glow]"))
+
+
+@pytest.mark.parametrize(
+    ("auxiliary", "message"),
+    [
+        ("dark", r"model\.auxiliary=dark, expected a list"),
+        ("[bright,dark]", "names the filter's own attribute=dark"),
+        ("[bright,bright]", "names bright twice"),
+        ("[1]", r"model\.auxiliary=\[1\], expected a list"),
+    ],
+)
+def test_auxiliary_attributes_are_checked(auxiliary, message):
+    with pytest.raises(ValueError, match=message):
+        check_train(composed("train", *PHOTO_FILTER, f"model.auxiliary={auxiliary}"))

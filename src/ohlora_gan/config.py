@@ -48,6 +48,7 @@ def check_filter(cfg: DictConfig) -> None:
         raise ValueError(
             f"attribute={name}, expected gender, quality, age, glass or a column of your labels, its name without dots"
         )
+    check_auxiliary(cfg)
     asked = cfg.data.get("attributes")
     if OmegaConf.is_list(asked) and asked != [name]:
         raise ValueError(f"data.attributes={list(asked)}, but a filter learns one attribute: give attribute= alone")
@@ -59,10 +60,23 @@ def check_filter(cfg: DictConfig) -> None:
         raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
 
 
+def check_auxiliary(cfg: DictConfig) -> None:
+    """Raises ValueError for auxiliary attributes of a filter that are no list of other attributes' names."""
+    names = cfg.model.auxiliary
+    if not OmegaConf.is_list(names) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"model.auxiliary={names}, expected a list of attributes' names, such as [Smiling,Bangs]")
+    if cfg.attribute in names:
+        raise ValueError(
+            f"model.auxiliary={list(names)} names the filter's own attribute={cfg.attribute}: name others only"
+        )
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise ValueError(f"model.auxiliary names {', '.join(repeated)} twice, expected each attribute once: remove one")
+
+
 def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
-    """``data.attributes`` of a filter: its attribute alone, with the column that a mapping gives it, if any."""
-    asked, name = cfg.data.get("attributes"), cfg.attribute
-    return {name: asked[name]} if OmegaConf.is_dict(asked) and name in asked else [name]
+    """``data.attributes`` of a filter: its attribute, then the auxiliary ones, by the columns that a mapping gives."""
+    asked, names = cfg.data.get("attributes"), [cfg.attribute, *cfg.model.auxiliary]
+    return {name: asked.get(name, name) for name in names} if OmegaConf.is_dict(asked) else names
 
 
 def is_run_checkpoint(path: Path) -> bool:

@@ -40,7 +40,8 @@ def train_filter(
     Args:
         cfg: a composed ``conf/train.yaml``.
         device: what to train on.
-        data: data module with ``dataset("train")`` and ``dataset("test")``, whose only score is the attribute.
+        data: data module with ``dataset("train")`` and ``dataset("test")``, whose first score is the attribute, the
+            others the auxiliary ones.
         loggers: opened; they get every epoch of every fold.
         make_callbacks: the run's callbacks, made anew; those for other models are left out.
 
@@ -50,6 +51,13 @@ def train_filter(
     folder, name = Path(cfg.paths.output_dir), cfg.attribute
     plan: CrossValidation = instantiate(cfg.model.folds)
     train = data.dataset("train")
+    for column, other in enumerate(cfg.model.auxiliary, start=1):
+        known, _ = folds.binary_labels(train.scores[:, column:], other)
+        if len(known) < len(train):
+            unknown = len(train) - len(known)
+            raise ValueError(
+                f"model.auxiliary: {other} is not known of {unknown} pictures, expected of all: leave it out"
+            )
     fit = make_fit(cfg, plan, device, loggers, make_callbacks)
     loading = {"batch_size": cfg.data.batch_size, "num_workers": cfg.data.num_workers}
     done = folds.run_folds(plan, train, train.scores, name, fit, folder, settings_of(cfg), **loading)
@@ -90,7 +98,7 @@ def make_fit(
         # first weights and dropout draw from torch's own generator
         with torch.random.fork_rng():
             torch.manual_seed(seeding.stream_key(cfg.seed, f"filter/{cfg.attribute}/{stream}") % 2**63)
-            module: FilterModule = instantiate(cfg.model.module, stream=stream)
+            module: FilterModule = instantiate(cfg.model.module, stream=stream, num_auxiliary=len(cfg.model.auxiliary))
             check_resolution(cfg, module)
             if not parents:
                 start_at(module.net, data.base_rate)

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score,
 from torch.utils.data import DataLoader, TensorDataset
 
 from ohlora_gan.models.filter_nets import SmallFilterCNN
+from ohlora_gan.models.photo_cnn import PhotoFilterCNN
 from ohlora_gan.seeding import torch_generator
 from ohlora_gan.training.filter_module import FIGURES, FilterModule, shifted
 from tests.training.test_callbacks import Pictures
@@ -73,6 +74,43 @@ def test_the_rate_rises_and_falls(tmp_path):
     rates.clear()
     fit(tmp_path, 3, callbacks=[watch], warmup=4)
     assert rates[3:] == [0.01] * 9
+
+
+def test_auxiliary_attributes_teach_the_features_and_are_thrown_away(tmp_path):
+    def two_labels(n, seed):
+        """The own label is a coin's toss, the other one is to be seen."""
+        images, seen = toy_data(n, 0.5, seed).tensors
+        tosses = torch.rand(n, 1, generator=torch_generator(seed, "tosses")) < 0.5
+        return TensorDataset(images, torch.cat([tosses.float(), seen], dim=1))
+
+    def other_auroc(weight):
+        torch.manual_seed(0)
+        net = PhotoFilterCNN(32, 2)
+        module = FilterModule(net, lr=0.01, warmup=5, num_auxiliary=1, auxiliary_weight=weight)
+        trainer = pl.Trainer(
+            accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False, max_epochs=6,
+            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        trainer.fit(module, DataLoader(two_labels(256, 0), 32), DataLoader(two_labels(70, 1), 32))
+        images, labels = two_labels(200, 2).tensors
+        module.net.eval()
+        with torch.no_grad():
+            said = module.auxiliary(net.penultimate(images))[:, 0].numpy()
+            own = net(images)
+        assert own.shape == (200,)
+        assert set(module.best_state) == set(PhotoFilterCNN(32, 2).state_dict())
+        assert module.best["val_loss"] > 0.6  # of the coin alone
+        return roc_auc_score(labels[:, 1].numpy(), said)
+
+    assert other_auroc(1.0) > 0.95
+    assert other_auroc(0.0) < 0.9  # nothing taught that layer
+
+
+def test_networks_without_a_last_layer_to_share_learn_no_auxiliary_attributes():
+    with pytest.raises(ValueError, match=r"SmallFilterCNN cannot learn auxiliary attributes.*filter_cnn_photo"):
+        FilterModule(SmallFilterCNN(resolution=32, width=2), num_auxiliary=2)
+    with pytest.raises(ValueError, match="auxiliary_weight is -1, expected 0 or more"):
+        FilterModule(SmallFilterCNN(resolution=32, width=2), auxiliary_weight=-1)
 
 
 def test_a_shift_moves_whole_pixels():

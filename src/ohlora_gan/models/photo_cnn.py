@@ -57,9 +57,13 @@ class PhotoCNN(nn.Module):
         check_images(images, self.resolution)
         return self.trunk(channels_last(images))
 
+    def penultimate(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to what the layer ``last`` sees: ``features`` after dropout."""
+        return self.dropout(self.features(images))
+
     def forward(self, images: Tensor) -> Tensor:
         """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
-        return self.last(self.dropout(self.features(images)))
+        return self.last(self.penultimate(images))
 
 
 class PhotoFilterCNN(PhotoCNN):

@@ -54,8 +54,8 @@ class TextureFilterCNN(nn.Module):
         self.dropout = nn.Dropout(DROPOUT)
         self.last = nn.Linear(2 * sum(channels[1:]) + channels[-1] * GRID**2, 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
+    def penultimate(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to what the layer ``last`` sees, ``[B, F]``, after dropout."""
         check_images(images, self.resolution)
         maps = channels_last(torch.cat([images, self.detail(images)], dim=1))
         found = []
@@ -63,7 +63,11 @@ class TextureFilterCNN(nn.Module):
             maps = level(F.max_pool2d(maps, 2) if i else maps)
             found += [maps.mean(dim=(2, 3)), maps.std(dim=(2, 3))]
         found.append(F.adaptive_avg_pool2d(maps, GRID).flatten(1))
-        return self.last(self.dropout(torch.cat(found, dim=1))).squeeze(1)
+        return self.dropout(torch.cat(found, dim=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
+        return self.last(self.penultimate(images)).squeeze(1)
 
     def detail(self, images: Tensor) -> Tensor:
         """Detail, the logarithm of its strength, and that against the contrast, ``[B, 3, R, R]`` as the images."""

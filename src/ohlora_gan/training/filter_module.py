@@ -1,6 +1,7 @@
 """Training of one fold of a filter: binary classification of images by a network that gives logits."""
 
 import math
+from typing import Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -37,10 +38,22 @@ def binary_metrics() -> MetricCollection:
     return MetricCollection(metrics)
 
 
+@runtime_checkable
+class SharedFeatures(Protocol):
+    """A fold's network whose last features other attributes may be learnt from: ``last(penultimate(images))``."""
+
+    last: nn.Linear
+
+    def penultimate(self, images: Tensor) -> Tensor:
+        """``[N, 3, R, R]`` images in [-1, 1] to what ``last`` sees, ``[N, F]``."""
+        ...
+
+
 class FilterModule(pl.LightningModule):
     """Minimises the binary cross entropy; keeps every epoch's figures and the weights of the best epoch.
 
-    Batches are images ``[N, 3, R, R]`` in [-1, 1] and labels 0 or 1, ``[N, 1]``. Validation images are not changed.
+    Batches are images ``[N, 3, R, R]`` in [-1, 1] and labels 0 or 1, ``[N, 1 + num_auxiliary]``, the filter's own
+    first. Validation images are not changed.
     Figures go to the loggers once an epoch as ``{stream}/val/loss`` and so on, with the epoch as step, because the
     epochs of all folds share the loggers.
 
@@ -53,6 +66,10 @@ class FilterModule(pl.LightningModule):
         augmentation: strength of the changes to training images, see `regressor_module.augment`; 0 is none.
         mirror: whether each training image is mirrored with probability 1/2; not for an attribute that a mirror
             turns round.
+        num_auxiliary: attributes that are learnt beside the filter's own from the same last features, by a layer that
+            is thrown away afterwards: where the own attribute is rare or fuzzy, they teach the features (Caruana
+            1997, "Multitask learning"). The net must have `SharedFeatures`. Figures are of the own one.
+        auxiliary_weight: of each auxiliary attribute's cross entropy in the training loss; the own one's is 1.
         shift: training images are moved by up to so many whole pixels either way, a batch all alike, which, unlike
             ``augmentation``, blurs nothing.
         seed: decides augmentation, mirroring and shift, together with ``stream``, epoch and batch.
@@ -74,13 +91,25 @@ class FilterModule(pl.LightningModule):
         augmentation: float = 1.0,
         mirror: bool = True,
         shift: int = 0,
+        num_auxiliary: int = 0,
+        auxiliary_weight: float = 0.075,
         seed: int = 0,
         stream: str = "filter",
     ) -> None:
         super().__init__()
         if shift < 0:
             raise ValueError(f"shift is {shift}, expected 0 pixels or more")
+        if num_auxiliary and not isinstance(net, SharedFeatures):
+            raise ValueError(
+                f"{type(net).__name__} cannot learn auxiliary attributes, {num_auxiliary} are given: "
+                f"take model=filter_cnn_photo or filter_cnn_texture, or give model.auxiliary=[]"
+            )
+        if not 0 <= auxiliary_weight < math.inf:
+            raise ValueError(f"auxiliary_weight is {auxiliary_weight}, expected 0 or more")
         self.net = net
+        self.auxiliary = None
+        if isinstance(net, SharedFeatures) and num_auxiliary:
+            self.auxiliary = nn.Linear(net.last.in_features, num_auxiliary)
         self.save_hyperparameters(ignore=["net"])
         self.metrics = nn.ModuleDict({"train_": binary_metrics(), "val_": binary_metrics()})
         self.history: list[Row] = []
@@ -102,19 +131,25 @@ class FilterModule(pl.LightningModule):
         images, _ = augment(images, self.hparams["augmentation"], rng)
         if self.hparams["shift"]:
             images = shifted(images, self.hparams["shift"], rng)
-        return self._loss("train", images, labels[:, 0])
+        if self.auxiliary is None:
+            return self._loss("train", self(images), labels[:, 0])
+        net = cast(SharedFeatures, self.net)
+        seen = net.penultimate(images)
+        others = F.binary_cross_entropy_with_logits(self.auxiliary(seen).float(), labels[:, 1:], reduction="none")
+        own = self._loss("train", net.last(seen).squeeze(1), labels[:, 0])
+        return own + self.hparams["auxiliary_weight"] * others.mean(dim=0).sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._loss("val", batch[0], batch[1][:, 0])
+        self._loss("val", self(batch[0]), batch[1][:, 0])
 
     def on_validation_epoch_end(self) -> None:
         self._validated = True
 
-    def _loss(self, stage: str, images: Tensor, labels: Tensor) -> Tensor:
-        logits = self(images).float()
+    def _loss(self, stage: str, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = logits.float()
         loss = F.binary_cross_entropy_with_logits(logits, labels)
         self.log(
-            f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, logger=False, batch_size=len(images)
+            f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, logger=False, batch_size=len(labels)
         )
         self._metrics(stage).update(logits.detach().sigmoid(), labels.int())
         return loss

@@ -35,7 +35,7 @@ class FoldData(pl.LightningDataModule):
     """The training and the validation part of one fold.
 
     Args:
-        dataset: map-style, of (image, labels ``[1]``).
+        dataset: map-style, of (image, labels ``[K]``).
         train, val: item numbers.
         batch_size: images a batch.
         num_workers: worker processes.
@@ -161,7 +161,7 @@ def binary_labels(scores: NDArray[np.float32], name: str) -> tuple[NDArray[np.in
     """The items that have a label, and these labels.
 
     Args:
-        scores: ``[N, 1]``: 0, 1, or NaN where it is not known.
+        scores: ``[N, K]``; the first column is the attribute: 0, 1, or NaN where it is not known.
         name: the attribute, for messages.
 
     Raises:
@@ -223,8 +223,8 @@ def run_folds(
 
     Args:
         plan: how they are trained.
-        dataset: map-style, of (image, labels ``[1]``).
-        scores: its labels ``[N, 1]``, NaN where not known.
+        dataset: map-style, of (image, labels ``[K]``).
+        scores: its labels ``[N, K]``, the attribute's first, NaN where not known.
         name: the attribute.
         fit: trains one attempt.
         folder: where finished folds, and ``folds.csv`` with all their epochs, are kept.
