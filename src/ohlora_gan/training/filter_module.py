@@ -18,7 +18,7 @@ from torchmetrics.classification import (
 )
 
 from ohlora_gan import seeding
-from ohlora_gan.training.regressor_module import Batch, augment
+from ohlora_gan.training.regressor_module import Batch, augment, warmup_cosine
 
 Row = dict[str, float]
 
@@ -180,12 +180,12 @@ class FilterModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
         )
-        warmup = max(self.hparams["warmup"], 1)
-        total = self.trainer.estimated_stepping_batches if self.hparams["anneal"] else math.inf
+        warmup, total = max(self.hparams["warmup"], 1), self.trainer.estimated_stepping_batches
 
         def share(step: int) -> float:
-            fall = min(max(step - warmup, 0) / max(total - warmup, 1), 1.0)
-            return min((step + 1) / warmup, 1.0) * (1 + math.cos(math.pi * fall)) / 2
+            if self.hparams["anneal"]:
+                return warmup_cosine(step, total, min(warmup, total - 1) / total)
+            return min((step + 1) / warmup, 1.0)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
