@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 from test_configs import composed
 
@@ -64,6 +65,16 @@ def test_a_filter_picks_its_attribute_among_those_of_the_data():
     assert filter_attributes(composed("train", "model=filter_cnn", "attribute=dark")) == ["dark"]
     cfg.model.auxiliary = ["Smiling", "age"]
     assert filter_attributes(cfg) == {"gender": "not Male", "Smiling": "Smiling", "age": "not Young"}
+
+
+def test_celebas_attributes_can_be_replaced_by_a_list_or_a_mapping():
+    def attributes(*overrides):
+        cfg = composed("train", "data=celeba", "data.folder=x", *overrides)
+        return OmegaConf.to_container(cfg.data, resolve=True)["attributes"]
+
+    assert attributes()["quality"] == "not Blurry"
+    assert attributes("data.attributes=[Smiling,Young]") == ["Smiling", "Young"]
+    assert attributes("data.attributes={serious: not Smiling}") == {"serious": "not Smiling"}
 
 
 PHOTO_FILTER = [
