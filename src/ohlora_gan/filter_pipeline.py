@@ -53,8 +53,7 @@ def train_filter(
     train = data.dataset("train")
     for column, other in enumerate(cfg.model.auxiliary, start=1):
         known, _ = folds.binary_labels(train.scores[:, column:], other)
-        if len(known) < len(train):
-            unknown = len(train) - len(known)
+        if unknown := len(train) - len(known):
             raise ValueError(
                 f"model.auxiliary: {other} is not known of {unknown} pictures, expected of all: leave it out"
             )

@@ -27,14 +27,15 @@ def toy_data(n, rate=0.3, seed=0):
     return TensorDataset(images.clamp(-1, 1), labels)
 
 
-def fit(folder, max_epochs=2, logger=False, callbacks=(), net=None, **options):
+def fit(folder, max_epochs=2, logger=False, callbacks=(), net=None, data=(), **options):
     torch.manual_seed(0)
     module = FilterModule(net or SmallFilterCNN(resolution=32, width=2), **({"lr": 0.01, "warmup": 5} | options))
     trainer = pl.Trainer(
         accelerator="cpu", default_root_dir=folder, logger=logger, enable_checkpointing=False, max_epochs=max_epochs,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=list(callbacks),
     )  # fmt: skip
-    trainer.fit(module, DataLoader(toy_data(128), 32), DataLoader(toy_data(70, seed=1), 32))
+    train, val = data or (toy_data(128), toy_data(70, seed=1))
+    trainer.fit(module, DataLoader(train, 32), DataLoader(val, 32))
     return module
 
 
@@ -85,13 +86,8 @@ def test_auxiliary_attributes_teach_the_features_and_are_thrown_away(tmp_path):
 
     def other_auroc(weight):
         torch.manual_seed(0)
-        net = PhotoFilterCNN(32, 2)
-        module = FilterModule(net, lr=0.01, warmup=5, num_auxiliary=1, auxiliary_weight=weight)
-        trainer = pl.Trainer(
-            accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False, max_epochs=6,
-            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        )  # fmt: skip
-        trainer.fit(module, DataLoader(two_labels(256, 0), 32), DataLoader(two_labels(70, 1), 32))
+        net, data = PhotoFilterCNN(32, 2), (two_labels(256, 0), two_labels(70, 1))
+        module = fit(tmp_path, 6, net=net, data=data, num_auxiliary=1, auxiliary_weight=weight)
         images, labels = two_labels(200, 2).tensors
         module.net.eval()
         with torch.no_grad():
