@@ -95,6 +95,12 @@ def test_a_filter_learns_other_columns_beside_its_own(pictures):
         train(config(pictures, *PHOTO_FILTER, "model.auxiliary=[glow]"))
 
 
+@pytest.mark.parametrize("key", ["lr", "auxiliary_weight", "augmentation"])
+def test_a_filters_numbers_are_numbers(key):
+    with pytest.raises(ValueError, match=rf"model\.module\.{key} is 'abc', expected a number"):
+        check_train(composed("train", *PHOTO_FILTER, f"model.module.{key}=abc"))
+
+
 @pytest.mark.parametrize(
     ("auxiliary", "message"),
     [

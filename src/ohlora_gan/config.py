@@ -41,6 +41,9 @@ def is_filter(cfg: DictConfig) -> bool:
     return "folds" in cfg.model
 
 
+FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
+
+
 def check_filter(cfg: DictConfig) -> None:
     """Raises ValueError for settings that a filter cannot be trained with."""
     name = cfg.attribute
@@ -49,6 +52,10 @@ def check_filter(cfg: DictConfig) -> None:
             f"attribute={name}, expected gender, quality, age, glass or a column of your labels, its name without dots"
         )
     check_auxiliary(cfg)
+    for key in FILTER_NUMBERS:
+        value = cfg.model.module.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"model.module.{key} is {value!r}, expected a number")
     asked = cfg.data.get("attributes")
     if OmegaConf.is_list(asked) and asked != [name]:
         raise ValueError(f"data.attributes={list(asked)}, but a filter learns one attribute: give attribute= alone")
