@@ -166,7 +166,10 @@ def test_a_zip_is_read_in_place_by_several_processes(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop": "left"}, "data.crop is 'left', expected one of center, none"),
+        ({"crop": "left"}, "data.crop is 'left', expected center, none, or how much"),
+        ({"crop": 0}, "data.crop is 0, expected center, none, or how much"),
+        ({"crop": 1.5}, "data.crop is 1.5, expected"),
+        ({"crop": True}, "data.crop is True, expected"),
         ({"labels": None, "attributes": ["lip"]}, "give data.labels=FILE.csv"),
         ({"num_val": 15, "num_test": 5}, "of 20 pictures leave none to train on"),
         ({"num_val": -1}, "data.num_val=-1"),

@@ -107,6 +107,13 @@ def test_squares():
     assert squeezed[15, 2].tolist() == squeezed[15, 27].tolist() == [255, 0, 0]
 
 
+def test_a_share_of_the_central_square():
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    np.testing.assert_array_equal(to_square(image, 20, crop=0.5), pixels[20:40, 10:30])
+    np.testing.assert_array_equal(to_square(image, 16, crop=1), to_square(image, 16))
+
+
 @pytest.mark.parametrize("kind", [k for k in BAD if k != "empty"])
 def test_what_cannot_be_used_has_a_reason(kind):
     data, reason = BAD[kind]

@@ -18,7 +18,7 @@ from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
 from ohlora_gan.data.labels import Labels, choose, is_binary, match_rows, read_labels, read_partition
 from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
 from ohlora_gan.data.normalization import Normalization, fit_normalization
-from ohlora_gan.data.pictures import CROPS, Pictures, PictureSource, write_skipped
+from ohlora_gan.data.pictures import Pictures, PictureSource, check_crop, write_skipped
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ class ImageFolderDataModule(DealingDataModule):
         num_val, num_test: pictures of these splits, picked by a hash of seed and name. None: a tenth each, at most
             1,000, where there are labels; none where there are not.
         partition: a file like CelebA's ``list_eval_partition.txt`` that decides the splits instead.
-        crop: ``center``: the largest central square; ``none``: the whole picture, squeezed.
+        crop: ``center``: the largest central square; a number, above 0 and up to 1: a central square of so much of
+            its side; ``none``: the whole picture, squeezed.
         mirror_signs: attribute -> -1 if a mirror turns its sign round (``pose``, ``turn`` and ``tilt`` by default,
             which 0 must mean straight ahead for), 1 if not, 0 if it must not be mirrored.
         min_size: pictures with a smaller side are not used.
@@ -94,15 +95,14 @@ class ImageFolderDataModule(DealingDataModule):
         num_val: int | None = None,
         num_test: int | None = None,
         partition: str | Path | None = None,
-        crop: str = "center",
+        crop: str | float = "center",
         mirror_signs: Mapping[str, float] | None = None,
         min_size: int = 16,
         strict: bool = False,
         report: str | Path | None = None,
     ):
         super().__init__()
-        if crop not in CROPS:
-            raise ValueError(f"data.crop is {crop!r}, expected one of {', '.join(CROPS)}")
+        check_crop(crop)
         if labels is None and attributes is not None:
             raise ValueError(f"data.attributes={attributes} needs a file of labels: give data.labels=FILE.csv")
         self.resolution, self.batch_size, self.num_workers, self.seed = resolution, batch_size, num_workers, seed

@@ -137,18 +137,30 @@ def to_8_bits(image: Image.Image) -> NDArray[np.uint8]:
     return np.rint(pixels / 257).astype(np.uint8)
 
 
-def to_square(image: Image.Image, resolution: int, crop: str = "center") -> NDArray[np.uint8]:
+def check_crop(crop: str | float) -> None:
+    """ValueError where ``crop`` is none of what `to_square` takes."""
+    number = isinstance(crop, int | float) and not isinstance(crop, bool) and 0 < crop <= 1
+    if not (number or crop in CROPS):
+        raise ValueError(
+            f"data.crop is {crop!r}, expected {', '.join(CROPS)}, or how much of the largest central square's side to "
+            f"keep, above 0 and up to 1"
+        )
+
+
+def to_square(image: Image.Image, resolution: int, crop: str | float = "center") -> NDArray[np.uint8]:
     """uint8 ``[R, R, 3]`` of an RGB picture, resized with anti-aliasing (Lanczos).
 
     Args:
         image: the picture.
         resolution: R.
-        crop: ``center`` keeps the largest central square, ``none`` squeezes the whole picture into a square.
+        crop: ``center`` keeps the largest central square, a number so much of its side, about the same centre;
+            ``none`` squeezes the whole picture into a square.
     """
     size = (resolution, resolution)
-    if crop == "center":
-        return np.array(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
-    return np.array(image.resize(size, Image.Resampling.LANCZOS))
+    if crop == "none":
+        return np.array(image.resize(size, Image.Resampling.LANCZOS))
+    share = 1.0 if isinstance(crop, str) else crop
+    return np.array(ImageOps.fit(image, size, Image.Resampling.LANCZOS, bleed=(1 - share) / 2))
 
 
 def size_of(image: Image.Image) -> str:
@@ -199,7 +211,7 @@ class Pictures:
         source: PictureSource,
         names: list[str],
         resolution: int,
-        crop: str = "center",
+        crop: str | float = "center",
         min_size: int = 16,
         strict: bool = False,
         progress: Callable[[list[str]], Iterable[str]] = iter,
