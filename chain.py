@@ -17,4 +17,4 @@ def main(cfg: DictConfig) -> object:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, interrupted="interrupted; the same command goes on from here")

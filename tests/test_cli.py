@@ -211,6 +211,17 @@ def test_interrupted(start, turned_into_exit):
     assert err.count("\n") == 1
 
 
+def test_a_shell_says_itself_how_to_go_on(capsys, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored after the test
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        cli.run(interrupt, interrupted="interrupted; start again")
+    assert capsys.readouterr().err == "interrupted; start again\n"
+
+
 def test_exit_codes_of_the_shell_pass_through(start):
     assert start(lambda cfg: sys.exit(7)) == (7, "")
 

@@ -79,10 +79,20 @@ class JobError(Exception):
         self.code = code
 
 
-def run(shell: Callable[[], None]) -> None:
+INTERRUPTED = (
+    "interrupted; what the run folder holds stays: go on with ckpt_path=FOLDER/last.ckpt, or with the same "
+    "paths.output_dir=FOLDER where there is no last.ckpt"
+)
+
+
+def run(shell: Callable[[], None], interrupted: str = INTERRUPTED) -> None:
     """Calls a shell (a function under ``hydra.main``) and exits.
 
     The exit code is 0, 2 for a user's error, 1 for a programming error, 130 when interrupted.
+
+    Args:
+        shell: the function.
+        interrupted: what to say after Ctrl+C: how to go on.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
     code = 0
@@ -95,11 +105,7 @@ def run(shell: Callable[[], None]) -> None:
     except (KeyboardInterrupt, SystemExit) as stop:
         if not was_interrupted(stop):
             raise
-        print(
-            "interrupted; what the run folder holds stays: go on with ckpt_path=FOLDER/last.ckpt, or with the same "
-            "paths.output_dir=FOLDER where there is no last.ckpt",
-            file=sys.stderr,
-        )
+        print(interrupted, file=sys.stderr)
         code = 130
     sys.exit(code)
 
