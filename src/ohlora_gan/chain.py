@@ -28,6 +28,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.checkpoint import file_hash
+from ohlora_gan.cli import environment
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +236,7 @@ def run_stage(stage: Stage, key: str, root: Path, lock: int) -> None:
     command = stage.command(resumed)
     stage.write_record(key=key, command=command)
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, *command], cwd=root, pass_fds=[lock])
+    process = subprocess.Popen([sys.executable, *command], cwd=root, env=environment(), pass_fds=[lock])
     try:
         code = process.wait()
     except BaseException:  # Ctrl+C reaches the stage, too: it saves what it has, then ends

@@ -110,6 +110,11 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED) -> None:
     sys.exit(code)
 
 
+def environment() -> dict[str, str]:
+    """The environment of a program that a job starts: ``HYDRA_FULL_ERROR`` as the user gave it, not as `run` set it."""
+    return {**os.environ, "HYDRA_FULL_ERROR": str(int(SHOW_TRACEBACKS))}
+
+
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Decorator of a shell's function, below ``hydra.main``.
 
