@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from ohlora_gan.cli import job, run
+from ohlora_gan.cli import environment, job, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="chain")
@@ -13,7 +13,7 @@ from ohlora_gan.cli import job, run
 def main(cfg: DictConfig) -> object:
     from ohlora_gan.chain import run_chain  # here, so that --help and errors in keys come at once
 
-    return run_chain(cfg, Path(__file__).resolve().parent)
+    return run_chain(cfg, Path(__file__).resolve().parent, environment())
 
 
 if __name__ == "__main__":

@@ -222,6 +222,13 @@ def test_a_shell_says_itself_how_to_go_on(capsys, monkeypatch):
     assert capsys.readouterr().err == "interrupted; start again\n"
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_programs_of_a_job_show_tracebacks_only_where_the_user_asked(monkeypatch, asked):
+    monkeypatch.setattr(cli, "SHOW_TRACEBACKS", asked)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as run sets it
+    assert cli.environment() == {**os.environ, "HYDRA_FULL_ERROR": str(int(asked))}
+
+
 def test_exit_codes_of_the_shell_pass_through(start):
     assert start(lambda cfg: sys.exit(7)) == (7, "")
 

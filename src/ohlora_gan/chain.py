@@ -28,7 +28,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.checkpoint import file_hash
-from ohlora_gan.cli import environment
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +222,7 @@ def raise_interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def run_stage(stage: Stage, key: str, root: Path, lock: int) -> None:
+def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mapping[str, str] | None = None) -> None:
     """Runs a stage, or goes on with it.
 
     Raises:
@@ -236,7 +235,7 @@ def run_stage(stage: Stage, key: str, root: Path, lock: int) -> None:
     command = stage.command(resumed)
     stage.write_record(key=key, command=command)
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, *command], cwd=root, env=environment(), pass_fds=[lock])
+    process = subprocess.Popen([sys.executable, *command], cwd=root, env=environment, pass_fds=[lock])
     try:
         code = process.wait()
     except BaseException:  # Ctrl+C reaches the stage, too: it saves what it has, then ends
@@ -252,8 +251,11 @@ def run_stage(stage: Stage, key: str, root: Path, lock: int) -> None:
     stage.write_record(key=key, command=command, seconds=round(time.monotonic() - started, 1))
 
 
-def run_chain(cfg: DictConfig, root: Path) -> None:
-    """Runs all stages of a composed ``conf/chain.yaml`` that are not up to date; ``root`` holds ``train.py``."""
+def run_chain(cfg: DictConfig, root: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Runs all stages of a composed ``conf/chain.yaml`` that are not up to date; ``root`` holds ``train.py``.
+
+    ``environment`` is that of the stages; None: this process's.
+    """
     os.chdir(root)  # the stages' paths are relative to it
     signal.signal(signal.SIGTERM, raise_interrupt)
     stages = read_stages(cfg, root)
@@ -264,7 +266,7 @@ def run_chain(cfg: DictConfig, root: Path) -> None:
                 log.info("[%d/%d] %s: up to date", number, len(stages), stage.name)
                 continue
             log.info("[%d/%d] %s: python %s", number, len(stages), stage.name, " ".join(stage.command(False)))
-            run_stage(stage, key, root, lock)
+            run_stage(stage, key, root, lock, environment)
     log.info("The chain is up to date:\n%s", table(stages))
 
 
