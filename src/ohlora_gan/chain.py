@@ -222,7 +222,7 @@ def raise_interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mapping[str, str] | None = None) -> None:
+def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mapping[str, str] | None) -> None:
     """Runs a stage, or goes on with it.
 
     Raises:

@@ -107,8 +107,7 @@ class FilterModule(pl.LightningModule):
         if not 0 <= auxiliary_weight < math.inf:
             raise ValueError(f"auxiliary_weight is {auxiliary_weight}, expected 0 or more")
         self.net = net
-        inputs = cast(SharedFeatures, net).last.in_features if num_auxiliary else 0
-        self.auxiliary = nn.Linear(inputs, num_auxiliary) if num_auxiliary else None
+        self.auxiliary = nn.Linear(cast(SharedFeatures, net).last.in_features, num_auxiliary) if num_auxiliary else None
         self.save_hyperparameters(ignore=["net"])
         self.metrics = nn.ModuleDict({"train_": binary_metrics(), "val_": binary_metrics()})
         self.history: list[Row] = []
