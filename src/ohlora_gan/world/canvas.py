@@ -1,0 +1,122 @@
+"""Where a face is painted: a picture and its parse map, larger than what is asked for by a whole factor."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ohlora_gan.world.colors import Color
+from ohlora_gan.world.head import PIVOT_X, PIVOT_Y, Array, View
+
+
+def band(x: Array, top: Array, bottom: Array) -> Array:
+    """The closed polygon between two curves over the same columns, ``[2 n, 2]``."""
+    return between(np.stack([x, top], axis=1), np.stack([x, bottom], axis=1))
+
+
+def between(first: Array, second: Array) -> Array:
+    """The closed polygon between two curves ``[n, 2]`` of the same direction."""
+    return np.concatenate([first, second[::-1]])
+
+
+class Canvas:
+    """A picture and a parse map of ``size`` pixels, either of which may be left out.
+
+    Polygons reach both through the same call: that is what keeps the map consistent with the picture. They are
+    given in the picture's plane before the head's tilt, as `View.project` makes them.
+
+    Args:
+        size: side in pixels.
+        picture, codes: what is painted on.
+        view: whose tilt points are given.
+        warmth: of the light, -1 (cool) to 1 (warm).
+    """
+
+    def __init__(
+        self, size: int, picture: Image.Image | None, codes: Image.Image | None, view: View, warmth: float = 0.0
+    ):
+        self.size, self.picture = size, picture
+        self._paint = ImageDraw.Draw(picture) if picture else None
+        self._mark = ImageDraw.Draw(codes) if codes else None
+        self._roll = view.roll
+        self._tint = (1 + 0.05 * warmth, 1 + 0.005 * warmth, 1 - 0.07 * warmth)
+        cos, sin = math.cos(view.roll) * size, math.sin(view.roll) * size
+        self._matrix = np.array([[cos, sin], [-sin, cos]])
+        self._origin = np.array([PIVOT_X, PIVOT_Y]) * size
+        self._pivot = np.array([0.0, PIVOT_Y])
+
+    def tilted(self, points: Array) -> Array:
+        """Pixels of points ``[..., 2]`` that tilt with the head."""
+        return (points - self._pivot) @ self._matrix + self._origin
+
+    def hanging(self, points: Array) -> Array:
+        """Like ``tilted``, but what hangs below the face follows the tilt less: hair falls straight."""
+        x, y = points[..., 0], points[..., 1] - PIVOT_Y
+        angle = self._roll * np.clip(0.75 - 1.6 * y, 0.25, 1)
+        cos, sin = np.cos(angle), np.sin(angle)
+        turned = np.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
+        return turned * self.size + self._origin
+
+    def upright(self, points: Array) -> Array:
+        """Pixels of points ``[..., 2]`` that do not tilt: x from the pivot, y."""
+        return (points + (PIVOT_X, 0.0)) * self.size
+
+    def fill(self, pixels: Array, color: Color, code: int | None = None) -> None:
+        """Fills a polygon, ``[n, 2]`` in pixels; without a code the parse map keeps what lies below."""
+        outline = np.rint(pixels).ravel().tolist()
+        if self._paint:
+            self._paint.polygon(outline, fill=self.lighted(color))
+        if self._mark and code is not None:
+            self._mark.polygon(outline, fill=code)
+
+    def lighted(self, color: Color) -> tuple[int, int, int]:
+        """A colour in this picture's light."""
+        r, g, b = self._tint
+        return (int(color[0] * r), int(color[1] * g), int(color[2] * b))
+
+    def warmed(self, pixels: NDArray[np.uint8]) -> Image.Image:
+        """A small picture in this picture's light."""
+        return Image.fromarray(np.minimum(pixels * np.array(self._tint, dtype=np.float32), 255).astype(np.uint8))
+
+    def paste(self, texture: Image.Image, corner: tuple[int, int], outline: Array, code: int | None = None) -> None:
+        """Copies a picture that begins at ``corner`` into a polygon, ``[n, 2]`` in pixels."""
+        points = np.rint(outline)
+        if self._mark and code is not None:
+            self._mark.polygon(points.ravel().tolist(), fill=code)
+        if self.picture is None:
+            return
+        low = np.maximum(points.min(axis=0).astype(int), corner)
+        high = np.minimum(points.max(axis=0).astype(int) + 1, np.add(corner, texture.size))
+        if (high <= low).any():
+            return
+        mask = Image.new("L", (int(high[0] - low[0]), int(high[1] - low[1])))
+        ImageDraw.Draw(mask).polygon((points - low).ravel().tolist(), fill=255)
+        x, y = int(low[0] - corner[0]), int(low[1] - corner[1])
+        part = texture.crop((x, y, x + mask.width, y + mask.height))
+        self.picture.paste(part, (int(low[0]), int(low[1])), mask)
+
+    def stretched(self, texture: Image.Image, box: tuple[float, float, float, float], outline: Array, tilt: bool):
+        """A texture laid over the canvas: pixels that cover the polygon ``outline``, and their upper left corner.
+
+        Args:
+            texture: a small picture.
+            box: what it covers in the picture's plane before the tilt: left, top, right, bottom.
+            outline: ``[n, 2]`` in pixels of the canvas.
+            tilt: whether it tilts with the head.
+        """
+        low = np.floor(outline.min(axis=0)).astype(int)
+        high = np.ceil(outline.max(axis=0)).astype(int) + 1
+        left, top, right, bottom = box
+        scale_x, scale_y = texture.width / (right - left), texture.height / (bottom - top)
+        matrix = self._matrix if tilt else np.eye(2) * self.size
+        origin = self._origin if tilt else np.array([PIVOT_X, PIVOT_Y]) * self.size
+        # plane = (pixel - origin) @ inverse + pivot; texture = (plane - corner) * scale
+        inverse = np.linalg.inv(matrix) * (scale_x, scale_y)
+        offset = ((low + 0.5 - origin) @ inverse) + (self._pivot - (left, top)) * (scale_x, scale_y)
+        data = (inverse[0, 0], inverse[1, 0], offset[0], inverse[0, 1], inverse[1, 1], offset[1])
+        size = (int(high[0] - low[0]), int(high[1] - low[1]))
+        laid = texture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+        return laid, (int(low[0]), int(low[1]))
