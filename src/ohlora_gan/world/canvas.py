@@ -55,7 +55,7 @@ class Canvas:
     def hanging(self, points: Array) -> Array:
         """Like ``tilted``, but what hangs below the face follows the tilt less: hair falls straight."""
         x, y = points[..., 0], points[..., 1] - PIVOT_Y
-        angle = self._roll * np.clip(0.75 - 1.6 * y, 0.25, 1)
+        angle = self._roll * np.clip(0.7 - 2.4 * y, 0.05, 1)
         cos, sin = np.cos(angle), np.sin(angle)
         turned = np.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
         return turned * self.size + self._origin

@@ -15,23 +15,22 @@ from ohlora_gan.world import colors
 from ohlora_gan.world.canvas import Canvas, between
 from ohlora_gan.world.colors import Color
 from ohlora_gan.world.face import FaceAttributes
-from ohlora_gan.world.head import Array, View
+from ohlora_gan.world.head import PIVOT_Z, Array, View
 
 HAIR = 10  # code in the parse map
 
 RING_Y, AXIS_Z = 0.41, -0.015
-WAVE_LENGTH = 0.105
+WAVE_LENGTH = 0.1
 
-_CAP, _FALL = 12, 29  # points of a lock on the skull, and hanging
+_CAP, _FALL = 12, 35  # points of a lock on the skull, and hanging
 _CAP_SHARE = np.linspace(0, 1, _CAP, endpoint=False)
 _FALL_SHARE = np.linspace(0, 1, _FALL)
 _CAP_SIN, _CAP_COS = np.sin(_CAP_SHARE * np.pi / 2), np.cos(_CAP_SHARE * np.pi / 2)
 
 # strands of front and back: where on the edge they begin and end; dark and light in turn
-_STRANDS = np.array([(0.015, 0.05), (0.065, 0.095), (0.115, 0.155), (0.175, 0.205), (0.23, 0.28), (0.305, 0.345),
-                     (0.38, 0.44), (0.47, 0.52), (0.56, 0.63), (0.67, 0.73), (0.77, 0.86), (0.90, 0.98)])  # fmt: skip
-_DARK = np.array([True, False] * 6)
-_BACK_STRANDS = np.array([(0.04, 0.12), (0.24, 0.32), (0.5, 0.6), (0.76, 0.86)])
+_STRANDS = np.array([(0.02, 0.11), (0.14, 0.22), (0.26, 0.36), (0.40, 0.49), (0.54, 0.64), (0.69, 0.78), (0.84, 0.96)])
+_DARK = np.arange(len(_STRANDS)) % 2 == 0
+_BACK_STRANDS = np.array([(0.06, 0.17), (0.31, 0.42), (0.54, 0.65), (0.77, 0.88)])
 _SHINY = np.array([(0.05, 0.13), (0.16, 0.25), (0.29, 0.37), (0.41, 0.52), (0.56, 0.68)])
 _SHINE = slice(4, 11)  # the points of a lock on the skull that shine
 
@@ -43,7 +42,7 @@ def _edges(spans: Array, thin: Array) -> Array:
 
 
 _ALONG = np.concatenate([_CAP_SHARE * 0.4, 0.4 + 0.6 * _FALL_SHARE])
-_THIN = np.minimum(1, np.minimum(0.35 + 2.5 * _ALONG, 0.25 + 5 * (1 - _ALONG)))
+_THIN = np.minimum(1, np.minimum(0.35 + 2.5 * _ALONG, 0.7 + 6 * (1 - _ALONG)))
 _GLEAM = np.zeros(_CAP + _FALL)
 _GLEAM[_SHINE] = np.sin(np.linspace(0, np.pi, _SHINE.stop - _SHINE.start))
 _OUTLINE, _BACK = 13, 5  # locks that make the outline of a side, and of what is seen behind
@@ -79,13 +78,16 @@ class Hair:
         female = bool(face.gender)
         fuller = 1 + 0.07 * face.hairstyle
         self.width, self.height, self.depth = (
-            (0.254 * fuller, 0.296, 0.276) if female else (0.230 * fuller, 0.282, 0.264)
+            (0.262 * fuller, 0.298, 0.284) if female else (0.260 * fuller, 0.288, 0.284)
         )
-        self.first = math.radians(63 if female else 84)  # where hair hangs beside the face
-        self.tucked = 0.0 if female else 0.42  # how far behind the ear hair is put
+        self.first = math.radians(63 if female else 76)  # where hair hangs beside the face
+        self.tucked = 0.0 if female else 0.24  # how far behind the ear hair is put
+        self.forward = 0.5 if female else 0.1  # how far hair comes before the shoulders
+        self.swing = 0.72 if female else 0.95
+        self.flare = 0.26 if female else 0.34
         self.parting = -0.16 if female else -0.34
         self.hairline = math.radians(56 if female else 54)
-        self.tip = 0.575 + 0.44 * face.hair_length
+        self.tip = 0.735 + 0.232 * face.hair_length
         self.color = colors.ramp(colors.HAIR, face.hair_color)
         self.limbs = {side: view.limb(side, self.depth / self.width) for side in (-1, 1)}
         self.last = {side: (limb - self.first) / (math.pi - self.first) for side, limb in self.limbs.items()}
@@ -121,6 +123,9 @@ class Hair:
         points[..., 0] = self.width * radius * np.sin(angle)
         points[..., 1] = y
         points[..., 2] = AXIS_Z + self.depth * radius * np.cos(angle)
+        # hair that hangs falls straight however the head nods
+        nod = (points[..., 2] - PIVOT_Z) * math.sin(self.view.pitch)
+        points[..., 1] -= nod * np.clip((y - RING_Y) * 4, 0, 1)
         return self.view.project(points)
 
     def _on_the_skull(self, shares: Array, seen: Array) -> Array:
@@ -134,7 +139,7 @@ class Hair:
         z = np.sin(over) * _CAP_COS + np.cos(ring) * reach
         flat = x * x + z * z
         length = np.sqrt(flat + y * y)
-        wave = 1 + self.face.hairstyle * 0.05 * np.sin(_CAP_SHARE * 15 - 5 * seen) * _CAP_SIN
+        wave = 1 + self.face.hairstyle * 0.05 * np.sin(_CAP_SHARE * 15 - 5 * seen) * 2 * _CAP_SIN * _CAP_COS
         angle = np.arctan2(x, z)
         angle = np.where(angle < -1.7, angle + 2 * math.pi, angle)  # behind, this side's hair ends at its own limb
         return np.stack([angle, RING_Y + self.height * y / length, np.sqrt(flat) / length * wave])
@@ -143,16 +148,22 @@ class Hair:
         """Angles, heights and radii ``[3, L, _FALL]`` of locks from the ring to the tips."""
         curl = self.face.hairstyle
         start = RING_Y + self.height * 0.10 * np.clip(1 - 2.5 * shares, 0, 1) ** 2
-        shorter = (0.05 * np.clip(1 - 3 * shares, 0, 1) - 0.022 * shares) * (0.4 + self.face.hair_length)
+        shorter = (0.012 * np.clip(1 - 3 * shares, 0, 1) - 0.022 * shares) * (0.4 + self.face.hair_length)
         y = start + (self.tip - shorter - start) * _FALL_SHARE
         below = y - RING_Y
         phase = below * (2 * math.pi / WAVE_LENGTH) - 2.4 * shares
-        swing = curl * np.minimum(below * 7, 1)
-        radius = 1 + (0.18 + 0.35 * (curl - 0.3)) * below + swing * 0.115 * np.sin(phase)
+        swing = self.swing * curl * np.minimum(below * 6, 1)
+        radius = (
+            1
+            + 0.06 * np.minimum(below * 10, 1)
+            + (self.flare + 0.25 * (curl - 0.3)) * below
+            + swing * 0.135 * np.sin(phase)
+        )
         radius = radius - 0.10 * (1 - 0.5 * curl) * _FALL_SHARE**6
-        angle = self.first + (math.pi - self.first) * shares + swing * 0.09 * np.cos(phase) + 0.06 * below
-        if self.tucked:
-            angle = angle + self.tucked * np.clip(1 - 2 * shares, 0, 1) * np.clip(below * 14, 0, 1)
+        angle = self.first + (math.pi - self.first) * shares + swing * 0.13 * np.cos(phase) + 0.06 * below
+        front = np.clip(1 - 2 * shares, 0, 1)
+        behind_ear = np.clip(below * 14, 0, 1)
+        angle = angle + front * (self.tucked * behind_ear - self.forward * below)
         return np.stack([angle, y, radius])
 
     def paint_behind(self) -> None:
@@ -163,12 +174,12 @@ class Hair:
             skull = self._seen(np.full(12, side * self.limbs[side]), RING_Y - self.height * np.cos(arc), np.sin(arc))
             back = self.pixels[side][len(_CLIPPED) : len(_CLIPPED) + _BACK]
             sides.append(np.concatenate([self.canvas.hanging(skull), back[0, _CAP:], back[1:, -1]]))
-        self.canvas.fill(between(*sides), colors.shade(self.color, 0.52, -4), HAIR)
+        self.canvas.fill(between(*sides), colors.shade(self.color, 0.46, -10), HAIR)
         if self.canvas.picture is None:
             return
         for side in (-1, 1):
             for line, other in _pairs(self.pixels[side][len(_CLIPPED) + _BACK :]):
-                self.canvas.fill(between(line[_CAP:], other[_CAP:]), colors.shade(self.color, 0.70))
+                self.canvas.fill(between(line[_CAP:], other[_CAP:]), colors.shade(self.color, 0.84, 12))
 
     def paint_front(self) -> None:
         """What hangs before or beside the face, the farther side first."""
@@ -183,7 +194,7 @@ class Hair:
             return
         for dark, (low, high), (line, other) in zip(_DARK, _STRANDS, _pairs(lines[_STRAND_ROWS]), strict=True):
             end = None if low < last else _CAP
-            tone = self._tone(side, (low + high) / 2, -0.34 if dark else 0.12)
+            tone = self._tone(side, (low + high) / 2, -0.42 if dark else 0.22)
             self.canvas.fill(between(line[:end], other[:end]), tone)
         for (low, high), (line, other) in zip(_SHINY, _pairs(lines[_OUTLINE : _STRAND_ROWS.start]), strict=True):
             self.canvas.fill(between(line[_SHINE], other[_SHINE]), self._tone(side, (low + high) / 2, 0.30))
@@ -192,7 +203,7 @@ class Hair:
         """The colour of a lock by how it faces the light; ``lighter`` -1 to 1."""
         angle = side * (self.first + (math.pi - self.first) * share) + self.view.yaw
         lit = self.light[0] * math.sin(angle) + self.light[2] * math.cos(angle)
-        return colors.shade(self.color, 1 + lighter + 0.13 * lit, 14 * max(lighter, 0.0))
+        return colors.shade(self.color, 1 + lighter + 0.13 * lit, 34 * lighter)
 
 
 def _pairs(edges: Array) -> zip[tuple[Array, Array]]:

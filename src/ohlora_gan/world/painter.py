@@ -63,12 +63,16 @@ class FacePainter:
         self.skin = Skin(face, self.surface, view, 56 if canvas.size < 200 else 80 if canvas.size < 400 else 128)
         self.hair = Hair(face, view, self.skin.toward_light, canvas)
         self.near = 1 if view.yaw < 0 else -1  # the side of the picture whose ear is seen
+        self.cloth = colors.ramp(colors.CLOTHES, face.clothes)
+        axis = -(PIVOT_Z + 0.03) * math.sin(view.yaw)  # the neck's axis lies behind the face
+        self.neck_shift = (axis, 0.62 * axis)  # of its upper and its lower end
         self.lines = self._placed()
 
     def paint(self) -> None:
         """Paints everything but the backdrop."""
+        self._clothes()
         self.hair.paint_behind()
-        self._body()
+        self._neck()
         self._ear(-self.near)
         self._head()
         self._ear(self.near)
@@ -108,35 +112,34 @@ class FacePainter:
 
     # --- body and head ------------------------------------------------------------------------------------
 
-    def _body(self) -> None:
-        """Neck and shoulders, which follow the head where it sits on them and less below."""
-        canvas, female = self.canvas, self.face.gender
-        behind = -(PIVOT_Z + 0.03) * math.sin(self.view.yaw)  # the neck's axis lies behind the face
-        down = 0.62 * behind
-        half, shoulder = (0.082, 0.36) if female else (0.112, 0.43)
-        cloth = colors.ramp(colors.CLOTHES, self.face.clothes)
+    def _clothes(self) -> None:
+        """Shoulders, which follow the head less than the neck does."""
+        canvas, down = self.canvas, self.neck_shift[1]
+        shoulder = 0.36 if self.face.gender else 0.43
         x = _U * shoulder
-        top = 0.915 + 0.10 * np.abs(_U) ** 2.6
-        body = band(x + down, top, np.full_like(x, 1.06))
+        body = band(x + down, 0.915 + 0.10 * np.abs(_U) ** 2.6, np.full_like(x, 1.06))
+        canvas.fill(canvas.upright(body), self.cloth, CLOTHES)
+        if canvas.picture is None:
+            return
+        for side in (-1, 1):  # each shoulder by its light
+            along = np.linspace(0.30, 1.0, 7)
+            upper = 0.915 + 0.10 * along**2.6
+            slope = band(side * along * shoulder + down, upper, np.linspace(1.06, upper[-1], 7))
+            tone = colors.shade(self.cloth, 0.90 + 0.12 * side * self.skin.toward_light[0])
+            canvas.fill(canvas.upright(slope), tone)
+
+    def _neck(self) -> None:
+        """Neck, chest and collar, before the hair that lies on the shoulders behind."""
+        canvas, (behind, down) = self.canvas, self.neck_shift
+        half = 0.082 if self.face.gender else 0.112
         neck_y = np.array([0.60, 0.70, 0.80, 0.86, 0.90, 0.93])
         flare = np.array([0.7, 0.94, 0.97, 1.0, 1.14, 1.5]) * half
         center = behind + (down - behind) * np.clip((neck_y - 0.75) / 0.18, 0, 1)
         neck = between(np.stack([center - flare, neck_y], axis=1), np.stack([center + flare, neck_y], axis=1))
-        opening = 0.925 + (0.075 if female else 0.045) * _DOME**0.7
+        opening = 0.925 + (0.075 if self.face.gender else 0.045) * _DOME**0.7
         chest = band(_U * (half + 0.035) + down, np.full_like(_U, 0.91), opening)
-        canvas.fill(canvas.upright(body), cloth, CLOTHES)
-        if canvas.picture is not None:
-            lit = self.skin.toward_light[0]
-            for side in (-1, 1):  # each shoulder by its light
-                edge = side * np.linspace(0.30, 1.0, 7) * shoulder
-                upper = 0.915 + 0.10 * np.abs(np.linspace(0.30, 1.0, 7)) ** 2.6
-                slope = band(edge + down, upper, np.linspace(1.06, upper[-1], 7))
-                canvas.fill(canvas.upright(slope), colors.shade(cloth, 0.90 + 0.12 * side * lit))
-        rim = chest.copy()
-        rim[: len(_U), 1] = 0.93
-        rim[len(_U) :, 1] += 0.014
-        rim[:, 0] = (rim[:, 0] - down) * 1.10 + down
-        canvas.fill(canvas.upright(rim), colors.shade(cloth, 0.78), CLOTHES)
+        collar = band(_U * 1.10 * (half + 0.035) + down, np.full_like(_U, 0.93), opening + 0.014)
+        canvas.fill(canvas.upright(collar), colors.shade(self.cloth, 0.78), CLOTHES)
         self._neck_skin(chest, neck, center[0], half, down)
 
     def _neck_skin(self, chest: Array, neck: Array, axis: float, half: float, down: float) -> None:
