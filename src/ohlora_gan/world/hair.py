@@ -83,11 +83,11 @@ class Hair:
         self.first = math.radians(63 if female else 76)  # where hair hangs beside the face
         self.tucked = 0.0 if female else 0.24  # how far behind the ear hair is put
         self.forward = 0.5 if female else 0.1  # how far hair comes before the shoulders
-        self.swing = 0.72 if female else 0.95
+        self.swing = 0.74 if female else 1.0
         self.flare = 0.26 if female else 0.34
         self.parting = -0.16 if female else -0.34
         self.hairline = math.radians(56 if female else 54)
-        self.tip = 0.735 + 0.232 * face.hair_length
+        self.tip = 0.745 + 0.225 * face.hair_length
         self.color = colors.ramp(colors.HAIR, face.hair_color)
         self.limbs = {side: view.limb(side, self.depth / self.width) for side in (-1, 1)}
         self.last = {side: (limb - self.first) / (math.pi - self.first) for side, limb in self.limbs.items()}
@@ -152,7 +152,7 @@ class Hair:
         y = start + (self.tip - shorter - start) * _FALL_SHARE
         below = y - RING_Y
         phase = below * (2 * math.pi / WAVE_LENGTH) - 2.4 * shares
-        swing = self.swing * curl * np.minimum(below * 6, 1)
+        swing = self.swing * curl**1.3 * np.minimum(below * 6, 1)
         radius = (
             1
             + 0.06 * np.minimum(below * 10, 1)

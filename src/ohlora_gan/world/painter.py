@@ -232,7 +232,7 @@ class FacePainter:
         """Upper lip, mouth's upper and lower edge, lower lip, teeth, tongue, and the shine's two edges."""
         face = self.face
         opening = 0.004 + 0.088 * face.mouth
-        full = 1.0 if face.gender else 0.74
+        full = 1.0 if face.gender else 0.86
         smile = MOUTH_Y + 0.003 - 0.014 * _U * _U
         top, bottom = smile - 0.36 * opening * _ARC, smile + 0.64 * opening * _ARC
         teeth = np.minimum(bottom, top + 0.020 * _INNER_DOME**0.4)
