@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from ohlora_gan import render
-from ohlora_gan.data import faces
 from ohlora_gan.data.image_folder import ImageFolderDataModule
+from ohlora_gan.render import Wanted
 from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.world.versions import open_world
 
 
 def rows_of(folder):
@@ -17,23 +18,29 @@ def rows_of(folder):
         return {row["file"]: row for row in csv.DictReader(file)}
 
 
-def test_faces_are_written_with_their_attributes(tmp_path, capsys):
-    out = tmp_path / "a" / "faces"
-    assert render.main(["6", "--output", str(out), "--size", "32", "--seed", "5", "--start", "3"]) == 0
-    rows = rows_of(out)
+@pytest.mark.parametrize(
+    ("version", "own", "not_own"), [(1, {"lips"}, {"roll", "pitch"}), (2, {"roll", "pitch"}, {"noise_seed"})]
+)
+def test_faces_are_written_with_their_attributes(tmp_path, capsys, version, own, not_own):
+    out, chosen = tmp_path / "a" / "faces", [] if version == 2 else ["--world", str(version)]
+    assert render.main(["6", "--output", str(out), "--size", "32", "--seed", "5", "--start", "3", *chosen]) == 0
+    rows, world = rows_of(out), open_world(version)
     assert list(rows) == [f"{i:06d}.png" for i in range(3, 9)]
-    assert list(rows["000003.png"]) == ["file", *render.COLUMNS]
-    assert {"lips", "skin", "gender", *PROPERTIES} < set(render.COLUMNS)
-    face = faces.sample_attributes(5, 7)
-    np.testing.assert_array_equal(np.asarray(Image.open(out / "000007.png")), faces.render(face, 32))
-    assert float(rows["000007.png"]["lips"]) == pytest.approx(faces.standardized("lips", face.lips), rel=1e-5)
+    columns = set(rows["000003.png"])
+    assert list(rows["000003.png"])[:9] == ["file", *PROPERTIES]
+    assert columns == {"file", *world.attributes}
+    assert own <= columns
+    assert not not_own & columns
+    face = world.sample_attributes(5, 7)
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "000007.png")), world.render(face, 32))
+    assert float(rows["000007.png"]["lips"]) == pytest.approx(world.standardized("lips", face.lips), rel=1e-5)
     assert float(rows["000007.png"]["gender"]) == face.gender
-    assert "6 faces of 32x32 pixels" in capsys.readouterr().out
+    assert f"6 faces of world {version}, 32x32 pixels" in capsys.readouterr().out
 
 
 def test_the_same_faces_whatever_the_number(tmp_path):
-    render.run(3, tmp_path / "few", size=32)
-    render.run(5, tmp_path / "many", size=32)
+    render.run(Wanted(3, size=32), tmp_path / "few")
+    render.run(Wanted(5, size=32), tmp_path / "many")
     for path in (tmp_path / "few").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "many" / path.name).read_bytes()
 
@@ -48,7 +55,7 @@ def test_only_asked_faces_and_columns(tmp_path):
 
 
 def test_the_folder_is_one_that_models_learn_from(tmp_path):
-    render.run(20, tmp_path, size=32)
+    render.run(Wanted(20, size=32), tmp_path)
     module = ImageFolderDataModule(
         tmp_path, 32, labels=tmp_path / "labels.csv", attributes={"lip_color": "lips", "gender": "gender"}
     )
@@ -65,6 +72,9 @@ def test_the_folder_is_one_that_models_learn_from(tmp_path):
         (["3", "--keep", "eyes=1"], "--keep has eyes=1, expected 0 or 1 for some of gender"),
         (["3", "--keep", "gender=2"], "--keep has gender=2, expected 0 or 1"),
         (["3", "--columns", "lip"], "--columns names 'lip', expected some of eyes"),
+        (["3", "--columns", "roll", "--world", "1"], "--columns names 'roll', expected some of eyes"),
+        (["3", "--keep", "hat=1"], "--keep has hat=1, expected 0 or 1 for some of gender"),
+        (["3", "--world", "3"], "world is 3, expected 1, which the shipped models have learnt from, or 2"),
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path, capsys, arguments, words):

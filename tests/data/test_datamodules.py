@@ -1,11 +1,14 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from ohlora_gan.data import faces
 from ohlora_gan.data.datamodules import FacesDataModule
-from ohlora_gan.data.datasets import FacesDataset, Mirrored, matching_indices, mirror_signs
+from ohlora_gan.data.datasets import MIRROR_SIGNS, FacesDataset, Mirrored, matching_indices, mirror_signs
 from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.world.versions import open_world
 
 
 def test_batches_are_images_and_scores_in_range():
@@ -18,14 +21,15 @@ def test_batches_are_images_and_scores_in_range():
     assert images.std() > 0.1
 
 
-def test_a_face_is_the_renderers_and_is_rendered_once(monkeypatch):
-    data = FacesDataset(seed=3, indices=[5, 9], resolution=32)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_face_is_the_renderers_and_is_rendered_once(version):
+    data, world = FacesDataset(seed=3, indices=[5, 9], resolution=32, world=version), open_world(version)
     image, scores = data[1]
-    attributes = faces.sample_attributes(3, 9)
-    want = torch.from_numpy(faces.render(attributes, 32)).permute(2, 0, 1) / 127.5 - 1
+    attributes = world.sample_attributes(3, 9)
+    want = torch.from_numpy(world.render(attributes, 32)).permute(2, 0, 1) / 127.5 - 1
     torch.testing.assert_close(image, want)
-    np.testing.assert_array_equal(scores, faces.property_scores(attributes))
-    monkeypatch.setattr(faces, "render", None)
+    np.testing.assert_array_equal(scores, world.property_scores(attributes))
+    data.faces = dataclasses.replace(world, render=None)
     assert torch.equal(data[1][0], image)
 
 
@@ -70,8 +74,9 @@ def test_what_cannot_be_thinned_is_said(name, share):
 
 
 def test_what_cannot_be_kept_is_said():
-    with pytest.raises(ValueError, match="'hat'"):
-        matching_indices(0, 0, 1, {"hat": 1})
+    for world, name in ((1, "hat"), (1, "roll"), (2, "noise_seed")):
+        with pytest.raises(ValueError, match=f"data.keep names '{name}', expected some of eyes, .+, quality"):
+            matching_indices(0, 0, 1, {name: 1}, world=world)
     with pytest.raises(ValueError, match="none of 10,000"):
         matching_indices(0, 0, 1, {"gender": 7})
 
@@ -108,6 +113,22 @@ def test_attributes_that_faces_do_not_have(attributes):
         FacesDataModule(attributes=attributes)
 
 
+def test_the_attributes_are_those_of_the_world():
+    data = FacesDataModule(32, 8, 2, 2, keep={"gender": 0}, attributes=["roll", "gender"], thin={"pitch": 0.5}, world=2)
+    assert data.world == 2
+    world, train = open_world(2), data.dataset("train")
+    drawn = [world.sample_attributes(0, i) for i in train.indices]
+    assert {face.gender for face in drawn} == {0}
+    assert train.indices != matching_indices(0, 0, 8, {"gender": 0}, world=2)  # some are thinned out
+    np.testing.assert_allclose(train.scores[:, 0], [face.roll * 3**0.5 for face in drawn], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"data\.attributes=\['roll'\], expected different ones of eyes, "):
+        FacesDataModule(attributes=["roll"])
+    with pytest.raises(ValueError, match=r"data\.thin=\{roll: 0\.5\}"):
+        matching_indices(0, 0, 1, {}, {"roll": 0.5})
+    with pytest.raises(ValueError, match=r"world is 3, expected 1, .+, or 2"):
+        FacesDataModule(world=3)
+
+
 def test_mirrored_data():
     data = FacesDataset(seed=3, indices=[5, 9], resolution=32)
     signs = mirror_signs(PROPERTIES)
@@ -118,3 +139,20 @@ def test_mirrored_data():
     assert torch.equal(both[1][0], data[1][0])
     np.testing.assert_array_equal(both[3][1], data[1][1] * torch.from_numpy(signs))
     np.testing.assert_array_equal(both.scores, np.stack([both[i][1] for i in range(4)]))
+
+
+def test_a_mirror_turns_round_what_it_is_said_to():
+    world = open_world(2)
+    drawn = [world.sample_attributes(0, i) for i in range(6)]
+    signed = [name for name in world.CONTINUOUS if name in MIRROR_SIGNS]
+    assert signed == ["pose", "roll", "light_direction", "background_x"]
+
+    def distance(names):
+        """Of mirrored pictures from those of faces with these attributes turned round."""
+        turned = [dataclasses.replace(face, **{name: -getattr(face, name) for name in names}) for face in drawn]
+        pairs = [(world.render(a, 64)[:, ::-1], world.render(b, 64)) for a, b in zip(drawn, turned, strict=True)]
+        return np.mean([np.abs(a.astype(int) - b).mean() for a, b in pairs])
+
+    right = distance(signed)
+    assert all(distance([n for n in signed if n != name]) > right for name in signed)
+    assert all(distance([*signed, name]) > right for name in ("pitch", "background_y"))

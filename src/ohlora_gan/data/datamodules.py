@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from ohlora_gan.data.datasets import FACE_ATTRIBUTES, FacesDataset, matching_indices
+from ohlora_gan.data.datasets import FacesDataset, matching_indices
 from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
 from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.world.versions import SHIPPED, open_world
 
 SPLIT_STARTS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 
@@ -23,9 +24,10 @@ class FacesDataModule(DealingDataModule):
         seed: seed of the faces and of their order.
         attributes: what is scored: properties and others such as ``lips`` with mean 0 and standard deviation 1,
             ``gender``, ``age``, ``glass`` and ``quality`` as 0 or 1. None: the eight properties.
+        world: version of the embedded world.
 
     Raises:
-        ValueError: for an attribute that the faces do not have.
+        ValueError: for a version that there is not, or an attribute that its faces do not have.
     """
 
     labelled = True
@@ -42,13 +44,16 @@ class FacesDataModule(DealingDataModule):
         seed: int = 0,
         attributes: Sequence[str] | None = None,
         thin: Mapping[str, float] | None = None,
+        world: int = SHIPPED,
     ):
         super().__init__()
+        self.faces, self.world = open_world(world), world
+        known = self.faces.attributes
         self.attribute_names = PROPERTIES if attributes is None else tuple(attributes)
-        unknown = [name for name in self.attribute_names if name not in FACE_ATTRIBUTES]
+        unknown = [name for name in self.attribute_names if name not in known]
         if unknown or not self.attribute_names or len(set(self.attribute_names)) < len(self.attribute_names):
             raise ValueError(
-                f"data.attributes={list(self.attribute_names)}, expected different ones of {', '.join(FACE_ATTRIBUTES)}"
+                f"data.attributes={list(self.attribute_names)}, expected different ones of {', '.join(known)}"
             )
         self.resolution, self.batch_size, self.num_workers, self.seed = resolution, batch_size, num_workers, seed
         self.sizes = {"train": num_images, "val": num_val, "test": num_test}
@@ -58,9 +63,9 @@ class FacesDataModule(DealingDataModule):
     def dataset(self, split: str) -> FacesDataset:
         """The data set of ``train``, ``val`` or ``test``, made at first use."""
         if split not in self._datasets:
-            thin = self.thin if split == "train" else {}
-            indices = matching_indices(self.seed, SPLIT_STARTS[split], self.sizes[split], self.keep, thin)
-            self._datasets[split] = FacesDataset(self.seed, indices, self.resolution, self.attribute_names)
+            thin, start, world = self.thin if split == "train" else {}, SPLIT_STARTS[split], self.faces.version
+            indices = matching_indices(self.seed, start, self.sizes[split], self.keep, thin, world)
+            self._datasets[split] = FacesDataset(self.seed, indices, self.resolution, self.attribute_names, world)
         return self._datasets[split]
 
     def train_dataloader(self) -> ResumableLoader:

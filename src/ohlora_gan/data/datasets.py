@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,14 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ohlora_gan import seeding
-from ohlora_gan.data import faces
 from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.world.versions import SHIPPED, World, open_world
 
-FACE_ATTRIBUTES = (*faces.CONTINUOUS, *faces.BINARY)
-"""What can be learnt of an embedded face: properties, nuisances, binary attributes."""
-
-
-MIRROR_SIGNS = {"pose": -1, "turn": -1, "tilt": -1}
+MIRROR_SIGNS = {"pose": -1, "turn": -1, "tilt": -1, "roll": -1, "light_direction": -1, "background_x": -1}
 """Attributes that a mirror turns round; it leaves all others alone."""
 
 
@@ -39,39 +35,43 @@ def to_image(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def matching_indices(
-    seed: int, start: int, num: int, keep: Mapping[str, float], thin: Mapping[str, float] | None = None
+    seed: int,
+    start: int,
+    num: int,
+    keep: Mapping[str, float],
+    thin: Mapping[str, float] | None = None,
+    world: int = SHIPPED,
 ) -> list[int]:
     """The first ``num`` face numbers from ``start`` on whose attributes equal ``keep``, e.g. ``{"gender": 1}``.
 
     Args:
-        seed: seed of the embedded world.
+        seed: seed of the faces.
         start: the first number to look at.
         num: how many to find.
         keep: attribute -> the value that it must have.
         thin: continuous attribute -> the share, above 0 to 1, of faces within a standard deviation of its mean that
             stay. A GAN is slow to learn the extremes of small features; so it sees them more often.
+        world: version of the embedded world.
 
     Raises:
         ValueError: for an attribute that faces do not have, a value that none of 10,000 faces takes, or a share out of
             range.
     """
-    thin = thin or {}
+    faces, thin = open_world(world), thin or {}
     for name, share in thin.items():
         if name not in faces.CONTINUOUS or not 0 < share <= 1:
             raise ValueError(
                 f"data.thin={{{name}: {share}}}, expected a share above 0 and at most 1 for one of "
                 f"{', '.join(faces.CONTINUOUS)}"
             )
+    if unknown := [name for name in keep if name not in faces.attributes]:
+        raise ValueError(f"data.keep names {unknown[0]!r}, expected some of {', '.join(faces.attributes)}")
     found: list[int] = []
     index = start
     while len(found) < num:
         attributes = faces.sample_attributes(seed, index)
-        for name in keep:
-            if not hasattr(attributes, name):
-                raise ValueError(f"data.keep names {name!r}, expected an attribute of the embedded faces")
-        if all(getattr(attributes, name) == value for name, value in keep.items()) and _stays(
-            seed, index, attributes, thin
-        ):
+        kept = all(getattr(attributes, name) == value for name, value in keep.items())
+        if kept and _stays(faces, seed, index, attributes, thin):
             found.append(index)
         index += 1
         if index - start >= 10_000 and not found:
@@ -79,7 +79,7 @@ def matching_indices(
     return found
 
 
-def _stays(seed: int, index: int, attributes: faces.FaceAttributes, thin: Mapping[str, float]) -> bool:
+def _stays(faces: World, seed: int, index: int, attributes: Any, thin: Mapping[str, float]) -> bool:
     """Whether a face is left by ``thin``, see ``matching_indices``; drawn from its number, attribute by attribute."""
     return all(
         abs(faces.standardized(name, getattr(attributes, name))) > 1
@@ -88,7 +88,7 @@ def _stays(seed: int, index: int, attributes: faces.FaceAttributes, thin: Mappin
     )
 
 
-def face_scores(attributes: faces.FaceAttributes, names: Sequence[str]) -> NDArray[np.float32]:
+def face_scores(faces: World, attributes: Any, names: Sequence[str]) -> NDArray[np.float32]:
     """The scores ``[A]`` of a face: binary attributes are 0 or 1, others have mean 0 and standard deviation 1."""
     values = {name: getattr(attributes, name) for name in names}
     scores = [v if name in faces.BINARY else faces.standardized(name, v) for name, v in values.items()]
@@ -115,14 +115,22 @@ class FacesDataset(Dataset):
     """Rendered faces, a pure function of (seed, number); each is rendered once and kept (12 KB at 64x64).
 
     Args:
-        seed: seed of the embedded world.
+        seed: seed of the faces.
         indices: the faces' numbers.
         resolution: image size, 32 to 512.
-        attributes: what is scored, of `FACE_ATTRIBUTES`.
+        attributes: what is scored, some of the world's.
+        world: version of the embedded world.
     """
 
-    def __init__(self, seed: int, indices: list[int], resolution: int, attributes: Sequence[str] = PROPERTIES):
-        self.seed, self.indices, self.resolution = seed, indices, resolution
+    def __init__(
+        self,
+        seed: int,
+        indices: list[int],
+        resolution: int,
+        attributes: Sequence[str] = PROPERTIES,
+        world: int = SHIPPED,
+    ):
+        self.seed, self.indices, self.resolution, self.faces = seed, indices, resolution, open_world(world)
         self.attributes = tuple(attributes)
         self._images = np.zeros((len(indices), resolution, resolution, 3), dtype=np.uint8)
         self._scores = np.zeros((len(indices), len(self.attributes)), dtype=np.float32)
@@ -131,7 +139,8 @@ class FacesDataset(Dataset):
     @cached_property
     def scores(self) -> NDArray[np.float32]:
         """Scores ``[N, A]``; nothing is rendered for them."""
-        rows = [face_scores(faces.sample_attributes(self.seed, index), self.attributes) for index in self.indices]
+        drawn = [self.faces.sample_attributes(self.seed, index) for index in self.indices]
+        rows = [face_scores(self.faces, attributes, self.attributes) for attributes in drawn]
         return np.stack(rows) if rows else self._scores
 
     def __len__(self) -> int:
@@ -139,9 +148,9 @@ class FacesDataset(Dataset):
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         if not self._rendered[i]:
-            attributes = faces.sample_attributes(self.seed, self.indices[i])
-            self._images[i] = faces.render(attributes, self.resolution)
-            self._scores[i] = face_scores(attributes, self.attributes)
+            attributes = self.faces.sample_attributes(self.seed, self.indices[i])
+            self._images[i] = self.faces.render(attributes, self.resolution)
+            self._scores[i] = face_scores(self.faces, attributes, self.attributes)
             self._rendered[i] = True
         return to_image(self._images[i]), torch.from_numpy(self._scores[i])
 

@@ -72,8 +72,10 @@ class DealingDataModule(pl.LightningDataModule):
         batch_size: images a batch and process.
         num_workers: worker processes.
         seed: seed of the order.
+        world: version of the embedded world that the pictures are of; None: of none, or it is not known.
     """
 
+    world: int | None = None
     batch_size: int
     num_workers: int
     seed: int
