@@ -62,7 +62,7 @@ class Canvas:
 
     def upright(self, points: Array) -> Array:
         """Pixels of points ``[..., 2]`` that do not tilt: x from the pivot, y."""
-        return (points + (PIVOT_X, 0.0)) * self.size
+        return (points + np.array([PIVOT_X, 0.0])) * self.size
 
     def fill(self, pixels: Array, color: Color, code: int | None = None) -> None:
         """Fills a polygon, ``[n, 2]`` in pixels; without a code the parse map keeps what lies below."""
@@ -98,7 +98,9 @@ class Canvas:
         part = texture.crop((x, y, x + mask.width, y + mask.height))
         self.picture.paste(part, (int(low[0]), int(low[1])), mask)
 
-    def stretched(self, texture: Image.Image, box: tuple[float, float, float, float], outline: Array, tilt: bool):
+    def stretched(
+        self, texture: Image.Image, box: tuple[float, float, float, float], outline: Array, tilt: bool
+    ) -> tuple[Image.Image, tuple[int, int]]:
         """A texture laid over the canvas: pixels that cover the polygon ``outline``, and their upper left corner.
 
         Args:

@@ -15,7 +15,7 @@ from ohlora_gan.vocabulary import PROPERTIES
 
 
 class Spread(NamedTuple):
-    """How a continuous attribute is spread: from ``low`` to ``high``, ``uniform`` or ``arcsine`` (more at both ends)."""
+    """How a continuous attribute is spread: from ``low`` to ``high``, ``uniform`` or ``arcsine``."""
 
     low: float
     high: float
@@ -125,7 +125,7 @@ def sample_attributes(seed: int, index: int) -> FaceAttributes:
     marks = {
         name: int(drawn < share) for (name, share), drawn in zip(SHARES.items(), shares[len(SPREADS) :], strict=True)
     }
-    return FaceAttributes(**numbers, **marks)
+    return FaceAttributes(**numbers, **marks)  # type: ignore[arg-type]
 
 
 def standardized(name: str, value: float) -> float:

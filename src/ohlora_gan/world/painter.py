@@ -270,7 +270,7 @@ class FacePainter:
             return
         self._fill(between(upper, upper + (lower - upper) * 0.22), (206, 200, 204))
         self._iris(self.lines["ball", side][0, 0], upper, lower)
-        self._fill(between(lower, lower + (0.0, 0.004)), colors.mix(skin.shadow, (96, 52, 52), 0.4))
+        self._fill(between(lower, lower + np.array([0.0, 0.004])), colors.mix(skin.shadow, (96, 52, 52), 0.4))
         self._fill(between(lash, lash_under), (40, 27, 30) if female else (58, 40, 38))
 
     def _iris(self, ball: Array, upper: Array, lower: Array) -> None:
@@ -317,7 +317,7 @@ class FacePainter:
             if side * self.view.yaw < 0.35:  # or the wing is hidden
                 line = self.lines["wing", side][0]
                 crease = colors.mix(skin.shadow, (96, 44, 44), 0.25)
-                self._fill(between(line, line + (0.004 * side, 0.001)), crease)
+                self._fill(between(line, line + np.array([0.004 * side, 0.001])), crease)
             tone = colors.mix(skin.shadow, (60, 22, 24), 0.62 - 0.1 * side * skin.toward_light[0])
             self._fill(between(*self.lines["nostril", side]), tone)
 

@@ -110,7 +110,7 @@ class Skin:
         shine = 0.75 * np.clip(lit - 0.62, 0, 1) ** 1.5 * 3.2
         rosy = np.exp(-(((beside - 0.125) / 0.045) ** 2) - ((y - 0.605) / 0.040) ** 2)
         rosy = (0.34 if self.face.gender else 0.18) * rosy
-        rough = 0.0
+        rough = np.zeros_like(x)
         if not self.face.gender:
             jaw = np.clip((y - 0.62) / 0.08, 0, 1) * np.clip((beside + 1.3 * (y - 0.66)) / 0.08, 0, 1)
             rough = 0.20 * jaw
