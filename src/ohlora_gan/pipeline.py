@@ -48,6 +48,8 @@ def train(cfg: DictConfig) -> float | None:
     device = open_device(cfg)
     if is_filter(cfg):
         cfg.data.attributes = filter_attributes(cfg)
+    elif "attributes" in cfg.model and cfg.data.get("attributes") is None:
+        cfg.data.attributes = cfg.model.attributes
     data = instantiate(cfg.data)
     if cfg.model.needs_labels and not data.labelled:
         raise ValueError(

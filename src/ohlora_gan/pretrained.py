@@ -18,6 +18,7 @@ from ohlora_gan.checkpoint import Checkpoint, CheckpointError, load
 from ohlora_gan.models.attribute_nets import FILTER_SPECS
 from ohlora_gan.models.filter_nets import FilterEnsemble, ReferenceFilterCNN
 from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.truth_net import TruthNet
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -75,6 +76,22 @@ def open_scorer(name: str | Path) -> nn.Module:
         CheckpointError: if there is none.
     """
     return open_checkpoint(name).build("scorer")
+
+
+def open_truth(name: str | Path) -> TruthNet:
+    """The network that reads everything about a face, of a shipped model's name or a file; in eval mode.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    weights = open_checkpoint(name)
+    network = weights.build("scorer") if "scorer" in weights.networks else None
+    if not isinstance(network, TruthNet):
+        held = ", ".join(str(net["class"]).rpartition(".")[2] for net in weights.networks.values())
+        raise CheckpointError(
+            f"{weights.source} holds {held}, expected a TruthNet: one is made by python train.py model=truth data.world=2"
+        )
+    return network.eval().requires_grad_(False)
 
 
 def shipped_filters() -> list[str]:

@@ -5,8 +5,10 @@ import pytest
 
 from ohlora_gan.data.datamodules import FacesDataModule
 from ohlora_gan.models.attribute_cnn import AttributeCNN
+from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.training.data_checks import check_data
 from ohlora_gan.training.regressor_module import RegressorModule
+from ohlora_gan.training.truth_module import TruthModule
 from tests import tiny
 from tests.training.tiny_training import gan
 
@@ -37,6 +39,21 @@ def test_binary_attributes_are_for_filters():
     assert np.isin(data.dataset("train").scores[:, 1], (0, 1)).all()
     with pytest.raises(ValueError, match="use model=filter_cnn attribute=gender"):
         check_data("attribute_cnn", regressor("lips", "gender"), data)
+
+
+def truth(names, binary):
+    return TruthModule(TruthNet(names, binary, 32, width=2))
+
+
+def test_yes_or_no_is_learnt_where_the_network_gives_logits():
+    data = faces("lips", "gender")
+    check_data("truth", truth(["lips", "gender"], ["gender"]), data)
+    with pytest.raises(ValueError, match="gender is binary, which model=truth cannot learn"):
+        check_data("truth", truth(["lips", "gender"], []), data)
+    with pytest.raises(ValueError, match=r"lips has other values than 0 and 1.+leave it out of model\.module\.net"):
+        check_data("truth", truth(["lips", "gender", "pose"], ["lips", "gender"]), faces("lips", "gender", "pose"))
+    with pytest.raises(ValueError, match=r"nothing but yes or no to learn \(gender\), .+ use model=filter_cnn"):
+        truth(["gender"], ["gender"])
 
 
 def test_labels_need_enough_scores():

@@ -27,7 +27,7 @@ def check_data(model: str, module: pl.LightningModule, data: ScoredData) -> None
         data: the data module.
     """
     if isinstance(module, RegressorModule):
-        check_regression(model, module.property_names, data)
+        check_regression(model, module.property_names, module.binary_names, data)
     elif isinstance(module, GanModule) and module.hp.label_source == "data":
         names, dim = data.attribute_names, module.generator.label_dim
         if len(names) < dim:
@@ -38,8 +38,8 @@ def check_data(model: str, module: pl.LightningModule, data: ScoredData) -> None
             )
 
 
-def check_regression(model: str, outputs: list[str], data: ScoredData) -> None:
-    """The scores must be the network's outputs, in their order, and none of them yes or no."""
+def check_regression(model: str, outputs: list[str], logits: list[str], data: ScoredData) -> None:
+    """The scores must be the network's outputs, in their order, and yes or no where these are logits, only there."""
     names = list(data.attribute_names)
     if names != outputs:
         raise ValueError(
@@ -48,7 +48,12 @@ def check_regression(model: str, outputs: list[str], data: ScoredData) -> None:
         )
     scores = data.dataset("train").scores
     binary = [name for name, column in zip(names, scores.T, strict=True) if np.isin(column, (0, 1)).all()]
-    if binary:
+    if wrong := [name for name in binary if name not in logits]:
         raise ValueError(
-            f"{binary[0]} is binary, which model={model} cannot learn: use model=filter_cnn attribute={binary[0]}"
+            f"{wrong[0]} is binary, which model={model} cannot learn: use model=filter_cnn attribute={wrong[0]}"
+        )
+    if wrong := [name for name in logits if name not in binary]:
+        raise ValueError(
+            f"{wrong[0]} has other values than 0 and 1, but model={model} takes it for yes or no: "
+            f"leave it out of model.module.net.binary"
         )

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCorrCoef, R2Score
+from torchmetrics.classification import BinaryAccuracy, BinaryRecall, BinarySpecificity
+from torchmetrics.wrappers import MultioutputWrapper
 
 from ohlora_gan.evaluation.reliability import Reliability, retest, write_scorer_table
 from ohlora_gan.models.attribute_nets import PropertyNet
@@ -45,7 +47,8 @@ def shift(images: Tensor, offsets: Tensor) -> Tensor:
     size = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
     theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
     theta[:, :, 2] = -2 * offsets / size
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 would place pixels by quarters
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -99,6 +102,15 @@ def regression_metrics(num_outputs: int) -> MetricCollection:
     return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
 
 
+def binary_metrics(num_outputs: int) -> MetricCollection:
+    """Shares that are right: of all, of those that have an attribute, of those that lack it; each ``[num_outputs]``."""
+    kinds = {"accuracy": BinaryAccuracy, "recall": BinaryRecall, "specificity": BinarySpecificity}
+    metrics: dict[str, Metric] = {
+        name: MultioutputWrapper(kind(validate_args=False), num_outputs) for name, kind in kinds.items()
+    }
+    return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
+
+
 def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
     """A text table: a row a property and a last row of means, a column a metric."""
     widths = {metric: max(9, len(metric) + 2) for metric in columns}
@@ -110,7 +122,7 @@ def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
 
 
 class RegressorModule(pl.LightningModule):
-    """Trains a property network by mean squared error.
+    """Trains a property network by mean squared error; outputs that are logits, if any, by cross entropy.
 
     Batches are ``(images, scores)``: ``[B, 3, H, W]`` floats in [-1, 1] and z-normalised scores ``[B, P]`` in
     the order of ``property_names``. Logs ``train/loss`` and, a stage being ``val`` or ``test``,
@@ -118,7 +130,9 @@ class RegressorModule(pl.LightningModule):
     ``pearson`` over all of the stage's data. A table of them is shown at the end, and kept in ``tables``.
     The test stage adds ``reliability`` (test-retest) and the ``ceiling`` that it puts on correlations, see
     `evaluation.reliability`, and writes the table, with the reliability's interval, to ``scorer_table.csv`` in
-    the trainer's ``default_root_dir``.
+    the trainer's ``default_root_dir``. All this is of outputs that are scores; of those that the net's
+    ``binary_names`` call logits, ``accuracy``, ``recall`` and ``specificity`` are logged likewise, and the test stage
+    writes them to ``binary_table.csv``.
 
     Args:
         net: the network, ``[B, 3, H, W]`` to ``[B, P]``.
@@ -132,6 +146,7 @@ class RegressorModule(pl.LightningModule):
     """
 
     is_color: Tensor
+    is_binary: Tensor
 
     def __init__(
         self,
@@ -150,72 +165,115 @@ class RegressorModule(pl.LightningModule):
         property_names = list(property_names or net.property_names)  # plain data, whatever Hydra passes
         self.save_hyperparameters(ignore=["net"])
         self.property_names = property_names
-        self.val_metrics = regression_metrics(len(self.property_names))
-        self.test_metrics = regression_metrics(len(self.property_names))
+        binary = getattr(net, "binary_names", ())
+        self.binary_names = [name for name in property_names if name in binary]
+        self.score_names = [name for name in property_names if name not in binary]
+        if not self.score_names:
+            raise ValueError(
+                f"there is nothing but yes or no to learn ({', '.join(self.binary_names)}), expected a score, too: "
+                f"use model=filter_cnn attribute={self.binary_names[0]}"
+            )
+        self.metrics = nn.ModuleDict()
+        for stage in ("val", "test"):
+            self.metrics[f"{stage}_scores"] = regression_metrics(len(self.score_names))
+            if self.binary_names:
+                self.metrics[f"{stage}_binary"] = binary_metrics(len(self.binary_names))
         self.tables: dict[str, str] = {}
         self._retests: list[Tensor] = []
         is_color = torch.tensor([name not in SHAPE_PROPERTIES for name in self.property_names])
         self.register_buffer("is_color", is_color, persistent=False)
+        is_binary = torch.tensor([name in binary for name in self.property_names])
+        self.register_buffer("is_binary", is_binary, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores ``[B, P]`` of ``[B, 3, H, W]`` images in [-1, 1]."""
+        """Scores and logits ``[B, P]`` of ``[B, 3, H, W]`` images in [-1, 1]."""
         return self.net(images)
+
+    def change(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Training images, changed, and ``[B]`` bool: which of them say nothing about colours."""
+        return augment(images, self.hparams["augmentation"], rng)
+
+    def errors(self, outputs: Tensor, scores: Tensor) -> Tensor:
+        """What training lowers, ``[B, P]``: squared errors of scores, cross entropies of logits."""
+        squares = (outputs - scores) ** 2
+        if not self.binary_names:
+            return squares
+        entropies = F.binary_cross_entropy_with_logits(outputs, scores, reduction="none")
+        return torch.where(self.is_binary, entropies, squares)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, scores = batch
         stream = f"regressor/augmentation/epoch{self.current_epoch}/rank{self.global_rank}"
         rng = torch_generator(self.hparams["seed"], stream, batch_idx, images.device)
-        images, jittered = augment(images, self.hparams["augmentation"], rng)
+        images, jittered = self.change(images, rng)
         # a jittered image says nothing about colours: it stays out of the mean for those properties
         counts = ~(jittered[:, None] & self.is_color)
-        squares = (self(images).float() - scores) ** 2 * counts
-        loss = (squares.sum(dim=0) / counts.sum(dim=0).clamp(min=1)).mean()
+        errors = self.errors(self(images).float(), scores) * counts
+        loss = (errors.sum(dim=0) / counts.sum(dim=0).clamp(min=1)).mean()
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", self.val_metrics, batch)
+        self._evaluate("val", batch)
 
     def on_test_epoch_start(self) -> None:
         self._retests.clear()  # of a test that was broken off
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", self.test_metrics, batch)
+        self._evaluate("test", batch)
         # samples are dealt out to processes one by one: a face is changed alike however many there are
         done, world_size = sum(map(len, self._retests)), self.trainer.world_size
         indices = [(done + i) * world_size + self.global_rank for i in range(len(batch[0]))]
         images = to_uint8(batch[0].cpu()).numpy()
         self._retests.append(torch.from_numpy(retest(self, images, self.hparams["seed"], indices)).to(self.device))
 
-    def _evaluate(self, stage: str, metrics: MetricCollection, batch: Batch) -> None:
+    def _evaluate(self, stage: str, batch: Batch) -> None:
         images, scores = batch
-        predictions = self(images).float()
-        self.log(f"{stage}/loss", F.mse_loss(predictions, scores), batch_size=len(images), sync_dist=True)
-        metrics.update(predictions, scores)
+        outputs = self(images).float()
+        loss = self.errors(outputs, scores).mean()
+        self.log(f"{stage}/loss", loss, batch_size=len(images), sync_dist=True)
+        self._metrics(stage, "scores").update(outputs[:, ~self.is_binary], scores[:, ~self.is_binary])
+        if self.binary_names:
+            # probabilities: the metrics would take logits that lie in [0, 1] for such
+            probabilities = outputs[:, self.is_binary].sigmoid()
+            self._metrics(stage, "binary").update(probabilities, scores[:, self.is_binary].int())
+
+    def _metrics(self, stage: str, kind: str) -> MetricCollection:
+        return self.metrics[f"{stage}_{kind}"]  # type: ignore[return-value]
 
     def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val", self.val_metrics)
+        self._log_metrics("val")
 
     def on_test_epoch_end(self) -> None:
         scores = self.all_gather(torch.cat(self._retests))
         assert isinstance(scores, Tensor)  # [N, 2, P], or with several processes one more axis in front
-        found = Reliability.of(scores.flatten(0, -3).cpu().numpy(), self.property_names, self.hparams["seed"])
-        columns = self._log_metrics("test", self.test_metrics, {"reliability": found.r_xx, "ceiling": found.ceiling})
+        pairs = scores.flatten(0, -3)[..., ~self.is_binary].cpu().numpy()
+        found = Reliability.of(pairs, self.score_names, self.hparams["seed"])
+        columns = self._log_metrics("test", {"reliability": found.r_xx, "ceiling": found.ceiling})
         if self.trainer.is_global_zero:
-            path = Path(self.trainer.default_root_dir) / "scorer_table.csv"
-            write_scorer_table(path, self.property_names, {**columns, **found.columns()})
+            folder = Path(self.trainer.default_root_dir)
+            write_scorer_table(folder / "scorer_table.csv", self.score_names, {**columns["scores"], **found.columns()})
+            if self.binary_names:
+                write_scorer_table(folder / "binary_table.csv", self.binary_names, columns["binary"])
 
-    def _log_metrics(
-        self, stage: str, metrics: MetricCollection, more: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, Tensor]:
-        columns = {name: values.reshape(-1) for name, values in metrics.compute().items()}  # of one output: 0-d
-        columns |= {name: torch.from_numpy(v).float() for name, v in (more or {}).items()}
-        metrics.reset()
-        for metric, values in columns.items():
-            for name, value in zip(self.property_names, values, strict=True):
-                self.log(f"{stage}/{metric}/{name}", value)
-            self.log(f"{stage}/{metric}_mean", values.mean(), prog_bar=metric == "r2")
-        self.tables[stage] = format_table(columns, self.property_names)
+    def _log_metrics(self, stage: str, more: Mapping[str, np.ndarray] | None = None) -> dict[str, dict[str, Tensor]]:
+        """Logs a stage's figures, and ``more`` of the scores; returns those of scores and of logits by their names."""
+        columns: dict[str, dict[str, Tensor]] = {}
+        tables = []
+        for kind, names in (("scores", self.score_names), ("binary", self.binary_names)):
+            if not names:
+                continue
+            found = self._metrics(stage, kind).compute()
+            self._metrics(stage, kind).reset()
+            columns[kind] = {name: values.reshape(-1) for name, values in found.items()}  # of one output: 0-d
+            if kind == "scores":
+                columns[kind] |= {name: torch.from_numpy(v).float() for name, v in (more or {}).items()}
+            for metric, values in columns[kind].items():
+                for name, value in zip(names, values, strict=True):
+                    self.log(f"{stage}/{metric}/{name}", value)
+                self.log(f"{stage}/{metric}_mean", values.mean(), prog_bar=metric == "r2")
+            tables.append(format_table(columns[kind], names))
+        self.tables[stage] = "\n\n".join(tables)
         return columns
 
     def on_fit_end(self) -> None:
