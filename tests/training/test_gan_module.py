@@ -208,6 +208,28 @@ def test_r1_is_applied_every_interval_with_its_weight_multiplied(tmp_path, monke
     assert penalties[2] not in (None, penalties[0])
 
 
+def test_r1_and_learning_rates_change_after_so_many_images(tmp_path, monkeypatch):
+    batch = 8
+    module, weights, rates = gan(r1_gamma=[[0, 10], [2 * batch, 2]], lr_factor=[[0, 1], [batch, 0.5]]), [], []
+
+    def note(repeat, reals, label, gamma):
+        if repeat == 0:
+            weights.append((int(module.images_seen), gamma))
+            rates.append({round(g["lr"] / g["base_lr"], 6) for o in module.optimizers() for g in o.param_groups})
+
+    spy(monkeypatch, module, "d_update", note)
+    fit(tmp_path, module, max_epochs=2)
+    assert [gamma for seen, gamma in weights] == [10.0 if seen < 2 * batch else 2.0 for seen, _ in weights]
+    assert rates == [{1.0} if seen < batch else {0.5} for seen, _ in weights]
+    assert {gamma for _, gamma in weights} == {10.0, 2.0}
+
+
+@pytest.mark.parametrize("steps", [[], [[5, 1.0]], [[0, 1.0], [9, 2.0], [9, 3.0]]])
+def test_steps_that_are_none_end_in_a_sentence(steps):
+    with pytest.raises(ValueError, match=r"steps are .*, expected \[\[0, VALUE\]"):
+        gan(r1_gamma=steps)
+
+
 def test_bf16_training_takes_r1_in_float32(tmp_path, monkeypatch):
     kinds = {"scores": set(), "r1": set()}
     module = gan()

@@ -32,6 +32,29 @@ def faded(images: Tensor, lod: float) -> Tensor:
     return torch.lerp(images, coarse, share)
 
 
+Steps = Sequence[Sequence[float]]
+
+
+def value_at(steps: float | Steps, images_seen: int) -> float:
+    """A setting that changes in training: a number, or ``[[images, value], ...]``, each value from so many images on.
+
+    Raises:
+        ValueError: for steps that do not begin at 0 images, or do not rise.
+    """
+    if isinstance(steps, int | float):
+        return float(steps)
+    starts = [step[0] for step in steps]
+    if not starts or starts[0] != 0 or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
+        raise ValueError(f"steps are {[list(step) for step in steps]}, expected [[0, VALUE], [IMAGES, VALUE], ...]")
+    return float(next(value for start, value in reversed(steps) if images_seen >= start))
+
+
+def plain_steps(steps: float | Steps) -> float | Steps:
+    """Checked steps as plain data, whatever Hydra passes."""
+    value_at(steps, 0)
+    return steps if isinstance(steps, int | float) else [[float(number) for number in step] for step in steps]
+
+
 class GanModule(pl.LightningModule):
     """Trains a StyleGAN generator against a discriminator with manual optimisation.
 
@@ -45,9 +68,10 @@ class GanModule(pl.LightningModule):
         generator_resolution, discriminator_resolution: parameters train up to this resolution (None: all; the
             mapping always trains).
         max_d, max_g, d_ratio, g_ratio: see ``Alternation``.
-        r1_gamma, r1_interval: R1 weight; it is applied every ``r1_interval`` batches with the weight multiplied
+        r1_gamma, r1_interval: R1 weight, a number or steps (see `value_at`); it is applied every ``r1_interval`` batches with the weight multiplied
             (lazy regularisation, Karras et al. 2020, appendix B).
         optimizer: ``adam`` or ``adamw``, with ``lr``, ``betas``, ``weight_decay``.
+        lr_factor: what all learning rates are multiplied by: a number or steps, as for ``r1_gamma``.
         mapping_lr_scale: factor of the learning rate in the mapping network, whose weights are stored 100 times larger.
         w_avg_decay: decay of the moving average of w, which moves at every forward.
         style_mixing: probability that a batch mixes two latents at a random layer.
@@ -76,10 +100,11 @@ class GanModule(pl.LightningModule):
         max_g: int = 4,
         d_ratio: float = 2.5,
         g_ratio: float = 2.0,
-        r1_gamma: float = 10.0,
+        r1_gamma: float | Steps = 10.0,
         r1_interval: int = 1,
         optimizer: str = "adamw",
         lr: float = 1e-4,
+        lr_factor: float | Steps = 1.0,
         mapping_lr_scale: float = 1.0,
         betas: Sequence[float] = (0.9, 0.999),
         weight_decay: float = 0.01,
@@ -97,6 +122,7 @@ class GanModule(pl.LightningModule):
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {optimizer!r}, expected one of {sorted(OPTIMIZERS)}")
         betas, grow_images = [float(b) for b in betas], [[int(n) for n in pair] for pair in grow_images]
+        r1_gamma, lr_factor = plain_steps(r1_gamma), plain_steps(lr_factor)
         self.save_hyperparameters(ignore=["generator", "discriminator"])
         self.automatic_optimization = False
         self.generator = generator
@@ -145,6 +171,13 @@ class GanModule(pl.LightningModule):
             groups = [mapping, synthesis]
         optimizer = OPTIMIZERS[hp.optimizer]
         return [optimizer(groups, **options), optimizer(self.discriminator.parameters(), **options)]
+
+    def set_learning_rates(self) -> None:
+        """Puts ``lr_factor`` of the present batch on every learning rate."""
+        factor = value_at(self.hp.lr_factor, int(self.images_seen))
+        for optimizer in cast(list, self.optimizers()):
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
 
     def compile_networks(self) -> None:
         """Compiles the forward functions, not the modules, whose names in the state dict stay as they are."""
@@ -253,7 +286,8 @@ class GanModule(pl.LightningModule):
         n = len(reals)
         step = int(self.images_seen) // max(n * self.trainer.world_size, 1)
         lazy = self.hp.r1_interval
-        gamma = self.hp.r1_gamma * lazy if step % lazy == 0 else 0.0
+        gamma = value_at(self.hp.r1_gamma, int(self.images_seen)) * lazy if step % lazy == 0 else 0.0
+        self.set_learning_rates()
         d_results: list[DiscriminatorLoss] = []
 
         def d_update(repeat: int) -> float:
