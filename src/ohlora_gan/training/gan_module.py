@@ -1,6 +1,7 @@
 """The LightningModule of every GAN stage: pretrain, FineTune-v1 and FineTune-v9 differ in hyper-parameters alone."""
 
 import copy
+import itertools
 import math
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ def value_at(steps: float | Steps, images_seen: int) -> float:
     if isinstance(steps, int | float):
         return float(steps)
     starts = [step[0] for step in steps]
-    if not starts or starts[0] != 0 or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
+    if not starts or starts[0] != 0 or any(a >= b for a, b in itertools.pairwise(starts)):
         raise ValueError(f"steps are {[list(step) for step in steps]}, expected [[0, VALUE], [IMAGES, VALUE], ...]")
     return float(next(value for start, value in reversed(steps) if images_seen >= start))
 
@@ -68,8 +69,8 @@ class GanModule(pl.LightningModule):
         generator_resolution, discriminator_resolution: parameters train up to this resolution (None: all; the
             mapping always trains).
         max_d, max_g, d_ratio, g_ratio: see ``Alternation``.
-        r1_gamma, r1_interval: R1 weight, a number or steps (see `value_at`); it is applied every ``r1_interval`` batches with the weight multiplied
-            (lazy regularisation, Karras et al. 2020, appendix B).
+        r1_gamma, r1_interval: R1 weight, a number or steps (see `value_at`); it is applied every ``r1_interval``
+            batches with the weight multiplied (lazy regularisation, Karras et al. 2020, appendix B).
         optimizer: ``adam`` or ``adamw``, with ``lr``, ``betas``, ``weight_decay``.
         lr_factor: what all learning rates are multiplied by: a number or steps, as for ``r1_gamma``.
         mapping_lr_scale: factor of the learning rate in the mapping network, whose weights are stored 100 times larger.

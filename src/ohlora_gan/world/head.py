@@ -1,8 +1,8 @@
 """The head as surfaces in space, and how it is seen.
 
-Lengths are shares of the picture's side. The head's own axes: x to the right with 0 on the head's axis, y down with 0 at
-the picture's upper edge, z towards the viewer with 0 between the ears. A head is a stack of rounded cross-sections (half
-width, depth) over y, with brows, eye sockets, nose, cheeks, lips and chin raised from it.
+Lengths are shares of the picture's side. The head's own axes: x to the right with 0 on the head's axis, y down with 0
+at the picture's upper edge, z towards the viewer with 0 between the ears. A head is a stack of rounded cross-sections
+(half width, depth) over y, with brows, eye sockets, nose, cheeks, lips and chin raised from it.
 """
 
 from __future__ import annotations
