@@ -9,7 +9,7 @@ from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
 BASE = {"vocabulary", "seeding", "devices", "progress", "thresholds", "csv_table", "published"}
-WEIGHTS = BASE | {"models", "checkpoint", "pretrained"}
+WEIGHTS = BASE | {"models", "checkpoint", "pretrained", "same_world"}
 FACES = WEIGHTS | {"latents", "editing", "directions"}
 VECTORS = {"closed_loop", "calibration", "finders"}
 EDIT = {"edit_settings", "edit_session", "edit_files"}
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "models": {"vocabulary", "seeding"},
     "checkpoint": {"seeding", "models"},
     "pretrained": {"models", "checkpoint"},
+    "same_world": {"checkpoint", "pretrained", "world.versions"},
     "data": {"vocabulary", "seeding", "world.versions"},
     "world": {"vocabulary", "seeding"},
     "world.versions": {"world", "data.faces"},
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     "filter_pipeline": WEIGHTS | {"training"},
     "pipeline": FACES | {"evaluation", "data", "training", "config", "filter_pipeline"},
     "vector_pipeline": FACES | VECTORS | {"evaluation", "training", "config", "pipeline", "metric_store"},
-    "quality": FACES | {"evaluation", "data", "command"},
+    "quality": FACES | {"evaluation", "data", "world.versions", "command"},
     "filter_means": FACES | {"evaluation", "command"},
     "import_vectors": FACES | {"evaluation", "command"},
     "scorers": FACES | {"evaluation", "command"},

@@ -1,14 +1,15 @@
 """Our checkpoints: safetensors with a JSON description in the metadata. Nothing in them can run code.
 
 The description says how each network is built (``networks``), and where the weights come from: ``stage``, ``seed``,
-``images_seen``, ``metrics``, and ``parent`` (SHA-256 of the checkpoint that training started from). Other people's
-formats are read in ``pretrained`` alone.
+``images_seen``, ``metrics``, ``parent`` (SHA-256 of the checkpoint that training started from), and ``world`` (which
+version of the embedded world was learnt from). Other people's formats are read in ``pretrained`` alone.
 """
 
 import hashlib
 import importlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,26 +97,48 @@ def load(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: if the file is missing, cut off, or not one of ours.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist: give the path of a file, or a shipped model's name")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {error}") from error
-    if METADATA_KEY not in metadata:
-        raise CheckpointError(f"checkpoint {path} has no ohlora_gan description: it was not written by this project")
-    info = json.loads(metadata[METADATA_KEY])
+    with _opened(Path(path)) as file:
+        info = _description(file, path)
+        flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     networks = info.pop("networks")
-    if info.pop("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {path} has another format than {FORMAT}: use the version that wrote it")
     tensors: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
     for key, value in flat.items():
         name, _, rest = key.partition(".")
         tensors[name][rest] = value.float() if value.is_floating_point() else value
     return Checkpoint(tensors, networks, info, str(path))
+
+
+def load_info(path: str | Path) -> dict[str, Any]:
+    """What one of our checkpoints says of where its weights come from; no tensor is read.
+
+    Raises:
+        CheckpointError: see ``load``.
+    """
+    with _opened(Path(path)) as file:
+        info = _description(file, path)
+    del info["networks"]
+    return info
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist: give the path of a file, or a shipped model's name")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {error}") from error
+
+
+def _description(file: Any, path: str | Path) -> dict[str, Any]:
+    metadata = file.metadata() or {}
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(f"checkpoint {path} has no ohlora_gan description: it was not written by this project")
+    info = json.loads(metadata[METADATA_KEY])
+    if info.pop("format") != FORMAT:
+        raise CheckpointError(f"checkpoint {path} has another format than {FORMAT}: use the version that wrote it")
+    return info
 
 
 def file_hash(path: str | Path) -> str:

@@ -14,6 +14,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
 from ohlora_gan.pretrained import open_filters, open_generator, shipped_filters
 from ohlora_gan.progress import progress_bar
+from ohlora_gan.same_world import check_same_world, networks
 from ohlora_gan.thresholds import REFERENCE, read_thresholds
 
 STREAM = "filter_means"  # images that no training has seen
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
 
     def work() -> str:
+        check_same_world(*networks("generator", given.generators), *networks("filter", given.filters))
         keep = None if given.keep is None else parse_keep(given.keep)
         figures = {
             name: measure(name, given.filters, keep, given.n, given.seed, given.psi) for name in given.generators

@@ -34,6 +34,7 @@ def train_filter(
     data: Any,
     loggers: Sequence[Logger],
     make_callbacks: Callable[[], list[Callback]],
+    world: int | None = None,
 ) -> dict[str, float]:
     """Trains all folds of ``cfg.attribute``, saves ``model.safetensors`` and ``folds.csv``; returns the figures.
 
@@ -44,6 +45,7 @@ def train_filter(
             others the auxiliary ones.
         loggers: opened; they get every epoch of every fold.
         make_callbacks: the run's callbacks, made anew; those for other models are left out.
+        world: version of the embedded world that is learnt from, kept in the file.
 
     Raises:
         KeyboardInterrupt: after a signal; finished folds stay in the folder.
@@ -68,7 +70,7 @@ def train_filter(
         log.info("Test: %s", ", ".join(f"{k[5:]} {value:.4f}" for k, value in metrics.items() if k.startswith("test/")))
     for logger in loggers:
         logger.log_metrics(metrics, 0)
-    info = {"stage": "filter", "seed": cfg.seed, "metrics": metrics, "command": cfg.command}
+    info = {"stage": "filter", "seed": cfg.seed, "metrics": metrics, "command": cfg.command, "world": world}
     checkpoint.save(folder / "model.safetensors", {name: ensemble.cpu()}, **info)
     return metrics
 

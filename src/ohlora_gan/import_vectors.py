@@ -24,6 +24,7 @@ from ohlora_gan.models.generator import Generator
 from ohlora_gan.pretrained import open_generator, open_scorer
 from ohlora_gan.progress import progress_bar
 from ohlora_gan.published import read_medians
+from ohlora_gan.same_world import check_same_world, network
 
 SIGNS = ("up", "down", "measure")
 SIGN_HELP = (
@@ -178,6 +179,8 @@ def convert_directions(given: argparse.Namespace) -> str:
         raise ValueError("--layer is missing: name the layer that the directions belong to, such as mapping_split2")
     generator = open_generator(given.checkpoint) if given.checkpoint else None
     scorer = open_scorer(given.scorer) if given.scorer else None
+    if generator and scorer:
+        check_same_world(network("generator", given.checkpoint), network("scorer", given.scorer))
     medians = parse_medians(given.medians) if given.medians else None
     found, said = import_directions(
         given.source, layer_named(given.layer), generator, scorer, given.sign, medians, given.seed

@@ -13,6 +13,7 @@ from ohlora_gan.checkpoint import Checkpoint, CheckpointError
 from ohlora_gan.command import answer, parser_of
 from ohlora_gan.models.mean_scorer import MeanScorer
 from ohlora_gan.pretrained import open_checkpoint, resolve
+from ohlora_gan.same_world import check_same_world, networks
 
 
 def run(scorers: Sequence[str], output: Path) -> str:
@@ -26,17 +27,19 @@ def run(scorers: Sequence[str], output: Path) -> str:
         output: the ``.safetensors`` file.
 
     Raises:
-        ValueError: for fewer than two, or for networks that score different attributes.
+        ValueError: for fewer than two, or for networks that score different attributes or have learnt from different
+            versions of the embedded world.
     """
     if len(scorers) < 2:
         raise ValueError(f"{len(scorers)} scorer is given, expected two or more to take the mean of")
+    world = check_same_world(*networks("scorer", scorers))
     opened = [open_checkpoint(name) for name in scorers]
     nets = [weights.build("scorer") for weights in opened]
     alone = MeanScorer.of(nets)  # what is wrong with them shows here
     scale, shift = to_first_units(opened, alone.property_names)
     parents = [checkpoint.file_hash(resolve(name)) for name in scorers]
-    data = opened[0].info.get("data")
-    checkpoint.save(output, {"scorer": MeanScorer.of(nets, scale, shift)}, stage="joined", parents=parents, data=data)
+    mean, data = MeanScorer.of(nets, scale, shift), opened[0].info.get("data")
+    checkpoint.save(output, {"scorer": mean}, stage="joined", parents=parents, data=data, world=world)
     return f"the mean of {len(nets)} networks scores {', '.join(alone.property_names)}: {output}"
 
 

@@ -30,6 +30,7 @@ from ohlora_gan.training.data_checks import check_data
 from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.loggers import open_loggers
 from ohlora_gan.training.stages import open_parents, start_gan
+from ohlora_gan.training.world_checks import check_worlds, scoring_members
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +57,17 @@ def train(cfg: DictConfig) -> float | None:
             f"model={cfg.model.name} learns from scores, which these pictures lack: give data.labels=FILE.csv, or "
             f"use data=faces"
         )
+    world = learnt_world(cfg, data)
     module = None if is_filter(cfg) else build_module(cfg, data.attribute_names)
     if module is not None:
+        module.world = world  # type: ignore[assignment]
         check_data(cfg.model.name, module, data)
     save_config(cfg)
     with open_loggers(make_loggers(cfg)) as loggers:
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
         if module is None:
-            metrics = train_filter(cfg, device, data, loggers, partial(make_callbacks, cfg))
+            metrics = train_filter(cfg, device, data, loggers, partial(make_callbacks, cfg), world)
         else:
             metrics = train_module(cfg, module, device, data, loggers)
     rank_zero_only(write_json)(Path(cfg.paths.output_dir) / "metrics.json", metrics)
@@ -129,6 +132,20 @@ def start_name(cfg: DictConfig) -> Any:
     if cfg.ckpt_path is not None or name == "scratch":
         return None
     return OmegaConf.to_container(name) if OmegaConf.is_list(name) else name
+
+
+def learnt_world(cfg: DictConfig, data: Any) -> int | None:
+    """The version of the embedded world that a model learns from, see `check_worlds`.
+
+    Raises:
+        ValueError: if data, start weights and what scores a GAN's faces are of several versions.
+    """
+    name = cfg.ckpt_path or start_name(cfg)
+    start = [] if name is None else name if isinstance(name, list) else [name]
+    scores = OmegaConf.select(cfg, "callbacks.scores")
+    if scores is None or "discriminator" not in cfg.model.module:
+        return check_worlds(data, start)
+    return check_worlds(data, start, scoring_members(scores.scorer_checkpoint, scores.filters, cfg.resolution))
 
 
 def describe_new(new: dict[str, list[str]]) -> str:

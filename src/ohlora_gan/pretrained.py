@@ -88,9 +88,8 @@ def open_truth(name: str | Path) -> TruthNet:
     network = weights.build("scorer") if "scorer" in weights.networks else None
     if not isinstance(network, TruthNet):
         held = ", ".join(str(net["class"]).rpartition(".")[2] for net in weights.networks.values())
-        raise CheckpointError(
-            f"{weights.source} holds {held}, expected a TruthNet: one is made by python train.py model=truth data.world=2"
-        )
+        remedy = "make one with python train.py model=truth data.world=2"
+        raise CheckpointError(f"{weights.source} holds {held}, expected a TruthNet: {remedy}")
     return network.eval().requires_grad_(False)
 
 

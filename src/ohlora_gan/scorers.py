@@ -13,6 +13,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
 from ohlora_gan.pretrained import open_generator, open_scorer
 from ohlora_gan.progress import progress_bar
+from ohlora_gan.same_world import check_same_world, network
 
 STREAM = "scorers"
 
@@ -28,15 +29,17 @@ def compare(first: str, second: str, generator: str, n: int, seed: int, psi: flo
         psi: truncation of w toward its average.
 
     Raises:
-        ValueError: for too few images, or scorers that share no property or not the generator's resolution.
+        ValueError: for too few images, scorers that share no property or not the generator's resolution, or networks
+            of different versions of the embedded world.
     """
-    networks = {"first": open_scorer(first), "second": open_scorer(second)}
-    names = [tuple(net.property_names) for net in networks.values()]  # type: ignore[arg-type]
+    check_same_world(network("generator", generator), network("scorer", first), network("scorer", second))
+    scorers = {"first": open_scorer(first), "second": open_scorer(second)}
+    names = [tuple(net.property_names) for net in scorers.values()]  # type: ignore[arg-type]
     common = [name for name in names[0] if name in names[1]]
     if not common:
         known = [", ".join(found) for found in names]
         raise ValueError(f"{first} scores {known[0]}, {second} scores {known[1]}: give scorers with a common property")
-    space = FaceSpace(open_generator(generator), Panel(networks), batch_size=50, seed=seed, quantize=True)
+    space = FaceSpace(open_generator(generator), Panel(scorers), batch_size=50, seed=seed, quantize=True)
     with progress_bar("scoring", n) as progress:
         scores = space.score_codes(W(), space.w(STREAM, range(n), psi), progress)
     of_first, of_second = scores[:, : len(names[0])], scores[:, len(names[0]) :]

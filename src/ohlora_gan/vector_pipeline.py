@@ -23,7 +23,7 @@ from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.directions.storage import DirectionSet, save_directions
 from ohlora_gan.evaluation import tables
 from ohlora_gan.evaluation.image_change import Region
-from ohlora_gan.evaluation.judge import Judgement, check_judges, judge_vectors, open_judges
+from ohlora_gan.evaluation.judge import LANDMARKS, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.evaluation.movers import MakeMover, closed_loop, open_loop
 from ohlora_gan.evaluation.pictures import save_strips
 from ohlora_gan.evaluation.report import write_report
@@ -44,6 +44,7 @@ from ohlora_gan.metric_store import stored_metric
 from ohlora_gan.pipeline import make_loggers, open_device, save_config, write_json
 from ohlora_gan.pretrained import open_generator, open_scorer, resolve
 from ohlora_gan.progress import progress_bar
+from ohlora_gan.same_world import check_same_world, network, networks
 from ohlora_gan.training.loggers import log_files, open_loggers
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def find_vectors(cfg: DictConfig) -> float:
     scorer that had no part in finding them where there is one."""
     check_find_vectors(cfg)
     started = time.monotonic()
+    check_worlds(cfg)
     space, layer = open_space(cfg), instantiate(cfg.layer)
     layer.check(space.generator)
     check_names(cfg, space.property_names)
@@ -114,6 +116,14 @@ def find_vectors(cfg: DictConfig) -> float:
             progress=report,
         )
     return write_results(search, found, finder, judgement, time.monotonic() - started)
+
+
+def check_worlds(cfg: DictConfig) -> None:
+    """Raises ValueError unless generator, scorer and judges have learnt from one version of the embedded world."""
+    judge = chosen_judge(cfg) or []
+    judges = [name for name in ([judge] if isinstance(judge, str) else judge) if name != LANDMARKS]
+    finding = network("generator", cfg.checkpoint, called="checkpoint"), network("scorer", cfg.scorer)
+    check_same_world(*finding, *networks("judge", judges, "judge=null for none"))
 
 
 def open_space(cfg: DictConfig) -> FaceSpace:

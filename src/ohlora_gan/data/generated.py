@@ -20,6 +20,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
 from ohlora_gan.pretrained import open_filters, open_generator, open_scorer, shipped_filters
 from ohlora_gan.progress import progress_bar
+from ohlora_gan.same_world import world_of
 from ohlora_gan.thresholds import REFERENCE, Threshold, read_thresholds, within
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ class GeneratedDataModule(DealingDataModule):
         summary: where ``generated.json`` is written; None: beside the images.
         num_workers: processes that read images.
         seed: seed of the latents and of the images' order.
+
+    Raises:
+        ValueError: if the generator's file is missing or damaged.
     """
 
     labelled = True
@@ -98,6 +102,7 @@ class GeneratedDataModule(DealingDataModule):
         seed: int = 0,
     ):
         super().__init__()
+        self.world = world_of(checkpoint)
         self.checkpoint, self.num_generated, self.scorer = checkpoint, num_generated, scorer
         self.filters = list(shipped_filters() if filters is None else filters)
         self.keep = None if keep is None else dict(keep)

@@ -145,7 +145,8 @@ class TrainingProgress(TQDMProgressBar):
 class ExportWeights(Callback):
     """Writes the trained networks to a ``.safetensors`` file when training ends, however it ends.
 
-    After an exception they are written only if a batch was done.
+    After an exception they are written only if a batch was done. Where the weights come from, the module's ``parent``
+    and ``world``, is kept in checkpoints: a run that goes on has no other way to know.
 
     Args:
         path: the file.
@@ -155,6 +156,16 @@ class ExportWeights(Callback):
     def __init__(self, path: str | Path, command: str | None = None):
         self.path, self.command = Path(path), command
         self._num_batches = 0
+        self._origin: dict[str, Any] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._origin = {name: getattr(pl_module, name, None) for name in ("parent", "world")}
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._origin)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._origin = {name: state_dict.get(name) if own is None else own for name, own in self._origin.items()}
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         self._num_batches += 1
@@ -176,7 +187,7 @@ class ExportWeights(Callback):
             "images_seen": int(getattr(pl_module, "images_seen", 0)) or None,
             "batches": trainer.global_step,
             "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
-            "parent": getattr(pl_module, "parent", None),
+            **self._origin,
             "command": self.command,
             "data": describe_data(getattr(trainer, "datamodule", None)),
         }

@@ -111,6 +111,16 @@ class SampleGrid(Callback):
         log_image(trainer.loggers, "samples", picture, step)
 
 
+def filters_for(resolution: int) -> list[str]:
+    """The shipped filters that take images of one size, in pixels."""
+    with torch.random.fork_rng(devices=[]):  # a network draws its first weights, which are then replaced
+        return [
+            name
+            for name in pretrained.shipped_filters()
+            if all(ensemble.resolution == resolution for ensemble in pretrained.read_filters(name))
+        ]
+
+
 def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, resolution: int) -> Panel | None:
     """All that scores images of one size: a property network, and filters; None if nothing does.
 
@@ -125,8 +135,8 @@ def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, 
     networks: dict[str, Any] = {}
     if scorer is not None:
         networks[str(scorer)] = pretrained.open_scorer(scorer)
-    judges = pretrained.open_filters(pretrained.shipped_filters() if filters is None else filters)
-    networks |= {name: judge for name, judge in judges.items() if filters is not None or judge.resolution == resolution}
+    judges = pretrained.open_filters(filters_for(resolution) if filters is None else filters)
+    networks |= judges
     for name, network in networks.items():
         if network.resolution != resolution:
             key, none = ("filters", "[]") if name in judges else ("scorer_checkpoint", "null")
