@@ -2,14 +2,23 @@
 
 import contextlib
 import ctypes
+import functools
+import logging
 import platform
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn import functional
 
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+WORTH_IT = 1.2
+"""So many times as fast as in float32 must convolutions in bfloat16 be to be chosen."""
 
 
 class DeviceUnavailableError(ValueError):
@@ -21,9 +30,9 @@ class Device:
     """Settings of ``conf/device``, read by training and by sampling alike.
 
     Args:
-        accelerator: ``cpu``, ``cuda`` or ``mps``.
-        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (Lightning's names). R1, losses and instance-norm
-            statistics stay in float32 whatever the precision.
+        accelerator: ``cpu``, ``cuda``, ``mps``, or ``auto``: a GPU where there is one.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (Lightning's names), or ``auto``: bfloat16 where it is
+            measured to be faster. R1, losses and instance-norm statistics stay in float32 whatever the precision.
         devices, num_nodes, strategy: Lightning Trainer settings.
         compile: compile the networks with torch.compile (needs a C++ compiler on the CPU).
         deterministic: deterministic algorithms only.
@@ -41,28 +50,55 @@ class Device:
     channels_last: bool = True
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"device.precision is {self.precision!r}, expected one of {sorted(PRECISIONS)}")
-        if self.accelerator not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device.accelerator is {self.accelerator!r}, expected 'cpu', 'cuda' or 'mps'")
+        if self.precision not in (*PRECISIONS, AUTO):
+            raise ValueError(f"device.precision is {self.precision!r}, expected one of {sorted((*PRECISIONS, AUTO))}")
+        if self.accelerator not in ("cpu", "cuda", "mps", AUTO):
+            raise ValueError(f"device.accelerator is {self.accelerator!r}, expected 'cpu', 'cuda', 'mps' or 'auto'")
 
     def check(self) -> "Device":
-        """Says at once what is not there.
+        """The device with its ``auto`` settings chosen for this machine, known to be there.
 
         Raises:
-            DeviceUnavailableError: with the remedy.
+            DeviceUnavailableError: for what is not there, with the remedy.
         """
+        chosen = self._chosen()
+        chosen._check_is_there()
+        if chosen.accelerator == "cpu" and self.precision == "bf16-mixed" and (speed := bf16_speed()) < 1:
+            log.warning(
+                "device=%s: bfloat16 is %.3g times as fast as float32 on this CPU; device=auto or device=cpu is faster",
+                self.name,
+                speed,
+            )
+        return chosen
+
+    def _chosen(self) -> "Device":
+        if AUTO not in (self.accelerator, self.precision):
+            return self
+        accelerator, precision = self.accelerator, self.precision
+        if accelerator == AUTO:
+            accelerator = "cuda" if torch.cuda.is_available() else "mps" if has_mps() else "cpu"
+        why = ""
+        if precision == AUTO and accelerator == "cpu":
+            speed = bf16_speed()
+            precision = "bf16-mixed" if speed >= WORTH_IT else "32-true"
+            why = f" (bfloat16 is {speed:.3g} times as fast as float32 here)"
+        elif precision == AUTO:
+            has_bf16 = accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            precision = "bf16-mixed" if has_bf16 else "32-true"
+        log.info("device=%s: %s, %s%s", self.name, accelerator, precision, why)
+        return replace(self, accelerator=accelerator, precision=precision)
+
+    def _check_is_there(self) -> None:
         if self.accelerator == "cuda":
             found = torch.cuda.device_count() if torch.cuda.is_available() else 0
             if found < self.devices:
                 raise DeviceUnavailableError(
                     f"device={self.name} needs {self.devices} CUDA GPU(s), {found} found: use device=cpu or cpu_bf16"
                 )
-        if self.accelerator == "mps" and not torch.backends.mps.is_available():
+        if self.accelerator == "mps" and not has_mps():
             raise DeviceUnavailableError(f"device={self.name} needs an Apple GPU (MPS), none found: use device=cpu")
         if self.accelerator == "cpu" and self.precision == "16-mixed":
             raise DeviceUnavailableError("16-mixed precision needs a GPU: use device=cpu or device=cpu_bf16")
-        return self
 
     @property
     def torch_device(self) -> torch.device:
@@ -93,6 +129,36 @@ class Device:
             "strategy": self.strategy,
             "deterministic": self.deterministic,
         }
+
+
+def has_mps() -> bool:
+    """Whether there is an Apple GPU that PyTorch can use."""
+    return torch.backends.mps.is_available()
+
+
+@functools.cache
+def bf16_speed() -> float:
+    """How many times as fast a CPU trains a convolution in bfloat16 as in float32, measured once a process.
+
+    From above 2 where the CPU computes in bfloat16 to below .01 where PyTorch has no fast path for it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        images = torch.randn(16, 64, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+        layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def seconds(dtype: torch.dtype, least: float = 0.05) -> float:
+        """The fastest of some runs; ends early where one is slow."""
+        best, until = float("inf"), time.perf_counter() + least
+        while best == float("inf") or time.perf_counter() < until:
+            started = time.perf_counter()
+            with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+                made = functional.conv2d(images, layer.weight, layer.bias, padding=1)
+            torch.autograd.grad(made.float().sum(), [images, layer.weight])
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    seconds(torch.float32)  # the first run sets things up
+    return seconds(torch.float32) / seconds(torch.bfloat16)
 
 
 def keep_freed_memory() -> bool:

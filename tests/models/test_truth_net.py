@@ -56,7 +56,7 @@ def test_it_is_saved_and_opened(tmp_path):
 def test_other_weights_are_refused(tmp_path):
     for name, networks in (("scorer", tiny.scorer()), ("generator", tiny.generator())):
         path = checkpoint.save(tmp_path / f"{name}.safetensors", {name: networks})
-        with pytest.raises(CheckpointError, match="expected a TruthNet: one is made by python"):
+        with pytest.raises(CheckpointError, match="expected a TruthNet: make one with python"):
             open_truth(path)
 
 

@@ -1,0 +1,42 @@
+"""`device=auto`: a GPU where there is one, bfloat16 where it is measured to be faster."""
+
+import logging
+
+import pytest
+import torch
+
+from ohlora_gan import devices
+from ohlora_gan.devices import Device
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available() or devices.has_mps(), reason="a GPU is there")
+
+
+@no_gpu
+@pytest.mark.parametrize(("speed", "precision"), [(2.3, "bf16-mixed"), (1.0, "32-true"), (0.002, "32-true")])
+def test_auto_takes_bfloat16_where_it_is_faster(monkeypatch, caplog, speed, precision):
+    monkeypatch.setattr(devices, "bf16_speed", lambda: speed)
+    with caplog.at_level(logging.INFO):
+        chosen = Device("auto", "auto", "auto").check()
+    assert (chosen.accelerator, chosen.precision) == ("cpu", precision)
+    assert f"device=auto: cpu, {precision} (bfloat16 is {speed:.3g} times as fast as float32 here)" in caplog.text
+
+
+@pytest.mark.parametrize("speed", [2.3, 0.002])
+def test_slow_bfloat16_is_said(monkeypatch, caplog, speed):
+    monkeypatch.setattr(devices, "bf16_speed", lambda: speed)
+    Device("cpu_bf16", precision="bf16-mixed").check()
+    assert ("device=cpu_bf16: bfloat16 is 0.002 times as fast" in caplog.text) == (speed < 1)
+
+
+def test_float32_measures_nothing(monkeypatch):
+    monkeypatch.setattr(devices, "bf16_speed", lambda: pytest.fail("was measured"))
+    assert Device().check() == Device()
+
+
+def test_measuring_draws_no_random_numbers():
+    devices.bf16_speed.cache_clear()
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    assert devices.bf16_speed() > 0
+    assert torch.equal(torch.rand(2), expected)
