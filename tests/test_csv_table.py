@@ -1,17 +1,23 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.csv_table import read_table, write_rows
+from ohlora_gan.csv_table import read_table, write_records, write_rows
 
 
 def test_cells_by_column(tmp_path):
     path = tmp_path / "sub" / "t.csv"
-    write_rows(path, [["", "n", "r", "who"], [0, 4000, 0.5, "a,b"]])
-    write_rows(path, [[1, "8e3", "-", "c"]], mode="a")
+    write_rows(path, [["", "n", "r", "who"], [0, 4000, 0.5, "a,b"], [1, "8e3", "-", "c"]])
     table = read_table(path, ends=True)
     assert table.column("who") == ["a,b", "c"]
     assert table.integers("n").tolist() == [4000, 8000]
     np.testing.assert_array_equal(table.numbers(["r", "n"], unknown=("-",)), [[0.5, 4000], [np.nan, 8000]])
+
+
+def test_records_have_the_cells_that_they_have(tmp_path):
+    write_records(tmp_path / "t.csv", [{"a": 1}, {"b": 2, "a": 3}])
+    assert (tmp_path / "t.csv").read_text() == "a,b\n1,\n3,2\n"
+    write_records(tmp_path / "t.csv", [{"a": 1, "b": 2}], ["c", "b"])
+    assert (tmp_path / "t.csv").read_text() == "c,b\n,2\n"
 
 
 def test_windows_files_are_read(tmp_path):

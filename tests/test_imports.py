@@ -8,7 +8,7 @@ import pytest
 from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
-BASE = {"vocabulary", "seeding", "devices", "progress", "thresholds", "csv_table", "published"}
+BASE = {"vocabulary", "seeding", "devices", "progress", "thresholds", "files", "csv_table", "published"}
 WEIGHTS = BASE | {"models", "checkpoint", "pretrained", "same_world"}
 FACES = WEIGHTS | {"latents", "editing", "directions"}
 VECTORS = {"closed_loop", "calibration", "finders"}
@@ -20,16 +20,17 @@ MAY_IMPORT = {
     "devices": set(),
     "progress": set(),
     "thresholds": set(),
-    "csv_table": set(),
+    "files": set(),
+    "csv_table": {"files"},
     "published": {"csv_table"},
     "models": {"vocabulary", "seeding"},
-    "checkpoint": {"seeding", "models"},
+    "checkpoint": {"seeding", "models", "files"},
     "pretrained": {"models", "checkpoint"},
     "same_world": {"checkpoint", "pretrained", "world.versions"},
-    "data": {"vocabulary", "seeding", "world.versions"},
+    "data": {"vocabulary", "seeding", "files", "csv_table", "world.versions"},
     "world": {"vocabulary", "seeding"},
     "world.versions": {"world", "data.faces"},
-    "directions": {"vocabulary", "seeding", "csv_table", "published"},
+    "directions": {"vocabulary", "seeding", "files", "csv_table", "published"},
     "latents": WEIGHTS,
     "data.generated": WEIGHTS | {"latents", "data"},
     "editing": WEIGHTS | {"latents"},
@@ -47,11 +48,11 @@ MAY_IMPORT = {
     "run_settings": FACES,
     "metric_store": FACES | {"evaluation"},
     "rescore": FACES | {"evaluation", "command", "finders", "run_settings"},
-    "parse_folder": {"vocabulary", "data", "command"},
+    "parse_folder": {"vocabulary", "csv_table", "data", "command"},
     "label": {"vocabulary", "data", "evaluation", "command"},
     "sample": FACES | {"evaluation", "command"},
     "join": WEIGHTS | {"command"},
-    "render": {"vocabulary", "data", "world", "evaluation", "command"},
+    "render": {"vocabulary", "csv_table", "data", "world", "evaluation", "command"},
     "compare": {"evaluation", "command", "run_settings"},
     "safe_range": FACES,
     "closed_loop": FACES | {"safe_range"},
@@ -62,10 +63,10 @@ MAY_IMPORT = {
     "edit_files": FACES | {"evaluation", "edit_session", "edit_settings", "safe_range"},
     "edit": FACES | EDIT | OPENED | {"evaluation", "closed_loop", "safe_range", "calibration", "command"},
     "sweep": {"compare"},
-    "command": set(),
-    "ship": {"checkpoint", "pretrained"},
-    "chain": {"checkpoint"},
-    "cli": {"vocabulary"},
+    "command": {"files"},
+    "ship": {"checkpoint", "pretrained", "files"},
+    "chain": {"checkpoint", "files"},
+    "cli": {"vocabulary", "files"},
 }
 MAY_NOT_IMPORT = {
     "directions": {"torch", "pytorch_lightning"},

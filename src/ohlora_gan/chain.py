@@ -28,6 +28,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.checkpoint import file_hash
+from ohlora_gan.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +88,7 @@ class Stage:
             return {}
 
     def write_record(self, **record: Any) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / "stage.json.partial"
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.replace(self.folder / "stage.json")
+        write_json(self.folder / "stage.json", record)
 
     def is_done(self, key: str) -> bool:
         """Whether the stage has ended well with this key and its output is there."""

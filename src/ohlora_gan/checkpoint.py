@@ -19,6 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ohlora_gan.files import replacing
+
 FORMAT = 1
 METADATA_KEY = "ohlora_gan"
 
@@ -84,10 +86,8 @@ def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False
         for key, value in network.state_dict().items()
     }
     description = {"format": FORMAT, "networks": {n: describe(net) for n, net in networks.items()}, **info}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
     return path
 
 

@@ -44,6 +44,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from ohlora_gan.files import write_text
 from ohlora_gan.vocabulary import FAILED_FILE
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -155,7 +156,7 @@ def task_folder(cfg: DictConfig) -> Path:
 def keep_failure(folder: Path, error: Exception) -> None:
     """Keeps why a job of a sweep failed in its folder, for the leaderboard, where that folder can be written to."""
     with contextlib.suppress(OSError):  # which is then the error that is told anyway
-        (folder / FAILED_FILE).write_text(one_line(sentence(error) or repr(error)) + "\n", encoding="utf-8")
+        write_text(folder / FAILED_FILE, one_line(sentence(error) or repr(error)) + "\n")
 
 
 def quiet() -> None:

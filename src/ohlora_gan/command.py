@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ohlora_gan.files import write_json
+
 
 def answer(work: Callable[[], str], interrupted: str = "interrupted", warns: type[Warning] | None = None) -> int:
     """Does a command's work, prints the text that it gives back, and returns the exit code.
@@ -60,8 +62,7 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
         if changed := [key for key in settings if before.get(key) != settings[key]]:
             olds = ", ".join(f"{key}={before.get(key, 'unknown')}" for key in changed)
             raise ValueError(f"{folder} holds {what} made with {olds}: choose another --output, or delete that folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_json(path, settings)
 
 
 def attribute_values(text: str) -> dict[str, int]:

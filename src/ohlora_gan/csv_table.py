@@ -3,12 +3,14 @@
 import csv
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ohlora_gan.files import replacing
 
 SHOWN = 8
 
@@ -106,12 +108,22 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
     return CsvTable(path, header, rows)
 
 
-def write_rows(path: str | Path, rows: Iterable[Sequence[Any]], mode: str = "w") -> None:
-    """Writes rows, or adds them with mode ``a``; the folder is made where there is none."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open(mode, newline="", encoding="utf-8") as file:
+def write_rows(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes rows, the header first; the folder is made where there is none."""
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def write_records(path: str | Path, records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Writes mappings from columns to cells as rows; a cell that one lacks is empty.
+
+    Args:
+        path: the file.
+        records: a row each.
+        columns: those that are written; by default all, in the order in which they first come.
+    """
+    columns = columns or list(dict.fromkeys(name for record in records for name in record))
+    write_rows(path, [columns, *([record.get(name, "") for name in columns] for record in records)])
 
 
 def shown(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """What an edit leaves behind: pictures, an animation, figures and a table."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ohlora_gan.editing import cloud_spread, jitter
 from ohlora_gan.evaluation import edit_pictures
 from ohlora_gan.evaluation.animation import ping_pong, save_animation
 from ohlora_gan.evaluation.pictures import save_png
+from ohlora_gan.files import write_json
 from ohlora_gan.latents.space import CHOOSE
 from ohlora_gan.safe_range import beyond_samples
 
@@ -44,8 +44,7 @@ def write_all(
     content: dict[str, Any] = {**models, "layer": session.layer.name, "mode": settings.mode}
     content |= {"targets": settings.targets, "notes": list(notes)}
     content["edits"] = figures(session, walks, versions)
-    written.append(output / "edit.json")
-    written[-1].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    written.append(write_json(output / "edit.json", content))
     files = f"{', '.join(path.name for path in written)}: {output}"
     return "\n".join([*table(content["edits"]), *notes, files])
 

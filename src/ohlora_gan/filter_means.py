@@ -1,14 +1,15 @@
 """``python -m ohlora_gan.filter_means``: what the filters say of fresh images of one generator or several."""
 
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ohlora_gan.command import answer, parser_of
+from ohlora_gan.csv_table import write_records
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.filter_figures import FilterFigures, filter_table
+from ohlora_gan.files import write_text
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
@@ -51,12 +52,8 @@ def measure(
 def write(folder: Path, figures: Mapping[str, FilterFigures]) -> None:
     """Writes ``filter_means.csv``, a row a generator and filter, and the printed table as ``filter_means.md``."""
     rows: list[dict[str, Any]] = [{"generator": name, **row} for name, found in figures.items() for row in found.rows()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "filter_means.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    (folder / "filter_means.md").write_text(filter_table(figures) + "\n", encoding="utf-8")
+    write_records(folder / "filter_means.csv", rows)
+    write_text(folder / "filter_means.md", filter_table(figures) + "\n")
 
 
 def parse_keep(bounds: Sequence[str]) -> dict[str, str]:

@@ -77,8 +77,7 @@ def label_all(
             continue
         scores = score_chunks(codes[None], read_square(source, name, MAP_SIZE)[None], generation)
         values = measures | {key: float(value[0]) for key, value in scores.items()}
-        part = maps[name].with_suffix(".part")
-        save_png(part, codes).replace(maps[name])
+        save_png(maps[name], codes)
         rows.add(name, *("" if np.isnan(values[key]) else f"{values[key]:.10g}" for key in rows.columns))
     rows.keep(source.names)
     skipped.keep(source.names)

@@ -1,6 +1,5 @@
 """``python -m ohlora_gan.parse_folder``: a folder of faces and parse maps -> property scores as labels.csv."""
 
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ohlora_gan.command import answer, parser_of
+from ohlora_gan.csv_table import write_rows
 from ohlora_gan.data.normalization import Normalization, fit_normalization
 from ohlora_gan.data.parse_scores import CHUNK, Generation, MissingScoreWarning, Scores, score_chunks, warn_of_missing
 from ohlora_gan.data.parsed_faces import ParseFolder, read_parse_folder
@@ -39,12 +39,8 @@ def score_folder(folder: ParseFolder, generation: Generation) -> tuple[list[int]
 
 def write_labels(path: Path, files: Sequence[Path], scores: Mapping[str, NDArray[np.float64]]) -> None:
     """One row a face: its file's name, then its scores; an unknown score is an empty cell."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", *scores])
-        for i, face in enumerate(files):
-            row = (values[i] for values in scores.values())
-            writer.writerow([face.name, *("" if np.isnan(value) else f"{value:.10g}" for value in row)])
+    columns = [["" if np.isnan(value) else f"{value:.10g}" for value in values] for values in scores.values()]
+    write_rows(path, [["file", *scores], *zip([face.name for face in files], *columns, strict=True)])
 
 
 def run(
@@ -76,7 +72,6 @@ def run(
     known = Normalization.load(statistics) if statistics else None
     numbers, scores = score_folder(faces, generation)
     scores = {name: scores[name] for name in properties}
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_skipped(beside(output, "skipped.csv"), faces.skipped)
     lines = [f"{len(numbers)} faces, {len(scores)} properties ({generation}): {output}"]
     if not raw:

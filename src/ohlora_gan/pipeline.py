@@ -1,6 +1,5 @@
 """train(cfg): instantiate in order, run, save; no maths. ``vector_pipeline`` has find_vectors(cfg)."""
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from ohlora_gan.config import (
     is_filter,
 )
 from ohlora_gan.devices import Device, keep_freed_memory
+from ohlora_gan.files import write_json, write_text
 from ohlora_gan.filter_pipeline import train_filter
 from ohlora_gan.training.callbacks import was_stopped
 from ohlora_gan.training.data_checks import check_data
@@ -187,10 +187,4 @@ def make_loggers(cfg: DictConfig) -> list[Logger]:
 
 def save_config(cfg: DictConfig) -> None:
     """Keeps the run's whole configuration in its folder."""
-    path = Path(cfg.paths.output_dir) / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, path, resolve=True)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, default=float) + "\n")
+    write_text(Path(cfg.paths.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))

@@ -1,7 +1,6 @@
 """``python -m ohlora_gan.quality``: a generator's faces beside rendered ones or photographs, in figures and a sheet."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from ohlora_gan.data.landmarks import measure as measure_landmarks
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.generator_quality import measure
 from ohlora_gan.evaluation.pictures import grid, save_png
+from ohlora_gan.files import write_json
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.pretrained import open_generator, open_scorer
@@ -126,8 +126,7 @@ def run(
 
 def write(folder: Path, figures: Mapping[str, Any], reference: np.ndarray, images: np.ndarray) -> None:
     """Writes ``quality.json``, and ``sheet.png``: a hundred pictures of the reference beside a hundred faces."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "quality.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(folder / "quality.json", figures)
     sheets = [grid(which[:100], columns=10) for which in (reference, images)]
     gap = np.full((sheets[0].shape[0], 24, 3), 255, dtype=np.uint8)
     save_png(folder / "sheet.png", np.concatenate([sheets[0], gap, sheets[1]], axis=1))

@@ -4,7 +4,6 @@ A folder of labelled pictures to try things on. Face i of a seed is the same in 
 learnt from the faces of --world 1.
 """
 
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ohlora_gan.command import answer, attribute_values, parser_of
+from ohlora_gan.csv_table import write_rows
 from ohlora_gan.data.datasets import face_scores, matching_indices
 from ohlora_gan.evaluation.pictures import save_png
 from ohlora_gan.vocabulary import PROPERTIES
@@ -100,8 +100,7 @@ def run(wanted: Wanted, output: Path) -> str:
         name = f"{index:06d}.png"
         save_png(output / name, world.render(attributes, wanted.size))
         rows.append([name, *(f"{value:.6g}" for value in face_scores(world, attributes, columns))])
-    with (output / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["file", *columns], *rows])
+    write_rows(output / "labels.csv", [["file", *columns], *rows])
     side = wanted.size
     return (
         f"{wanted.num} faces of world {world.version}, {side}x{side} pixels, {len(columns)} attributes: "

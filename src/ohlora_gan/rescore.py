@@ -20,6 +20,7 @@ from ohlora_gan.evaluation.candidates import STEP, Source, check_sampling, sourc
 from ohlora_gan.evaluation.layer_picture import draw_layers
 from ohlora_gan.evaluation.layer_rescoring import rescore_layers
 from ohlora_gan.evaluation.rescoring import rescore
+from ohlora_gan.files import write_text
 from ohlora_gan.finders import open_directions
 from ohlora_gan.latents.layers import layer_named
 from ohlora_gan.latents.space import FaceSpace
@@ -73,7 +74,7 @@ def run(
         found = rescore(space, candidates, n, step, match, properties, report)
     write_rows(output / "rescoring.csv", found.rows())
     text = f"{found.table()}\n\n{described(len(found.changes), step, match)}"
-    (output / "winners.md").write_text(text + "\n", encoding="utf-8")
+    write_text(output / "winners.md", text + "\n")
     written = [output / "rescoring.csv"]
     if by_layer:
         written += write_layers(space, [sources[0] for sources in competing], output, n, step, properties)

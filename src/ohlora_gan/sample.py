@@ -65,7 +65,7 @@ def run(
             indices = range(block * AT_ONCE, (block + 1) * AT_ONCE)
             for i, image in zip(indices, space.images(W(), space.w(stream, indices, psi)), strict=True):
                 if i in wanted:
-                    save_png(path_of(output, i).with_suffix(".part"), image).replace(path_of(output, i))
+                    save_png(path_of(output, i), image)
                     done += 1
             progress(done, num)
     side = generator.resolution

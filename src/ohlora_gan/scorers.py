@@ -8,6 +8,7 @@ from ohlora_gan.command import answer, parser_of
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.agreement import Agreement
 from ohlora_gan.evaluation.reliability import write_scorer_table
+from ohlora_gan.files import write_text
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
@@ -66,9 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> str:
         found = compare(given.first, given.second, given.generator, given.n, given.seed, given.psi)
         if given.output:
-            given.output.mkdir(parents=True, exist_ok=True)
             write_scorer_table(given.output / "agreement.csv", found.names, found.columns())
-            (given.output / "agreement.md").write_text(found.table() + "\n", encoding="utf-8")
+            write_text(given.output / "agreement.md", found.table() + "\n")
         return found.table()
 
     return answer(work)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ohlora_gan import checkpoint
+from ohlora_gan.files import write_json
 from ohlora_gan.pretrained import ASSETS
 
 
@@ -21,7 +22,7 @@ def ship(run: Path, name: str, figures: dict[str, Any], command: str | None = No
     path = checkpoint.save(ASSETS / f"{name}.safetensors", networks, half=True, **info)
     path.chmod(0o644)
     provenance = {"name": name, "sha256": checkpoint.file_hash(path), **info, "figures": figures}
-    path.with_suffix(".json").write_text(json.dumps(provenance, indent=2) + "\n")
+    write_json(path.with_suffix(".json"), provenance)
     return path
 
 

@@ -35,13 +35,14 @@ from ohlora_gan.evaluation.vector_report import (
     draw_strips,
     vector_page,
 )
+from ohlora_gan.files import write_json
 from ohlora_gan.finders import free_jacobian, recipe_of
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.saved import SavedLatents, write_latents
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.metric_store import stored_metric
-from ohlora_gan.pipeline import make_loggers, open_device, save_config, write_json
+from ohlora_gan.pipeline import make_loggers, open_device, save_config
 from ohlora_gan.pretrained import open_generator, open_scorer, resolve
 from ohlora_gan.progress import progress_bar
 from ohlora_gan.same_world import check_same_world, network, networks

@@ -148,7 +148,12 @@ def test_no_validation_after_a_signal(tmp_path, handlers):
 @pytest.mark.parametrize("interval", [2, 100])
 def test_last_checkpoint_is_saved_at_intervals_and_after_epochs(tmp_path, monkeypatch, interval):
     saved = []
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", lambda self, path: saved.append(self.global_step))
+
+    def save(trainer, path):
+        saved.append(trainer.global_step)
+        path.touch()
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", save)
     fit(tmp_path, gan(), [LastCheckpoint(tmp_path, interval)], max_epochs=2)
     assert saved == ([2, 3, 4, 6] if interval == 2 else [3, 6])
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pytorch_lightning.loggers import CSVLogger, WandbLogger
+from pytorch_lightning.loggers import WandbLogger
 
-from ohlora_gan.training.loggers import log_files, log_image, open_loggers, wandb_logger
+from ohlora_gan.training.loggers import WholeCSVLogger, log_files, log_image, open_loggers, wandb_logger
 from ohlora_gan.training.sampling_callbacks import SampleGrid
 from tests.training.tiny_training import fit, gan
 
@@ -43,11 +43,14 @@ def offline_runs(folder):
 
 
 def test_csv_logger_keeps_figures_without_a_trainer(tmp_path):
-    with open_loggers([CSVLogger(tmp_path, name="csv")]) as loggers:
+    with open_loggers([WholeCSVLogger(tmp_path, name="csv")]) as loggers:
         loggers[0].log_metrics({"test/eyes": 0.5})
         log_image(loggers, "samples", PICTURE, step=1)  # no place for pictures: left out
         log_files(loggers, [tmp_path / "missing"], "vectors")  # nor for files
-    assert (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().split() == ["step,test/eyes", "0,0.5"]
+        loggers[0].save()
+        loggers[0].log_metrics({"loss": 2.0}, 3)
+    table = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text()
+    assert table.split() == ["loss,step,test/eyes", ",0,0.5", "2.0,3,"]
 
 
 def test_an_offline_run_holds_everything_and_stays_in_its_folder(tmp_path, home):

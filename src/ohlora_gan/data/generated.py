@@ -1,6 +1,5 @@
 """Faces from a generator as a data set: made once, scored, and filtered down to those worth training on."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
 from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
 from ohlora_gan.devices import Device
+from ohlora_gan.files import write_json
 from ohlora_gan.latents.image_bank import ImageBank, read_image
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
@@ -129,8 +129,7 @@ class GeneratedDataModule(DealingDataModule):
         self.select()
         log.info("%s", describe(self.found))
         path = self.summary or self.folder / "generated.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"checkpoint": str(self.checkpoint), **self.found}, indent=2) + "\n")
+        write_json(path, {"checkpoint": str(self.checkpoint), **self.found})
 
     def dataset(self, split: str) -> GeneratedDataset:
         """The data set of ``train``, ``val`` or ``test``.

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ohlora_gan.csv_table import write_rows
+
 
 class Rows:
     """A CSV whose first column is a picture's name; it grows row by row and is taken up after an interruption.
@@ -35,12 +37,8 @@ class Rows:
     def keep(self, names: Iterable[str]) -> None:
         """Rewrites the file with the rows of these names alone, in their order."""
         self.cells = {name: self.cells[name] for name in names if name in self.cells}
-        part = self.path.with_name(self.path.name + ".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("file", *self.columns))
-            writer.writerows((name, *cells) for name, cells in self.cells.items())
-        part.replace(self.path)
+        rows = ((name, *cells) for name, cells in self.cells.items())
+        write_rows(self.path, [("file", *self.columns), *rows])
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """The values of a column, NaN where unknown."""

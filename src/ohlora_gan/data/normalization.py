@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ohlora_gan.files import write_json
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -48,7 +50,7 @@ class Normalization:
 
     def save(self, path: str | Path) -> None:
         """Writes the statistics as JSON: ``{"mean": {property: ...}, "std": {property: ...}}``."""
-        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "Normalization":

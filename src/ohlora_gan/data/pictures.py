@@ -1,6 +1,5 @@
 """Pictures of any kind, in a folder or a zip file, as square RGB images; what cannot be used is told apart."""
 
-import csv
 import os
 import warnings
 import zipfile
@@ -11,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ohlora_gan.csv_table import write_rows
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 MAX_BYTES = 2**29  # of a file; anything larger is no photograph
@@ -178,9 +179,7 @@ def write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
     if not skipped:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file", "reason"), *skipped.items()])
+    write_rows(path, [("file", "reason"), *skipped.items()])
 
 
 class Pictures:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ohlora_gan.directions.base import ALL, DirectionFinder
+from ohlora_gan.files import replacing
 from ohlora_gan.vocabulary import EDITED_PROPERTIES
 
 METADATA_KEY = "ohlora_gan_directions"
@@ -116,12 +117,10 @@ def save_directions(path: str | Path, found: DirectionSet) -> Path:
     description = {name: getattr(found, name) for name in DESCRIBED}
     tensors = {"directions": found.directions, "slopes": found.slopes, "spreads": found.spreads}
     tensors |= {STATE + name: np.asarray(value) for name, value in found.state.items()}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     kept = {name: np.ascontiguousarray(value) for name, value in tensors.items() if value is not None}
-    save_file(kept, partial, metadata={METADATA_KEY: json.dumps(description)})
-    partial.replace(path)
-    return path
+    with replacing(path) as partial:
+        save_file(kept, partial, metadata={METADATA_KEY: json.dumps(description)})
+    return Path(path)
 
 
 def load_directions(path: str | Path) -> DirectionSet:

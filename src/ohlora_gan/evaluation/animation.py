@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ohlora_gan.files import replacing
+
 GIF_COLOURS = 256
 SAMPLED_PIXELS = 1 << 18
 
@@ -36,7 +38,6 @@ def save_animation(path: str | Path, frames: NDArray[np.uint8], fps: float = 15.
         raise ValueError(f"an animation is a .gif or a .webp, got {path.name}")
     if len(frames) == 0 or not 0 < fps <= 50:
         raise ValueError(f"an animation of {len(frames)} frames, {fps:g} a second: expected 1 or more, at most 50")
-    path.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any]
     pictures = [Image.fromarray(frame) for frame in frames]
     if path.suffix == ".gif":
@@ -45,7 +46,9 @@ def save_animation(path: str | Path, frames: NDArray[np.uint8], fps: float = 15.
         options = {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}
     else:
         options = {"duration": round(1000 / fps), "quality": 90, "method": 4}
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], loop=0, **options)
+    with replacing(path) as partial:
+        kind = path.suffix[1:].upper()
+        pictures[0].save(partial, kind, save_all=True, append_images=pictures[1:], loop=0, **options)
     return path
 
 

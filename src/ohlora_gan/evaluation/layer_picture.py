@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ohlora_gan.evaluation.layer_rescoring import LayerRescoring
 from ohlora_gan.evaluation.report_words import plain
+from ohlora_gan.files import replacing
 
 CELL = 0.42
 """Inches."""
@@ -44,10 +45,9 @@ def draw_layers(path: str | Path, found: LayerRescoring) -> Path:
     growth_panel(panels["growth"], found)
     for k in range(num_edits):
         edit_panel(panels[str(k)], found, k)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    return path
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=130, format="png")
+    return Path(path)
 
 
 def own_panel(axes: Axes, found: LayerRescoring) -> None:

@@ -1,14 +1,15 @@
 """The leaderboard's figures as files: every figure as CSV, the main ones as Markdown."""
 
-import csv
 import os
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ohlora_gan.csv_table import write_records
 from ohlora_gan.evaluation.leaderboard_data import UNKNOWN, Cell, FailedCell, Figure
 from ohlora_gan.evaluation.report_numbers import DASH, number
+from ohlora_gan.files import write_text
 
 
 def share(value: float) -> str:
@@ -40,11 +41,7 @@ def write_csv(path: Path, cells: Sequence[Cell], failed: Sequence[FailedCell], s
     """A row a cell, in the order given, then a row a failed one; what was not measured is empty."""
     rows = [_csv_row(rank, cell, scorers, path.parent) for rank, cell in enumerate(cells, start=1)]
     rows += [{"run": link_to(item.folder, path.parent), "failed": f"{item.asked}: {item.word}"} for item in failed]
-    columns = dict.fromkeys(name for row in rows for name in row)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*columns])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_records(path, rows)
     return path
 
 
@@ -59,8 +56,7 @@ def write_markdown(path: Path, cells: Sequence[Cell], failed: Sequence[FailedCel
     for rank, cell in enumerate(cells, start=1):
         lines.append(_line([str(rank), *_markdown_cells(cell, first, others)]))
     lines += [f"\nNot judged: `{item.asked or item.folder.name}` ({item.word})." for item in failed]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return write_text(path, "\n".join(lines) + "\n")
 
 
 def _markdown_cells(cell: Cell, first: str, others: Sequence[str]) -> list[str]:

@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from ohlora_gan.files import write_text
+
 _SECTION = re.compile(r"<!-- section (\w+) -->(.*?)<!-- end \1 -->", re.DOTALL)
 
 
@@ -22,10 +24,7 @@ def write_page(path: str | Path, template: str, fill: Mapping[str, str]) -> Path
         fill: gap -> HTML. An empty one takes the section of its name with it.
     """
     page = _SECTION.sub(lambda match: match[2] if fill[match[1]] else "", _own_file(template))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(Template(page).substitute(fill, style=_own_file("page_style.html").strip()), encoding="utf-8")
-    return path
+    return write_text(path, Template(page).substitute(fill, style=_own_file("page_style.html").strip()))
 
 
 def _own_file(name: str) -> str:

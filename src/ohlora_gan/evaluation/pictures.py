@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ohlora_gan.evaluation.report_data import Strip
+from ohlora_gan.files import replacing
 
 WHITE = 255
 
@@ -45,10 +46,9 @@ def strip(images: NDArray[np.uint8], pad: int = 2) -> NDArray[np.uint8]:
 
 def save_png(path: str | Path, array: NDArray[np.uint8]) -> Path:
     """Write a uint8 ``[H, W, 3]`` picture, making its folder if needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, format="PNG", optimize=True)
-    return path
+    with replacing(path) as partial:
+        Image.fromarray(array).save(partial, format="PNG", optimize=True)
+    return Path(path)
 
 
 def save_strips(folder: str | Path, strips: Iterable[Strip]) -> list[Path]:

@@ -10,7 +10,6 @@ The ceiling is that of copies with independent noise. Errors that both copies sh
 as they were rendered hold less noise and can come above it, and so can two scorers of one picture, who share its noise.
 """
 
-import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from PIL import Image
 from torch import nn
 
 from ohlora_gan import seeding
+from ohlora_gan.csv_table import write_rows
 from ohlora_gan.evaluation.bootstrap import resamples
 from ohlora_gan.models.generator import from_uint8
 
@@ -212,9 +212,5 @@ def _slices(num: int, size: int) -> Iterator[range]:
 
 def write_scorer_table(path: Path | str, names: Sequence[str], columns: Mapping[str, Any]) -> None:
     """Writes a CSV table, a row a property; ``columns`` maps a column's name to ``[P]`` values, array or tensor."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["property", *columns])
-        for i, name in enumerate(names):
-            writer.writerow([name, *(f"{float(values[i]):.6f}" for values in columns.values())])
+    rows = [[name, *(f"{float(values[i]):.6f}" for values in columns.values())] for i, name in enumerate(names)]
+    write_rows(path, [["property", *columns], *rows])

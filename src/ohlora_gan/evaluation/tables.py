@@ -64,5 +64,5 @@ def append_sweep_row(path: Path | str, row: Mapping[str, Any]) -> None:
     found = read_table(path, ends=True) if path.exists() else None
     if found and found.header != header:
         raise ValueError(f"{path} has columns {found.header[1:]}, the row has {header[1:]}: use another file")
-    line = [len(found.rows) if found else 0, *row.values()]
-    write_rows(path, [line] if found else [header, line], mode="a")
+    rows = found.rows if found else []
+    write_rows(path, [header, *rows, [len(rows), *row.values()]])

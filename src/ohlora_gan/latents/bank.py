@@ -10,7 +10,6 @@ All layers and methods share one bank.
 
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from ohlora_gan.checkpoint import weights_hash
+from ohlora_gan.files import replacing
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.space import FIND, FaceSpace, Progress
 
@@ -91,14 +91,9 @@ class Bank(ABC):
         Raises:
             ValueError: if it cannot be written.
         """
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with replacing(path) as partial:
                 partial.write_bytes(content)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
         except OSError as error:
             raise ValueError(
                 f"samples cannot be written to {path.parent} ({error.strerror}): free space there or choose another "

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ohlora_gan.csv_table import TableError, read_table, shown, write_rows
+from ohlora_gan.files import replacing
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.published import CaseTable, check_groups, read_cases, write_case_table
 
@@ -113,10 +114,8 @@ def save_latents(path: str | Path, latents: SavedLatents) -> Path:
     corrs = np.array([latents.corrs[name] for name in names]).reshape(len(names), len(latents))
     tensors = {"z": latents.z, "label": latents.label, "cases": latents.cases, "corrs": corrs}
     description = {"groups": latents.groups, "properties": names, "origin": latents.origin}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
     return path
 
 

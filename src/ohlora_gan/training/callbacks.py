@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -16,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import nn
 
 from ohlora_gan import checkpoint
+from ohlora_gan.files import replacing
 from ohlora_gan.training.gan_module import GanModule
 
 LAST = "last.ckpt"
@@ -43,9 +45,14 @@ class LastCheckpoint(Checkpoint):
         step = trainer.global_step
         ends = trainer.should_stop or trainer.is_last_batch or step == trainer.max_steps
         if ends or step % self.every_n_train_steps == 0:
-            trainer.save_checkpoint(self.path)
+            self.save(trainer)
         if trainer.should_stop:
             rank_zero_info(f"Stopped at batch {step}; continue with ckpt_path={self.path}")
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Saves on all processes, of which the first one writes; a kill leaves the checkpoint before."""
+        with replacing(self.path) if trainer.is_global_zero else nullcontext(self.path) as path:
+            trainer.save_checkpoint(path)
 
 
 class GracefulStop(Callback):

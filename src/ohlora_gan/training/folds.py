@@ -5,7 +5,6 @@ that it was made with. Started again in the same folder with the same settings, 
 fold that was cut off begins anew.
 """
 
-import csv
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ohlora_gan import checkpoint, seeding
 from ohlora_gan.checkpoint import CheckpointError
+from ohlora_gan.csv_table import write_records
 from ohlora_gan.data.loader import EpochSampler, ResumableLoader
 from ohlora_gan.models.filter_nets import FilterEnsemble
 from ohlora_gan.training.filter_module import FIGURES, FilterModule, Row, binary_metrics
@@ -242,18 +242,15 @@ def run_folds(
             fold = plan.run_fold(number, data, fit)
             save_fold(folder, fold, name, settings)
         folds.append(fold)
-        write_rows(folder / "folds.csv", [row for done in folds for row in done.rows])
+        write_figures(folder / "folds.csv", [row for done in folds for row in done.rows])
         log.info("fold %d of %d: validation loss %.4f", number + 1, plan.num_folds, fold.best["val_loss"])
     return folds
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
+def write_figures(path: Path, rows: Sequence[Row]) -> None:
     """Figures of every epoch as CSV: fold, attempt and epoch are whole numbers."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: int(v) if k in ("fold", "attempt", "epoch") else round(v, 5) for k, v in row.items()})
+    whole = ("fold", "attempt", "epoch")
+    write_records(path, [{k: int(v) if k in whole else round(v, 5) for k, v in row.items()} for row in rows])
 
 
 @torch.no_grad()

@@ -9,12 +9,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+
+from ohlora_gan.csv_table import write_records
 
 log = logging.getLogger(__name__)
 
 MODES = ("offline", "online", "disabled")
+
+
+class WholeCSVLogger(CSVLogger):
+    """Lightning's logger of CSV files, whose ``metrics.csv`` is whole at any moment: it is written anew each time."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._rows: list[dict[str, float]] = []
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes all figures so far, a column a name."""
+        new, self.experiment.metrics = self.experiment.metrics, []
+        self._rows += new
+        if new:
+            columns = sorted({name for row in self._rows for name in row})
+            write_records(self.experiment.metrics_file_path, self._rows, columns)
 
 
 def wandb_logger(

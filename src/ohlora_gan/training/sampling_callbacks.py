@@ -1,6 +1,5 @@
 """Callbacks that draw images during GAN training: to look at, and to score."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from ohlora_gan import pretrained, seeding
+from ohlora_gan.csv_table import write_records
 from ohlora_gan.evaluation.pictures import grid, save_png
 from ohlora_gan.models.generator import from_uint8, to_uint8
 from ohlora_gan.models.panel import Panel
@@ -209,13 +209,9 @@ class ScoreMeans(Callback):
         names = () if self.panel is None else self.panel.property_names
         return ["epoch", "idx", *self.TRAIN_FIGURES, *(f"mean_{name}_score" for name in names)]
 
-    def write(self, mode: str, rows: Sequence[dict[str, float]]) -> None:
-        """Writes rows; those of a run that scored by other networks keep what they have in common."""
-        with self.path.open(mode, newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n", extrasaction="ignore")
-            if mode == "w":
-                writer.writeheader()
-            writer.writerows(rows)
+    def write(self) -> None:
+        """Writes all rows; those of a run that scored by other networks keep what they have in common."""
+        write_records(self.path, self.rows, self.columns)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -227,8 +223,7 @@ class ScoreMeans(Callback):
         if self.panel is None or not trainer.is_global_zero:
             return
         self.panel.to(pl_module.device)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.write("w", self.rows)
+        self.write()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -266,4 +261,4 @@ class ScoreMeans(Callback):
         means = {k.removeprefix("scores/mean/"): v for k, v in figures.items() if k.startswith("scores/mean/")}
         row |= {f"mean_{name}_score": round(value, 4) for name, value in means.items()}
         self.rows.append(row)
-        self.write("a", [row])
+        self.write()

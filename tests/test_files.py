@@ -1,0 +1,212 @@
+"""Files that programs write again and again: a kill at any moment leaves the old one or the new one, whole."""
+
+import ast
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from omegaconf import OmegaConf
+
+from ohlora_gan import checkpoint
+from ohlora_gan.chain import Stage
+from ohlora_gan.command import claim
+from ohlora_gan.csv_table import write_records, write_rows
+from ohlora_gan.data.label_rows import Rows
+from ohlora_gan.data.normalization import Normalization
+from ohlora_gan.data.pictures import write_skipped
+from ohlora_gan.directions.storage import DirectionSet, save_directions
+from ohlora_gan.evaluation.animation import save_animation
+from ohlora_gan.evaluation.page import write_page
+from ohlora_gan.evaluation.pictures import save_png
+from ohlora_gan.evaluation.tables import append_sweep_row
+from ohlora_gan.files import replacing, write_json, write_text
+from ohlora_gan.latents.bank import ScoreBank
+from ohlora_gan.latents.saved import SavedLatents, save_latents
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.pipeline import save_config
+from ohlora_gan.training.callbacks import LastCheckpoint
+from ohlora_gan.training.loggers import WholeCSVLogger
+from ohlora_gan.training.sampling_callbacks import ScoreMeans
+from tests import tiny
+
+
+def save_run(folder, save):
+    """Saves by a trainer that calls ``save(path)``, as the first of its processes."""
+    LastCheckpoint(folder).save(SimpleNamespace(is_global_zero=True, save_checkpoint=save))
+
+
+def log_figures(folder, version):
+    logger = WholeCSVLogger(folder, name="csv", version=0)
+    logger.experiment.metrics_file_path = str(folder / "metrics.csv")
+    logger.log_metrics({"loss": version}, 0)
+    logger.save()
+
+
+def score(folder, version):
+    scores = ScoreMeans(folder)
+    scores.rows = [{"epoch": version}]
+    scores.write()
+
+
+def keep_rows(folder, version):
+    rows = Rows(folder / "labels.csv", ["eyes"])
+    rows.cells = {str(version): ("1",)}
+    rows.keep(rows.cells)
+
+
+WRITERS = {
+    "text": lambda folder, v: write_text(folder / "winners.md", str(v)),
+    "json": lambda folder, v: write_json(folder / "metrics.json", {"v": np.float32(v)}),
+    "table": lambda folder, v: write_rows(folder / "t.csv", [["v"], [v]]),
+    "records": lambda folder, v: write_records(folder / "folds.csv", [{"v": v}]),
+    "sweep": lambda folder, v: append_sweep_row(folder / "summary.csv", {"n": v}),
+    "labels": keep_rows,
+    "skipped": lambda folder, v: write_skipped(folder / "skipped.csv", {"a.png": str(v)}),
+    "claim": lambda folder, _: claim(folder, "sample.json", {}, "pictures"),
+    "stage": lambda folder, v: Stage("v1", "train.py", folder).write_record(key=v),
+    "config": lambda folder, v: save_config(OmegaConf.create({"paths": {"output_dir": str(folder)}, "seed": v})),
+    "normalization": lambda folder, v: Normalization({"eyes": v}, {"eyes": 1.0}).save(folder / "normalization.json"),
+    "picture": lambda folder, v: save_png(folder / "a.png", np.full((8, 8, 3), v, np.uint8)),
+    "gif": lambda folder, v: save_animation(folder / "a.gif", np.full((2, 8, 8, 3), v, np.uint8)),
+    "webp": lambda folder, v: save_animation(folder / "a.webp", np.full((2, 8, 8, 3), 60 * v, np.uint8)),
+    "page": lambda folder, v: write_page(folder / "report.html", "leaderboard_template.html", defaultdict(lambda: str(v))),
+    "weights": lambda folder, v: checkpoint.save(folder / "m.safetensors", {"scorer": tiny.scorer(seed=v)}),
+    "directions": lambda folder, v: save_directions(
+        folder / "vectors.safetensors", DirectionSet(np.eye(3)[:, None], ["all"], "w", f"method {v}", {})
+    ),
+    "latents": lambda folder, v: save_latents(
+        folder / "latents.safetensors", SavedLatents(np.full((1, 4), v), np.zeros((1, 0)), [], np.zeros(1), {}, {})
+    ),
+    "bank": lambda folder, v: ScoreBank(folder, FaceSpace(tiny.generator(), tiny.scorer())).write(
+        folder / "scores.safetensors", bytes([v])
+    ),
+    "last.ckpt": lambda folder, v: save_run(folder, lambda path: path.write_bytes(bytes([v]))),
+    "metrics.csv": log_figures,
+    "train_log.csv": score,
+}
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_what_fails_before_its_end_leaves_the_old_file(tmp_path, monkeypatch, write):
+    write(tmp_path, 1)
+    before = contents(tmp_path)
+    assert before
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", fail)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path, 2)
+    assert contents(tmp_path) == before
+
+
+def fail(*_):
+    raise KeyboardInterrupt
+
+
+def half(path):
+    with replacing(path) as partial:
+        partial.write_text("half")
+        raise ZeroDivisionError
+
+
+def test_an_error_in_the_middle_leaves_the_old_file(tmp_path):
+    path = write_text(tmp_path / "new" / "a.txt", "old")
+    with pytest.raises(ZeroDivisionError):
+        half(path)
+    assert contents(tmp_path) == {"a.txt": b"old"}
+
+
+def test_errors_name_the_file_that_was_to_be_written(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught:
+        write_text(tmp_path, "text")
+    assert str(caught.value).endswith(f"Is a directory: '{tmp_path}'")
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match=r"exists: '\S+/a'$|directory: '\S+/a'$"):
+        write_text(tmp_path / "a" / "b.txt", "text")
+
+
+def started(work, *arguments):
+    """A process that works."""
+    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    process.start()
+    return process
+
+
+def half_a_checkpoint(folder):
+    def save(path):
+        path.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    save_run(folder, save)
+
+
+def test_a_kill_while_last_ckpt_is_written_leaves_the_one_before(tmp_path):
+    save_run(tmp_path, lambda path: path.write_bytes(b"whole"))
+    process = started(half_a_checkpoint, tmp_path)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert (tmp_path / "last.ckpt").read_bytes() == b"whole"
+
+
+def write_for_ever(path):
+    for number in range(10**9):
+        write_json(path, [number] * 20_000)
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    for milliseconds in range(1, 30, 7):
+        process = started(write_for_ever, path)
+        while not path.exists():
+            time.sleep(0.001)
+        time.sleep(milliseconds / 1000)
+        process.kill()
+        process.join(60)
+        content = json.loads(path.read_text())
+        assert content == [content[0]] * 20_000
+
+
+# ---------------------------------------------------------------------- no program writes otherwise
+
+WRITES = {"write_text", "write_bytes", "save_file", "savefig"}
+ELSEWHERE = {  # what is no file that anybody reads, or grows line by line and is mended when it is opened
+    "chain.py": "open",  # a lock
+    "data/landmarks.py": "open",  # os.devnull
+    "data/label_rows.py": "open",  # adds rows
+    "evaluation/plots.py": "savefig",  # into memory
+}
+SOURCE = PROJECT / "src" / "ohlora_gan"
+
+
+def direct_writes(node, inside=False):
+    """Names of the calls that write a file in no ``with replacing(...)``."""
+    if isinstance(node, ast.With):
+        calls = [item.context_expr for item in node.items]
+        inside |= any(isinstance(c, ast.Call) and getattr(c.func, "id", "") == "replacing" for c in calls)
+    if isinstance(node, ast.Call) and not inside:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
+        modes = {value.value for value in given if isinstance(value, ast.Constant)} & {"w", "a", "x", "wb", "ab", "xb"}
+        is_function = isinstance(node.func, ast.Name) and name in ("write_text", "write_bytes")  # ours
+        if (name in WRITES and not is_function) or (name == "open" and modes):
+            yield name
+    for child in ast.iter_child_nodes(node):
+        yield from direct_writes(child, inside)
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_no_module_writes_into_a_file_that_is_there(path):
+    allowed = ELSEWHERE.get(path.relative_to(SOURCE).as_posix())
+    found = [name for name in direct_writes(ast.parse(path.read_text(encoding="utf-8"))) if name != allowed]
+    assert not found, f"{path.name} calls {', '.join(found)}: write with ohlora_gan.files.replacing"
