@@ -77,7 +77,9 @@ WRITERS = {
     "picture": lambda folder, v: save_png(folder / "a.png", np.full((8, 8, 3), v, np.uint8)),
     "gif": lambda folder, v: save_animation(folder / "a.gif", np.full((2, 8, 8, 3), v, np.uint8)),
     "webp": lambda folder, v: save_animation(folder / "a.webp", np.full((2, 8, 8, 3), 60 * v, np.uint8)),
-    "page": lambda folder, v: write_page(folder / "report.html", "leaderboard_template.html", defaultdict(lambda: str(v))),
+    "page": lambda folder, v: write_page(
+        folder / "report.html", "leaderboard_template.html", defaultdict(lambda: str(v))
+    ),
     "weights": lambda folder, v: checkpoint.save(folder / "m.safetensors", {"scorer": tiny.scorer(seed=v)}),
     "directions": lambda folder, v: save_directions(
         folder / "vectors.safetensors", DirectionSet(np.eye(3)[:, None], ["all"], "w", f"method {v}", {})

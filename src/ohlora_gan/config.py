@@ -34,6 +34,8 @@ def check_train(cfg: DictConfig) -> None:
     check_seed(cfg.seed)
     if is_filter(cfg):
         check_filter(cfg)
+    if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
+        raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
 
 
 def is_filter(cfg: DictConfig) -> bool:

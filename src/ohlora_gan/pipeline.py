@@ -30,7 +30,7 @@ from ohlora_gan.training.data_checks import check_data
 from ohlora_gan.training.gan_module import GanModule
 from ohlora_gan.training.loggers import open_loggers
 from ohlora_gan.training.stages import open_parents, start_gan
-from ohlora_gan.training.world_checks import check_worlds, scoring_members
+from ohlora_gan.training.world_checks import check_worlds, scoring_members, start_member
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +140,10 @@ def learnt_world(cfg: DictConfig, data: Any) -> int | None:
     Raises:
         ValueError: if data, start weights and what scores a GAN's faces are of several versions.
     """
-    name = cfg.ckpt_path or start_name(cfg)
-    start = [] if name is None else name if isinstance(name, list) else [name]
+    resumed = cfg.ckpt_path is not None
+    name = cfg.ckpt_path if resumed else start_name(cfg)
+    names = [] if name is None else name if isinstance(name, list) else [name]
+    start = [start_member(name, data, resumed) for name in names]
     scores = OmegaConf.select(cfg, "callbacks.scores")
     if scores is None or "discriminator" not in cfg.model.module:
         return check_worlds(data, start)

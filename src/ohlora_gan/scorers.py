@@ -33,7 +33,7 @@ def compare(first: str, second: str, generator: str, n: int, seed: int, psi: flo
         ValueError: for too few images, scorers that share no property or not the generator's resolution, or networks
             of different versions of the embedded world.
     """
-    check_same_world(network("generator", generator), network("scorer", first), network("scorer", second))
+    check_same_world(network("scorer", first), network("scorer", second), network("generator", generator))
     scorers = {"first": open_scorer(first), "second": open_scorer(second)}
     names = [tuple(net.property_names) for net in scorers.values()]  # type: ignore[arg-type]
     common = [name for name in names[0] if name in names[1]]

@@ -9,19 +9,19 @@ from ohlora_gan.same_world import Member, check_same_world, network, networks, w
 from ohlora_gan.training.sampling_callbacks import filters_for
 
 
-def check_worlds(data: Any, start: Sequence[str | Path], scoring: Sequence[Member] = ()) -> int | None:
+def check_worlds(data: Any, start: Sequence[Member], scoring: Sequence[Member] = ()) -> int | None:
     """The version of the embedded world that a model learns from: its data's, or else that of its start weights; None
     where neither is known to be of one.
 
     Args:
         data: the data module.
-        start: weights that training starts from, or the run that goes on: names or files.
+        start: weights that training starts from, or the run that goes on, see `start_member`.
         scoring: what scores a GAN's faces while it trains, see `scoring_members`.
 
     Raises:
         ValueError: if they are of several versions.
     """
-    learning = [*data_members(data), *map(start_member, start)]
+    learning = [*data_members(data), *start]
     world = check_same_world(*learning)
     check_same_world(*learning, *scoring)
     return world
@@ -36,13 +36,16 @@ def data_members(data: Any) -> list[Member]:
     return [*makers, *networks("filter", data.filters, none)]
 
 
-def start_member(name: str | Path) -> Member:
-    """Weights that training starts from."""
+def start_member(name: str | Path, data: Any, resumed: bool = False) -> Member:
+    """Weights that training on some data starts from, or the run that goes on."""
     world = world_of(name)
-    remedy = (
-        f"learn from world {world} too (data.world={world}), or start from other weights (checkpoint=scratch: none)"
-    )
-    return Member(f"checkpoint {name} has learnt from world {world}", world, otherwise=remedy)
+    if isinstance(data, GeneratedDataModule):
+        remedies = [f"give a data.checkpoint of world {world}"]
+    else:
+        remedies = [] if data.world is None else [f"give data.world={world}"]
+    remedies.append("resume another run" if resumed else "start from other weights (checkpoint=scratch: none)")
+    key = "ckpt_path" if resumed else "checkpoint"
+    return Member(f"{key} {name} has learnt from world {world}", world, otherwise=", or ".join(remedies))
 
 
 def scoring_members(scorer: str | Path | None, filters: Sequence[str | Path] | None, resolution: int) -> list[Member]:
