@@ -1,0 +1,260 @@
+"""The truth about a picture: which face of the embedded world it shows, and how far it is from a picture of that face.
+
+What was read is rendered, and the rendering is read in turn. As both pictures are alike, the network errs on both
+alike, so that the difference of the two readings corrects the first one; some rounds of this bring the rendering as
+near to the picture as the world allows. What is left between the two is no face of the world: damage.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ohlora_gan.models.truth_net import TruthNet
+from ohlora_gan.pretrained import open_truth
+from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, FaceAttributes
+from ohlora_gan.world.painter import CLOTHES
+from ohlora_gan.world.render import render_with_parse_map
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+NAMES = (*CONTINUOUS, *BINARY)
+ROUNDS = 8
+GAIN = 0.7  # share of the difference of two readings that is added
+SOFTNESS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2)  # standard deviations of blurs, in pixels of a 64x64 picture
+PATCH = 9  # pixels across, of a 64x64 picture
+
+_LOW = np.array([SPREADS[name].low for name in CONTINUOUS])
+_HIGH = np.array([SPREADS[name].high for name in CONTINUOUS])
+_MEAN = np.array([SPREADS[name].mean for name in CONTINUOUS])
+_DEVIATION = np.array([SPREADS[name].deviation for name in CONTINUOUS])
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """How far pictures are from the faces that were read off them, in levels of 255.
+
+    The rendering is first blurred as much as the picture is. A pixel then counts by how far the rendering's colour is
+    from the colours that the picture has within a pixel of it: what lies a little beside its place is no damage, what
+    is missing, smeared or has something else in its place is.
+
+    Attributes:
+        whole: root of the mean square over the picture, float64 ``[N]``.
+        head: over head, hair and neck, float64 ``[N]``.
+        worst: over the worst patch of head, hair and neck, a seventh of the picture's side across; float64 ``[N]``. It
+            tells best whether a picture is damaged.
+    """
+
+    whole: Floats
+    head: Floats
+    worst: Floats
+
+    def __getitem__(self, which: slice | NDArray) -> "Residuals":
+        return Residuals(self.whole[which], self.head[which], self.worst[which])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read off N pictures.
+
+    Attributes:
+        values: float64 ``[N, A]``: the attributes `NAMES` in the units of `FaceAttributes`.
+        rendered: uint8 ``[N, R, R, 3]``: the faces that have these attributes.
+        codes: uint8 ``[N, R, R]``: their parse maps, see `world.render.parse_map`.
+        images: uint8 ``[N, R, R, 3]``: the pictures.
+    """
+
+    values: Floats
+    rendered: Bytes
+    codes: Bytes
+    images: Bytes
+
+    def face(self, number: int) -> FaceAttributes:
+        """The attributes of one picture."""
+        return face_of(self.values[number])
+
+    @property
+    def standardized(self) -> Floats:
+        """``[N, A]``: continuous attributes in standard deviations from their mean, binary ones 0 or 1."""
+        numbers = len(CONTINUOUS)
+        return np.concatenate([(self.values[:, :numbers] - _MEAN) / _DEVIATION, self.values[:, numbers:]], axis=1)
+
+    @cached_property
+    def residuals(self) -> Residuals:
+        """How far the pictures are from the rendered faces."""
+        return residuals(self.images, self.rendered, self.codes)
+
+
+class Truth:
+    """Reads pictures of faces of the embedded world, version 2.
+
+    Args:
+        net: the network that reads; its attributes must be `NAMES`, in any order.
+        rounds: how often what was read is rendered, read and corrected, 0 or more. Of all rounds, that is kept whose
+            rendering is nearest to the picture.
+        batch_size: pictures at once.
+
+    Raises:
+        ValueError: for a network that does not read all attributes.
+    """
+
+    def __init__(self, net: TruthNet, rounds: int = ROUNDS, batch_size: int = 64):
+        if missing := [name for name in NAMES if name not in net.property_names]:
+            raise ValueError(
+                f"the network does not read {', '.join(missing)}: give one of python train.py model=truth data.world=2"
+            )
+        self.net, self.rounds, self.batch_size = net.eval(), rounds, batch_size
+        self._columns = [net.property_names.index(name) for name in NAMES]
+
+    @classmethod
+    def open(cls, name: str | Path = "truth", rounds: int = ROUNDS) -> "Truth":
+        """With the network of a shipped model's name or of a file.
+
+        Raises:
+            CheckpointError: if it is missing, damaged, or no network of ``model=truth``.
+        """
+        return cls(open_truth(name), rounds)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures, in pixels."""
+        return self.net.resolution
+
+    def read(self, images: Bytes, progress: Progress | None = None) -> Reading:
+        """The faces that pictures show.
+
+        Args:
+            images: uint8 ``[N, R, R, 3]``, N at least 1, R the network's.
+            progress: told how many pictures are done, and of how many.
+
+        Raises:
+            ValueError: for pictures of another shape.
+        """
+        side = self.resolution
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3) or not len(images):
+            raise ValueError(f"pictures are {images.dtype} {list(images.shape)}, expected uint8 [N, {side}, {side}, 3]")
+        parts = []
+        for start in range(0, len(images), self.batch_size):
+            parts.append(self._read_batch(images[start : start + self.batch_size]))
+            if progress:
+                progress(min(start + self.batch_size, len(images)), len(images))
+        values, rendered, codes = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Reading(values, rendered, codes, images)
+
+    def _read_batch(self, images: Bytes) -> tuple[Floats, Bytes, Bytes]:
+        """Attributes ``[N, A]``, their renderings and parse maps: of each picture the best of all rounds."""
+        numbers = len(CONTINUOUS)
+        first = self._scores(images)
+        logits = first[:, numbers:]
+        values = np.concatenate([_bounded(first[:, :numbers] * _DEVIATION + _MEAN), logits > 0], axis=1)
+        best, rendered, codes = values, *render_faces(values, self.resolution)
+        least = _distance(rendered, images)
+        latest = rendered
+        for _ in range(self.rounds):
+            values = values.copy()
+            correction = (first - self._scores(latest))[:, :numbers] * _DEVIATION
+            values[:, :numbers] = _bounded(values[:, :numbers] + GAIN * correction)
+            latest, its_codes = render_faces(values, self.resolution)
+            distance = _distance(latest, images)
+            better = distance < least
+            least = np.where(better, distance, least)
+            best = np.where(better[:, None], values, best)
+            codes = np.where(better[:, None, None], its_codes, codes)
+            rendered = np.where(better[:, None, None, None], latest, rendered)
+        return best, rendered, codes
+
+    @torch.no_grad()
+    def _scores(self, images: Bytes) -> Floats:
+        """Scores and logits ``[N, A]``, in the order of `NAMES`."""
+        return self.net(_tensor(images) / 127.5 - 1)[:, self._columns].double().numpy()
+
+
+def face_of(values: Sequence[float] | Floats) -> FaceAttributes:
+    """A row of `Reading.values` as attributes."""
+    numbers = len(CONTINUOUS)
+    continuous = {name: float(value) for name, value in zip(CONTINUOUS, values[:numbers], strict=True)}
+    binary = {name: int(value) for name, value in zip(BINARY, values[numbers:], strict=True)}
+    return FaceAttributes(**continuous, **binary)  # type: ignore[arg-type]
+
+
+def values_of(attributes: FaceAttributes) -> list[float]:
+    """Attributes in the order of `NAMES`."""
+    return [getattr(attributes, name) for name in NAMES]
+
+
+def render_faces(values: Floats, resolution: int) -> tuple[Bytes, Bytes]:
+    """Pictures uint8 ``[N, R, R, 3]`` and parse maps uint8 ``[N, R, R]`` of attributes ``[N, A]``."""
+    pairs = [render_with_parse_map(face_of(row), resolution) for row in values]
+    return np.stack([picture for picture, _ in pairs]), np.stack([codes for _, codes in pairs])
+
+
+def residuals(images: Bytes, rendered: Bytes, codes: Bytes) -> Residuals:
+    """How far pictures are from renderings; see `Residuals`.
+
+    Args:
+        images, rendered: uint8 ``[N, R, R, 3]``.
+        codes: the renderings' parse maps, uint8 ``[N, R, R]``.
+    """
+    parts = [_residuals(*(part[i : i + 256] for part in (images, rendered, codes))) for i in range(0, len(images), 256)]
+    return Residuals(*(torch.cat(part).double().numpy() for part in zip(*parts, strict=True)))
+
+
+def _residuals(images: Bytes, rendered: Bytes, codes: Bytes) -> tuple[Tensor, Tensor, Tensor]:
+    pictures, faces = _tensor(images), _softened(_tensor(rendered), _tensor(images))
+    square = _outside(faces, pictures).square().mean(dim=1, keepdim=True)
+    head = torch.from_numpy(((codes > 0) & (codes != CLOTHES)).astype(np.float32))[:, None]
+    head = F.max_pool2d(head, 3, stride=1, padding=1)
+    on_head = square * head
+    patch = max(3, round(PATCH * images.shape[1] / 64) // 2 * 2 + 1)
+    worst = F.avg_pool2d(on_head, patch, stride=1, padding=patch // 2)
+    means = square.mean((1, 2, 3)), on_head.sum((1, 2, 3)) / head.sum((1, 2, 3)).clamp(min=1), worst.amax((1, 2, 3))
+    return means[0].sqrt(), means[1].sqrt(), means[2].sqrt()
+
+
+def _softened(rendered: Tensor, images: Tensor) -> Tensor:
+    """Each rendering blurred as much as brings it nearest to its picture; ``[N, 3, R, R]``."""
+    best, least = rendered, (rendered - images).square().mean((1, 2, 3))
+    for softness in SOFTNESS[1:]:
+        soft = _gaussian(rendered, softness * images.shape[3] / 64)
+        distance = (soft - images).square().mean((1, 2, 3))
+        best = torch.where((distance < least)[:, None, None, None], soft, best)
+        least = torch.minimum(distance, least)
+    return best
+
+
+def _gaussian(images: Tensor, deviation: float) -> Tensor:
+    """``[N, 3, R, R]`` blurred, edges repeated."""
+    reach = max(1, round(4 * deviation))
+    weights = torch.exp(-((torch.arange(-reach, reach + 1) / deviation) ** 2) / 2)
+    kernel = (weights / weights.sum()).expand(3, 1, 1, -1)
+    across = F.conv2d(F.pad(images, (reach, reach, 0, 0), mode="replicate"), kernel, groups=3)
+    return F.conv2d(F.pad(across, (0, 0, reach, reach), mode="replicate"), kernel.transpose(2, 3), groups=3)
+
+
+def _outside(these: Tensor, those: Tensor) -> Tensor:
+    """How far colours lie outside of the span of the others' colours within a pixel of them; ``[N, 3, R, R]``."""
+    highest = F.max_pool2d(those, 3, stride=1, padding=1)
+    lowest = -F.max_pool2d(-those, 3, stride=1, padding=1)
+    return torch.maximum(lowest - these, these - highest).clamp(min=0)
+
+
+def _tensor(images: Bytes) -> Tensor:
+    """uint8 ``[N, R, R, 3]`` as float32 ``[N, 3, R, R]`` of 0 to 255."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float()
+
+
+def _bounded(values: Floats) -> Floats:
+    return np.clip(values, _LOW, _HIGH)
+
+
+def _distance(rendered: Bytes, images: Bytes) -> Floats:
+    """Mean square of the difference, ``[N]``."""
+    return np.square(rendered.astype(np.float64) - images).mean((1, 2, 3))
