@@ -14,7 +14,7 @@ from ohlora_gan import checkpoint, join, scorers
 from ohlora_gan.data.generated import GeneratedDataModule
 from ohlora_gan.directions.storage import DirectionSet, save_directions
 from ohlora_gan.pipeline import train
-from ohlora_gan.pretrained import shipped
+from ohlora_gan.pretrained import ASSETS, shipped
 from ohlora_gan.same_world import check_same_world, network, networks, world_of
 from ohlora_gan.training.world_checks import check_worlds, data_members, start_member
 from ohlora_gan.vector_pipeline import find_vectors
@@ -80,6 +80,7 @@ MEETINGS = [  # program, its arguments, the sentence
     ("rescore", "{run} --output {out}", "scorer {s1} world 1, checkpoint {g2} world 2", SCORER_2),
     ("rescore", "{run} --output {out} --checkpoint v9 --scorer {s2}", "scorer {s2} world 2, checkpoint v9 world 1",
      SCORER_1),
+    ("truth", "{s2} --generator {g1}", "generator {g1} world 1, scorer {s2} world 2", GENERATOR_2),
     ("find_vectors", "checkpoint={g2}", "scorer property_cnn world 1, checkpoint {g2} world 2", SCORER_2),
     ("find_vectors", "scorer={s2}", "scorer {s2} world 2, checkpoint v9 world 1", SCORER_1),
     ("find_vectors", "checkpoint={g2} scorer={s2} judge=[landmarks,{s1}]",
@@ -144,8 +145,10 @@ def test_networks_of_no_known_world_go_with_any(files, tmp_path, capsys):
     assert check_same_world(none, none) is None
 
 
-def test_the_shipped_models_are_of_the_first_world(tmp_path, files):
-    assert {world_of(name) for name in shipped()} == {1}
+def test_shipped_models_that_say_nothing_are_of_the_first_world(tmp_path, files):
+    said = {name: checkpoint.load_info(ASSETS / f"{name}.safetensors").get("world", 1) for name in shipped()}
+    assert said == {name: world_of(name) for name in shipped()}
+    assert said["v9"] == said["property_cnn"] == 1
     assert world_of(files.g0) is None
     assert world_of(tmp_path) is None  # a folder of a foreign filter's folds
 
