@@ -6,7 +6,6 @@ well that tells spoilt pictures from whole ones.
 """
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from ohlora_gan.command import answer, parser_of
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.evaluation.pictures import grid, save_png
+from ohlora_gan.files import write_json
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.panel import Panel
@@ -170,12 +170,11 @@ def run(
         spoilt[kind] = read(refined, kind.replace("_", " "), np.stack(made))
     damage = Damage(residuals_of(whole), residuals_of(spoilt), base)
     if output:
-        output.mkdir(parents=True, exist_ok=True)
         settings = {"network": name, "generator": generator, "n": n, "seed": seed, "psi": psi, "rounds": rounds}
         kinds = {kind: damage.row(kind) for kind in (*whole, *spoilt)}
         figures = {**settings, **dataclasses.asdict(fidelity), "residuals": kinds, "auroc": damage.auroc()}
         save_png(output / "sheet.png", sheet(whole | spoilt))
-        (output / "truth.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(output / "truth.json", figures)
     return f"{fidelity.table()}\n\n{damage.table()}"
 
 
