@@ -56,6 +56,7 @@ SCORER_2 = "give a scorer of world 2, such as one of python train.py model=prope
 JUDGE_2 = "give a judge of world 2, such as one of python train.py model=property_cnn_judge data.world=2"
 FILTER_1 = "give a filter of world 1, such as filter_gender"
 FILTER_2 = "give a filter of world 2, such as one of python train.py model=filter_cnn data.world=2"
+TRUTH_2 = "give a truth of world 2, such as truth"
 NO_SCORES, NO_FILTERS = "or scorer=null filters=[] for none", "or filters=[] for none"
 FRESH = "or start from other weights (checkpoint=scratch: none)"
 MEETINGS = [  # program, its arguments, the sentence
@@ -80,7 +81,8 @@ MEETINGS = [  # program, its arguments, the sentence
     ("rescore", "{run} --output {out}", "scorer {s1} world 1, checkpoint {g2} world 2", SCORER_2),
     ("rescore", "{run} --output {out} --checkpoint v9 --scorer {s2}", "scorer {s2} world 2, checkpoint v9 world 1",
      SCORER_1),
-    ("truth", "{s2} --generator {g1}", "generator {g1} world 1, scorer {s2} world 2", GENERATOR_2),
+    ("truth", "{s2} --generator {g1}", "generator {g1} world 1, it renders world 2", GENERATOR_2),
+    ("truth", "{s1} --generator {g2}", "truth {s1} world 1, it renders world 2", TRUTH_2),
     ("find_vectors", "checkpoint={g2}", "scorer property_cnn world 1, checkpoint {g2} world 2", SCORER_2),
     ("find_vectors", "scorer={s2}", "scorer {s2} world 2, checkpoint v9 world 1", SCORER_1),
     ("find_vectors", "checkpoint={g2} scorer={s2} judge=[landmarks,{s1}]",

@@ -22,6 +22,7 @@ MADE_BY = {
     "scorer": ("property_cnn", "property_cnn"),
     "judge": ("property_cnn_judge", "property_cnn_judge"),
     "filter": ("filter_gender", "filter_cnn"),
+    "truth": ("truth", "truth"),
 }
 """What programs use networks as -> a shipped one, and the model= that trains others."""
 

@@ -26,10 +26,11 @@ from ohlora_gan.models.panel import Panel
 from ohlora_gan.pretrained import open_generator, open_truth
 from ohlora_gan.progress import progress_bar
 from ohlora_gan.quality import REFERENCE_START
-from ohlora_gan.same_world import check_same_world, network
+from ohlora_gan.same_world import Member, check_same_world, network
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.spoilt import KINDS, spoil, weathered
 from ohlora_gan.world.truth import NAMES, ROUNDS, Reading, Residuals, Truth, render_faces, values_of
+from ohlora_gan.world.versions import LATEST
 
 STREAM = "truth"
 SHOWN = 12  # pictures a kind on the sheet
@@ -147,7 +148,8 @@ def run(
         raise ValueError(f"--n is {n}, expected 10 or more")
     if rounds < 1:
         raise ValueError(f"--rounds is {rounds}, expected 1 or more")
-    check_same_world(network("scorer", name), *([network("generator", generator)] if generator else []))
+    rendered = Member(f"it renders world {LATEST}", LATEST)
+    check_same_world(rendered, network("truth", name), *([network("generator", generator)] if generator else []))
     net = open_truth(name)
     first, refined = Truth(net, 0), Truth(net, rounds)
     truth = np.array([values_of(sample_attributes(0, REFERENCE_START + i)) for i in range(n)])
