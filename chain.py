@@ -5,13 +5,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from ohlora_gan.cli import environment, job, run
+from ohlora_gan.errors import environment, job, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="chain")
 @job
 def main(cfg: DictConfig) -> object:
-    from ohlora_gan.chain import run_chain  # here, so that --help and errors in keys come at once
+    from ohlora_gan.pipelines.chain import run_chain  # here, so that --help and errors in keys come at once
 
     return run_chain(cfg, Path(__file__).resolve().parent, environment())
 

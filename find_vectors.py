@@ -3,13 +3,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from ohlora_gan.cli import job, run
+from ohlora_gan.errors import job, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="find_vectors")
 @job
 def main(cfg: DictConfig) -> object:
-    from ohlora_gan.vector_pipeline import find_vectors  # here, so that --help and errors in keys come at once
+    from ohlora_gan.pipelines.find_vectors import find_vectors  # here, so that --help and errors in keys come at once
 
     return find_vectors(cfg)
 

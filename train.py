@@ -3,13 +3,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from ohlora_gan.cli import job, run
+from ohlora_gan.errors import job, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @job
 def main(cfg: DictConfig) -> object:
-    from ohlora_gan.pipeline import train  # here, so that --help and errors in keys come at once
+    from ohlora_gan.pipelines.train import train  # here, so that --help and errors in keys come at once
 
     return train(cfg)
 

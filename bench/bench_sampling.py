@@ -8,7 +8,7 @@ import time
 from ohlora_gan.devices import Device, keep_freed_memory
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.pretrained import open_checkpoint
+from ohlora_gan.models.zoo import open_checkpoint
 
 VARIANTS = {
     "one by one, float32": (Device(channels_last=False), 1),

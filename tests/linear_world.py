@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ohlora_gan import seeding
+from ohlora_gan import rng as seeding
 
 SIZE, SIDE = 16, 4
 

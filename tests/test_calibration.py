@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.calibration import LONGEST, OWN_GROUP, REACH, calibrate, correct, slopes_along
-from ohlora_gan.directions.local_jacobian import LocalJacobianFinder
-from ohlora_gan.directions.storage import DirectionSet
-from ohlora_gan.finders import free_jacobian, recipe_of
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.directions.finders import free_jacobian, recipe_of
+from ohlora_gan.directions.jacobian import LocalJacobianFinder
+from ohlora_gan.editing.calibration import LONGEST, OWN_GROUP, REACH, calibrate, correct, slopes_along
 from ohlora_gan.latents.layers import W
 from tests.analytic_world import EDITED, NAMES, SIZE, make_world
 

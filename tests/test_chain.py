@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.chain import StageError, literal, locked, run_chain
+from ohlora_gan.pipelines.chain import StageError, literal, locked, run_chain
 
 WORKER = """
     import json, os, pathlib, sys

@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ohlora_gan import checkpoint
-from ohlora_gan.checkpoint import CheckpointError
-from ohlora_gan.pretrained import open_checkpoint
-from ohlora_gan.training.stages import open_parents, start_gan
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.checkpoint import CheckpointError
+from ohlora_gan.models.zoo import open_checkpoint
+from ohlora_gan.training.checks import open_parents, start_gan
 from tests import tiny
 
 

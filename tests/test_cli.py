@@ -15,8 +15,8 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan import cli
-from ohlora_gan.checkpoint import load
+from ohlora_gan import errors as cli
+from ohlora_gan.models.checkpoint import load
 
 CONFIG = """
 seed: 0

@@ -1,4 +1,4 @@
-from ohlora_gan.command import parser_of
+from ohlora_gan.errors import parser_of
 
 DOC = """``python -m ohlora_gan.paint FACES...``: faces, painted: all of them.
 

@@ -10,8 +10,9 @@ from conftest import PROJECT
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from ohlora_gan import cli, compare
-from ohlora_gan import sweep as sweep_end
+from ohlora_gan import errors as cli
+from ohlora_gan.pipelines import compare
+from ohlora_gan.pipelines import find_vectors as sweep_end
 from tests.judged_runs import judgement, write_run
 
 
@@ -116,7 +117,7 @@ hydra:
   run: {dir: "${paths.output_dir}"}
   sweep: {dir: "${paths.output_dir}", subdir: "${hydra.job.num}"}
   callbacks:
-    leaderboard: {_target_: ohlora_gan.sweep.Leaderboard}
+    leaderboard: {_target_: ohlora_gan.pipelines.find_vectors.Leaderboard}
 defaults: [_self_, override hydra/job_logging: none, override hydra/hydra_logging: none]
 """
 

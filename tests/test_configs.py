@@ -14,9 +14,14 @@ from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from ohlora_gan.chain import read_stages
-from ohlora_gan.closed_loop import ClosedLoop
-from ohlora_gan.config import (
+from ohlora_gan.devices import Device, DeviceUnavailableError
+from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.directions.finders import recipe_of
+from ohlora_gan.editing.closed_loop import ClosedLoop
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.metric import METRICS, make_metric
+from ohlora_gan.pipelines.chain import read_stages
+from ohlora_gan.pipelines.checks import (
     check_find_vectors,
     check_names,
     check_train,
@@ -24,11 +29,6 @@ from ohlora_gan.config import (
     generation_plan,
     is_closed_loop,
 )
-from ohlora_gan.devices import Device, DeviceUnavailableError
-from ohlora_gan.directions.base import DirectionFinder
-from ohlora_gan.finders import recipe_of
-from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.metric import METRICS, make_metric
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

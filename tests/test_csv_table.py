@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.csv_table import read_table, write_records, write_rows
+from ohlora_gan.files import read_table, write_records, write_rows
 
 
 def test_cells_by_column(tmp_path):

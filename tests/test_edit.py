@@ -8,14 +8,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from ohlora_gan import checkpoint
-from ohlora_gan.directions.storage import DirectionSet, save_directions
-from ohlora_gan.edit import main, metric_settings
-from ohlora_gan.edit_settings import parse
-from ohlora_gan.latents.jacobian import score_jacobian
+from ohlora_gan.commands.edit import main, metric_settings
+from ohlora_gan.commands.edit_settings import parse
+from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.latents.layers import W
-from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.latents.space import FaceSpace, score_jacobian
+from ohlora_gan.models import checkpoint
+from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from tests import tiny
 
 FEW = ["seeds=[0,4]", "steps=3", "frames=3"]

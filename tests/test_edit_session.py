@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.edit_session import Faces, Limits, OpenLoop, Session, TowardsTargets, open_faces
+from ohlora_gan.editing.safe_range import SafeRange
+from ohlora_gan.editing.session import Faces, Limits, OpenLoop, Session, TowardsTargets, open_faces
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.saved import SavedLatents, save_latents
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.safe_range import SafeRange
 from tests import tiny
 
 NAMES = ("eyes", "mouth", "pose")

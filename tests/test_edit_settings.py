@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ohlora_gan.edit_settings import HELP, READERS, check_properties, parse
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.commands.edit_settings import HELP, READERS, check_properties, parse
+from ohlora_gan.names import PROPERTIES
 
 
 def test_the_published_example_reads():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.editing import cloud_spread, jitter, move, move_each
+from ohlora_gan.editing.moves import cloud_spread, jitter, move, move_each
 
 RNG = np.random.default_rng(0)
 CODES, DIRECTIONS = RNG.standard_normal((4, 6)), RNG.standard_normal((4, 2, 6))

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from ohlora_gan import checkpoint
-from ohlora_gan.directions.storage import load_directions
-from ohlora_gan.pipeline import train
-from ohlora_gan.vector_pipeline import find_vectors
+from ohlora_gan.directions.files import load_directions
+from ohlora_gan.models import checkpoint
+from ohlora_gan.pipelines.find_vectors import find_vectors
+from ohlora_gan.pipelines.train import train
 from tests.test_configs import composed
 
 TINY = [

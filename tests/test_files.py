@@ -15,23 +15,22 @@ import pytest
 from conftest import PROJECT
 from omegaconf import OmegaConf
 
-from ohlora_gan import checkpoint
-from ohlora_gan.chain import Stage
-from ohlora_gan.command import claim
-from ohlora_gan.csv_table import write_records, write_rows
-from ohlora_gan.data.label_rows import Rows
-from ohlora_gan.data.normalization import Normalization
+from ohlora_gan.data.datasets import Normalization
+from ohlora_gan.data.labels import Rows
 from ohlora_gan.data.pictures import write_skipped
-from ohlora_gan.directions.storage import DirectionSet, save_directions
-from ohlora_gan.evaluation.animation import save_animation
-from ohlora_gan.evaluation.page import write_page
-from ohlora_gan.evaluation.pictures import save_png
-from ohlora_gan.evaluation.tables import append_sweep_row
-from ohlora_gan.files import replacing, write_json, write_text
+from ohlora_gan.directions.files import DirectionSet, save_directions
+from ohlora_gan.errors import claim
+from ohlora_gan.files import replacing, write_json, write_records, write_rows, write_text
+from ohlora_gan.images import save_png
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.saved import SavedLatents, save_latents
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.pipeline import save_config
+from ohlora_gan.models import checkpoint
+from ohlora_gan.pipelines.chain import Stage
+from ohlora_gan.pipelines.train import save_config
+from ohlora_gan.reports.pages import write_page
+from ohlora_gan.reports.pictures import save_animation
+from ohlora_gan.reports.published_tables import append_sweep_row
 from ohlora_gan.training.callbacks import LastCheckpoint
 from ohlora_gan.training.loggers import WholeCSVLogger
 from ohlora_gan.training.sampling_callbacks import ScoreMeans

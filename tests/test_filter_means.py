@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan import checkpoint
-from ohlora_gan.filter_means import STREAM, main, parse_keep
+from ohlora_gan.commands.filter_means import STREAM, main, parse_keep
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models import checkpoint
 from tests import tiny
 
 

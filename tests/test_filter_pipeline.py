@@ -8,12 +8,13 @@ import signal
 import pytest
 import torch
 
-from ohlora_gan import checkpoint, filter_pipeline
-from ohlora_gan.config import check_train
 from ohlora_gan.data.datamodules import FacesDataModule
-from ohlora_gan.pipeline import train
-from ohlora_gan.pretrained import open_filters
-from ohlora_gan.training.filter_module import FilterModule
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.zoo import open_filters
+from ohlora_gan.pipelines import train_filter as filter_pipeline
+from ohlora_gan.pipelines.checks import check_train
+from ohlora_gan.pipelines.train import train
+from ohlora_gan.training.filters import FilterModule
 from tests.test_configs import composed
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -7,14 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ohlora_gan import checkpoint, metric_store, vector_pipeline
-from ohlora_gan.directions.storage import load_directions
-from ohlora_gan.finders import open_directions
+from ohlora_gan.directions.files import load_directions
+from ohlora_gan.directions.finders import open_directions
+from ohlora_gan.latents import metric as metric_store
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.attribute_cnn import AttributeCNN
-from ohlora_gan.pretrained import open_generator, open_scorer
-from ohlora_gan.vector_pipeline import find_vectors
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.scorers import AttributeCNN
+from ohlora_gan.models.zoo import open_generator, open_scorer
+from ohlora_gan.pipelines import find_vectors as vector_pipeline
+from ohlora_gan.pipelines.find_vectors import find_vectors
 from tests import tiny
 from tests.test_configs import composed
 

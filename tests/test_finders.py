@@ -7,16 +7,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from ohlora_gan.directions.gradient import GradientFinder
-from ohlora_gan.directions.local_jacobian import LocalJacobianFinder
-from ohlora_gan.directions.mean_jacobian import MeanJacobianFinder
-from ohlora_gan.directions.mixed import MixedFinder
+from ohlora_gan.directions.files import DirectionsError, DirectionSet, load_directions, save_directions
+from ohlora_gan.directions.finders import FINDERS, free_jacobian, make_finder, open_directions, recipe_of
+from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
+from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.ridge import RidgeFinder
-from ohlora_gan.directions.storage import DirectionsError, DirectionSet, load_directions, save_directions
 from ohlora_gan.directions.svm import SvmFinder
-from ohlora_gan.finders import FINDERS, free_jacobian, make_finder, open_directions, recipe_of
-from ohlora_gan.latents.jacobian import score_jacobian
 from ohlora_gan.latents.layers import W, WPlus
+from ohlora_gan.latents.space import score_jacobian
 from tests.analytic_world import EDITED, NAMES, SIZE, make_world
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.checkpoint import load
 from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import MappingSplit1, W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.pipeline import train
+from ohlora_gan.models.checkpoint import load
+from ohlora_gan.pipelines.train import train
 from tests import tiny
 from tests.test_configs import composed
 from tests.test_end_to_end import TINY, TINY_GAN

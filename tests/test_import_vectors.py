@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from ohlora_gan import checkpoint
-from ohlora_gan.directions.csv_files import direction_path, write_directions
+from ohlora_gan.commands.import_vectors import main
+from ohlora_gan.directions.files import direction_path, load_directions, write_directions
 from ohlora_gan.directions.groups import REFERENCE_MEDIANS, all_group_names
-from ohlora_gan.directions.storage import load_directions
-from ohlora_gan.editing import move
-from ohlora_gan.evaluation.signs import measure_response, turn_up
-from ohlora_gan.evaluation.strengths import PASS_THRESHOLDS
-from ohlora_gan.import_vectors import main
+from ohlora_gan.editing.moves import move
+from ohlora_gan.files import read_cases, read_medians, read_sweep, read_training_log
+from ohlora_gan.judging.generation_test import measure_response, turn_up
+from ohlora_gan.judging.grid import PASS_THRESHOLDS
 from ohlora_gan.latents.layers import MappingSplit2
 from ohlora_gan.latents.saved import SavedLatents, read_latents, write_latents
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.pretrained import open_generator, open_scorer
-from ohlora_gan.published import read_cases, read_medians, read_sweep, read_training_log
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.zoo import open_generator, open_scorer
 from tests import tiny
 
 SIZE = 32  # of mapping_split2 of the tiny generator

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from ohlora_gan import checkpoint, join
+from ohlora_gan.commands import join
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.photo_cnn import PhotoCNN
-from ohlora_gan.pretrained import open_scorer
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.scorers import PhotoCNN
+from ohlora_gan.models.zoo import open_scorer
 from tests import tiny
 
 NAMES = ["mouth", "smiling"]
@@ -60,5 +61,5 @@ def test_mistakes_end_in_one_sentence(tmp_path, capsys):
 
 
 def test_networks_of_other_kinds_are_refused():
-    with pytest.raises(ValueError, match=r"nets name the class torch\.nn\.Linear, expected some of ohlora_gan"):
+    with pytest.raises(ValueError, match=r"the class 'torch\.nn\.Linear' is not known, expected one of Generator"):
         join.MeanScorer([{"class": "torch.nn.Linear", "config": {}}])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan import label
-from ohlora_gan.data import faces
-from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.commands import label
+from ohlora_gan.data.landmarks import MEASURES, NoFace, SeveralFaces
+from ohlora_gan.names import PROPERTIES
+from ohlora_gan.world import first_world as faces
 
 TRUTH = {}
 SEGMENTER = "a_segmenter:segment"

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.image_change import Region
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import W
-from ohlora_gan.latents.metric import make_metric
+from ohlora_gan.latents.metric import Region, make_metric, stored_metric
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.metric_store import stored_metric
 from tests import tiny
 
 IMAGE = {"name": "image", "num_latents": 3, "num_probes": 2, "shrinkage": 0.1, "cloud": 0.0, "region": "all"}
@@ -25,7 +23,7 @@ def stored(bank):
 def test_a_metric_is_measured_once(bank, monkeypatch):
     first = stored_metric(bank, W(), IMAGE, FACE)
     np.testing.assert_allclose(first, make_metric("image", bank.space, W(), 3, 2, 0.1))
-    monkeypatch.setattr("ohlora_gan.metric_store.make_metric", None)
+    monkeypatch.setattr("ohlora_gan.latents.metric.make_metric", None)
     np.testing.assert_array_equal(stored_metric(bank, W(), IMAGE, Region()), first)  # the face is of no matter to "all"
     assert stored_metric(bank, W(), IMAGE | {"name": "euclid"}, FACE) is None
 

@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from test_configs import composed
 
-from ohlora_gan import checkpoint
-from ohlora_gan.config import check_train, filter_attributes
-from ohlora_gan.pipeline import train
+from ohlora_gan.models import checkpoint
+from ohlora_gan.pipelines.checks import check_train, filter_attributes
+from ohlora_gan.pipelines.train import train
 
 SMALL = [
     *("resolution=32", "model.batch_size=8", "model.module.net.width=2", "trainer.max_epochs=1", "logger=none"),

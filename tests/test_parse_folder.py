@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan.data import faces
+from ohlora_gan.commands.parse_folder import main
 from ohlora_gan.data.parse_scores import score_maps
-from ohlora_gan.parse_folder import main
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.names import PROPERTIES
+from ohlora_gan.world import first_world as faces
 
 NUM = 70  # more than a chunk
 

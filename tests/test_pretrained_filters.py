@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from ohlora_gan import checkpoint, pretrained
-from ohlora_gan.checkpoint import CheckpointError
-from ohlora_gan.models.attribute_nets import FilterCNN
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models import zoo as pretrained
+from ohlora_gan.models.checkpoint import CheckpointError
+from ohlora_gan.models.scorers import FilterCNN
 from tests import tiny
 from tests.models.test_filter_nets import images
 

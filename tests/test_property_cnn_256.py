@@ -6,10 +6,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from ohlora_gan.models.attribute_nets import MergedPropertyCNN
-from ohlora_gan.pipeline import build_module
-from ohlora_gan.pretrained import open_checkpoint
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models.scorers import MergedPropertyCNN
+from ohlora_gan.models.zoo import open_checkpoint
+from ohlora_gan.names import PROPERTIES
+from ohlora_gan.pipelines.train import build_module
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

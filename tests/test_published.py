@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.published import read_cases, read_medians, read_sweep, read_training_log, write_case_table
+from ohlora_gan.files import read_cases, read_medians, read_sweep, read_training_log, write_case_table
 
 CASES = "case,svm_group_name,passed,eyes_corr,mouth_corr,sum_abs_corr\n3,hhlh,O,0.95,-0.9,1.85\n7,llll,X,nan,0.5,0.5\n"
 WITH_VECTOR = CASES.replace("case,svm_group_name,passed", "case,vector_no,passed,group_name")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan import render
+from ohlora_gan.commands import render
+from ohlora_gan.commands.render import Wanted
 from ohlora_gan.data.image_folder import ImageFolderDataModule
-from ohlora_gan.render import Wanted
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.versions import open_world
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from ohlora_gan.checkpoint import save, weights_hash
-from ohlora_gan.directions.local_jacobian import LocalJacobianFinder
-from ohlora_gan.directions.storage import DirectionSet, save_directions
-from ohlora_gan.finders import free_jacobian, recipe_of
+from ohlora_gan.commands.rescore import main
+from ohlora_gan.directions.files import DirectionSet, save_directions
+from ohlora_gan.directions.finders import free_jacobian, recipe_of
+from ohlora_gan.directions.jacobian import LocalJacobianFinder
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.rescore import main
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models.checkpoint import save, weights_hash
+from ohlora_gan.names import PROPERTIES
 from tests import tiny
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from ohlora_gan import checkpoint
-from ohlora_gan.run_settings import SpaceSettings, read_yaml, settings_of, vectors_file
+from ohlora_gan.models import checkpoint
+from ohlora_gan.pipelines.runs import SpaceSettings, read_yaml, settings_of, vectors_file
 from tests import tiny
 
 

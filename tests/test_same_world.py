@@ -10,14 +10,15 @@ import pytest
 from conftest import PROJECT
 from omegaconf import OmegaConf
 
-from ohlora_gan import checkpoint, join, scorers
+from ohlora_gan.commands import join, scorers
 from ohlora_gan.data.generated import GeneratedDataModule
-from ohlora_gan.directions.storage import DirectionSet, save_directions
-from ohlora_gan.pipeline import train
-from ohlora_gan.pretrained import ASSETS, shipped
-from ohlora_gan.same_world import check_same_world, network, networks, world_of
-from ohlora_gan.training.world_checks import check_worlds, data_members, start_member
-from ohlora_gan.vector_pipeline import find_vectors
+from ohlora_gan.directions.files import DirectionSet, save_directions
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.zoo import ASSETS, shipped
+from ohlora_gan.pipelines.find_vectors import find_vectors
+from ohlora_gan.pipelines.train import train
+from ohlora_gan.training.checks import check_worlds, data_members, start_member
+from ohlora_gan.world.same_world import check_same_world, network, networks, world_of
 from tests import tiny
 from tests.test_configs import composed
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan import checkpoint, sample
+from ohlora_gan.commands import sample
 from ohlora_gan.data.image_folder import ImageFolderDataModule
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models import checkpoint
 from tests import tiny
 
 

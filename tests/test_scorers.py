@@ -3,11 +3,11 @@ import csv
 import numpy as np
 import pytest
 
-from ohlora_gan import checkpoint
+from ohlora_gan.commands.scorers import STREAM, main
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.scorers import STREAM, main
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models import checkpoint
+from ohlora_gan.names import PROPERTIES
 from tests import tiny
 
 

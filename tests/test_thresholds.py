@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.thresholds import REFERENCE, read_thresholds, within
+from ohlora_gan.names import REFERENCE, read_thresholds, within
 
 NAMES = ("gender", "quality", "age", "glass")
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from ohlora_gan.models.attribute_nets import SmallPropertyCNN
 from ohlora_gan.models.discriminator import Discriminator
-from ohlora_gan.models.filter_nets import FilterEnsemble
+from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.scorers import SmallPropertyCNN
 
 FMAPS = [8, 8, 8, 8]
 
@@ -30,7 +30,7 @@ def scorer(seed: int = 2) -> SmallPropertyCNN:
 
 
 def filter_ensemble(name: str, seed: int = 3) -> FilterEnsemble:
-    net = {"class": "ohlora_gan.models.filter_nets.SmallFilterCNN", "config": {"resolution": 32, "width": 4}}
+    net = {"class": "ohlora_gan.models.filters.SmallFilterCNN", "config": {"resolution": 32, "width": 4}}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return FilterEnsemble(net, num_folds=2, name=name)

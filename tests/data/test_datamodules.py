@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.data import faces
 from ohlora_gan.data.datamodules import FacesDataModule
 from ohlora_gan.data.datasets import MIRROR_SIGNS, FacesDataset, Mirrored, matching_indices, mirror_signs
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.names import PROPERTIES
+from ohlora_gan.world import first_world as faces
 from ohlora_gan.world.versions import open_world
 
 

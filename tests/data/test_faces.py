@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ohlora_gan.data.faces import (
+from ohlora_gan.names import PROPERTIES
+from ohlora_gan.world.first_world import (
     FaceAttributes,
     parse_map,
     property_scores,
@@ -14,7 +15,6 @@ from ohlora_gan.data.faces import (
     render_with_parse_map,
     sample_attributes,
 )
-from ohlora_gan.vocabulary import PROPERTIES
 
 SIZE = 224
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)

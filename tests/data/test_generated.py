@@ -6,10 +6,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from ohlora_gan import checkpoint
 from ohlora_gan.data.generated import GeneratedDataModule
-from ohlora_gan.latents.image_bank import ImageBank, read_image
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.latents.bank import ImageBank, read_image
+from ohlora_gan.models import checkpoint
+from ohlora_gan.names import PROPERTIES
 from tests import tiny
 from tests.conftest import PROJECT
 

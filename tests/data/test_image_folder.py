@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from ohlora_gan.data import image_folder
-from ohlora_gan.data.celeba import CelebADataModule
-from ohlora_gan.data.image_folder import ImageFolderDataModule
+from ohlora_gan.data.image_folder import CelebADataModule, ImageFolderDataModule
 
 
 def save(path, value=200, size=(40, 30), mode="RGB"):

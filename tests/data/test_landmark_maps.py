@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.data import landmark_maps as lm
-from ohlora_gan.data import parse_codes as codes
+from ohlora_gan.data import landmarks as lm
+from ohlora_gan.data import parse_scores as codes
 from ohlora_gan.data.parse_scores import score_maps
 
 SIZE = 224

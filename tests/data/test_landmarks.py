@@ -6,9 +6,10 @@ import socket
 import numpy as np
 import pytest
 
-from ohlora_gan.data import faces, landmarks
-from ohlora_gan.data import parse_codes as codes
-from ohlora_gan.data.landmark_maps import NoFace, SeveralFaces
+from ohlora_gan.data import landmarks
+from ohlora_gan.data import parse_scores as codes
+from ohlora_gan.data.landmarks import NoFace, SeveralFaces
+from ohlora_gan.world import first_world as faces
 
 
 def test_without_mediapipe_the_error_names_the_extra(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from ohlora_gan.data.loader import EpochSampler, ResumableLoader
+from ohlora_gan.data.datamodules import EpochSampler, ResumableLoader
 
 
 def loader(num=20, batch=4, seed=0, **options):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from ohlora_gan.data.normalization import Normalization, fit_normalization
+from ohlora_gan.data.datasets import Normalization, fit_normalization
 
 SCORES = {"eyes": np.array([1.0, 2.0, np.nan, 6.0]), "pose": np.array([0.1, -0.1, 0.3, 0.5])}
 

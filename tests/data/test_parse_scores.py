@@ -8,11 +8,19 @@ from functools import cache
 import numpy as np
 import pytest
 
-from ohlora_gan.data import faces
-from ohlora_gan.data.normalization import fit_normalization
-from ohlora_gan.data.parse_codes import HAIR, INNER_MOUTH, LEFT_EYE, NOSE, RIGHT_EYE, UPPER_LIP
-from ohlora_gan.data.parse_scores import MissingScoreWarning, score_maps
-from ohlora_gan.vocabulary import LABEL_PROPERTIES, PROPERTIES
+from ohlora_gan.data.datasets import fit_normalization
+from ohlora_gan.data.parse_scores import (
+    HAIR,
+    INNER_MOUTH,
+    LEFT_EYE,
+    NOSE,
+    RIGHT_EYE,
+    UPPER_LIP,
+    MissingScoreWarning,
+    score_maps,
+)
+from ohlora_gan.names import LABEL_PROPERTIES, PROPERTIES
+from ohlora_gan.world import first_world as faces
 
 SIZE = 224
 COLORLESS = ["eyes", "hair_length", "mouth", "pose"]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan.data import faces
-from ohlora_gan.data.parsed_faces import read_parse_folder
+from ohlora_gan.data.datasets import read_parse_folder
+from ohlora_gan.world import first_world as faces
 
 
 def save_pair(folder, number, size=224, face_suffix=".png", palette=False, index=0):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.csv_files import direction_path, read_directions, write_directions
+from ohlora_gan.directions.files import direction_path, read_directions, write_directions
 
 
 def test_directions_survive_exactly(tmp_path):

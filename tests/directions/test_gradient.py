@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from ohlora_gan.directions.gradient import KEYS, GradientFinder, input_gradients
-from ohlora_gan.models.gradient_net import GradientNet
-from ohlora_gan.models.gradient_net import input_gradients as gradients_by_autograd
-from ohlora_gan.training.vector_regressor import NetTrainer
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.directions.gradient_net import GradientNet, NetTrainer
+from ohlora_gan.directions.gradient_net import input_gradients as gradients_by_autograd
+from ohlora_gan.names import PROPERTIES
 from tests.recordings import recipe_state
 
 SIZE = 12

@@ -8,7 +8,7 @@ from ohlora_gan.directions.groups import (
     medians,
     members,
 )
-from ohlora_gan.vocabulary import GROUP_PROPERTIES, PROPERTIES
+from ohlora_gan.names import GROUP_PROPERTIES, PROPERTIES
 
 
 def scores_of(**columns: list[float]) -> np.ndarray:

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.local_jacobian import LocalJacobianFinder
-from ohlora_gan.directions.mean_jacobian import BATCH, MeanJacobianFinder, random_edits
+from ohlora_gan.directions.jacobian import BATCH, LocalJacobianFinder, MeanJacobianFinder, random_edits
 
 NAMES = ("eyes", "mouth", "pose")
 SIZE, N = 6, 400

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.gradient import GradientFinder
-from ohlora_gan.directions.mixed import MixedFinder, merged
+from ohlora_gan.directions.gradient import GradientFinder, MixedFinder, merged
+from ohlora_gan.directions.gradient_net import NetTrainer
 from ohlora_gan.directions.svm import SvmFinder
-from ohlora_gan.training.vector_regressor import NetTrainer
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 SIZE = 6
 GRADIENT, SVM = GradientFinder(NetTrainer(max_epochs=1)), SvmFinder()

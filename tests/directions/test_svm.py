@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ohlora_gan.directions import svm
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.directions.svm import SvmFinder, extremes, fit_plane
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 COLUMNS = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.agreement import Agreement
+from ohlora_gan.judging.reliability import Agreement
 
 
 def test_agreement_is_that_of_the_best_line():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.filter_figures import FilterFigures, filter_table, mean_figures
-from ohlora_gan.thresholds import read_thresholds
+from ohlora_gan.judging.quality import FilterFigures, filter_table, mean_figures
+from ohlora_gan.names import read_thresholds
 
 NAMES = ("gender", "age")
 

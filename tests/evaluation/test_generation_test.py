@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.editing import move
-from ohlora_gan.evaluation.generation_test import Case, correlations, lost_pictures, make_case, passed, summary
-from ohlora_gan.evaluation.strengths import PASS_THRESHOLDS, STRENGTHS, strength_grid
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.editing.moves import move
+from ohlora_gan.judging.figures import lost_pictures
+from ohlora_gan.judging.generation_test import Case, correlations, make_case, passed, summary
+from ohlora_gan.judging.grid import PASS_THRESHOLDS, STRENGTHS, strength_grid
+from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 COLUMNS = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]
 GOOD = {"eyes": 0.95, "mouth": 0.9, "pose": 0.9}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.evaluation.generator_quality import Features, distances, measure
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.judging.quality import Features, distances, measure
+from ohlora_gan.names import PROPERTIES
 from tests import tiny
 
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.data import faces
-from ohlora_gan.evaluation.image_change import ChangeMeter, Region, mean_distance, pixel_change
-from ohlora_gan.evaluation.judges import NetworkJudge
+from ohlora_gan.judging.judges import NetworkJudge
+from ohlora_gan.judging.measure import ChangeMeter, mean_distance, pixel_change
+from ohlora_gan.latents.metric import Region
+from ohlora_gan.world import first_world as faces
 from tests import tiny
 
 

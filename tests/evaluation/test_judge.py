@@ -6,17 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ohlora_gan import checkpoint
-from ohlora_gan.evaluation.judge import check_judges, judge_vectors, move_along, open_judges, plain_data
-from ohlora_gan.evaluation.judge_figures import Bootstrap
-from ohlora_gan.evaluation.judge_summary import ALONG, figures_of
-from ohlora_gan.evaluation.judges import NetworkJudge
-from ohlora_gan.evaluation.measuring import measure
-from ohlora_gan.evaluation.movers import open_loop
-from ohlora_gan.evaluation.strengths import make_plan
+from ohlora_gan.editing.moves import open_loop
+from ohlora_gan.judging.figures import Bootstrap
+from ohlora_gan.judging.grid import make_plan
+from ohlora_gan.judging.judge import ALONG, check_judges, figures_of, judge_vectors, move_along, open_judges, plain_data
+from ohlora_gan.judging.judges import NetworkJudge
+from ohlora_gan.judging.measure import measure
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models import checkpoint
+from ohlora_gan.names import PROPERTIES
 from tests import linear_world as world
 from tests import tiny
 

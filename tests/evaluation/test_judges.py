@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ohlora_gan.data import landmarks
-from ohlora_gan.evaluation.judges import LandmarkJudge, NetworkJudge
+from ohlora_gan.judging.judges import LandmarkJudge, NetworkJudge
 from ohlora_gan.models.generator import from_uint8, to_uint8
 from tests import tiny
 

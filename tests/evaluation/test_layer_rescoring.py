@@ -3,13 +3,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ohlora_gan.directions.storage import DirectionSet
-from ohlora_gan.evaluation.candidates import sources_of
-from ohlora_gan.evaluation.layer_picture import draw_layers, short
-from ohlora_gan.evaluation.layer_rescoring import LayerRescoring, rescore_layers
-from ohlora_gan.evaluation.rescoring import rescore
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.judging.rescoring import LayerRescoring, rescore, rescore_layers, sources_of
 from ohlora_gan.latents.layers import layer_named
 from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.reports.plots import draw_layers, short
 from tests import tiny
 
 

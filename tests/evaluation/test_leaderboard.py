@@ -8,12 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.leaderboard import write_leaderboard
-from ohlora_gan.evaluation.leaderboard_data import FailedCell, Figure, figure, ranked, read_cell, scorer_order
-from ohlora_gan.evaluation.leaderboard_parts import Column, _marks
-from ohlora_gan.evaluation.leaderboard_strips import cut_rows
-from ohlora_gan.evaluation.leaderboard_tables import share, with_interval
-from ohlora_gan.evaluation.pictures import grid
+from ohlora_gan.images import grid
+from ohlora_gan.reports.leaderboard import Column, _marks, share, with_interval, write_leaderboard
+from ohlora_gan.reports.leaderboard_plots import cut_rows
+from ohlora_gan.reports.runs_table import FailedCell, Figure, figure, ranked, read_cell, scorer_order
 from tests.evaluation.test_report import Page
 from tests.judged_runs import judgement, scorer, write_run
 

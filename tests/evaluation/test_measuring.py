@@ -3,9 +3,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.image_change import ChangeMeter
-from ohlora_gan.evaluation.measuring import Seen, measure, score_pictures
-from ohlora_gan.evaluation.movers import open_loop
+from ohlora_gan.editing.moves import open_loop
+from ohlora_gan.judging.measure import ChangeMeter, Seen, measure, score_pictures
 from tests import linear_world as world
 
 GRID = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.movers import closed_loop, open_loop
+from ohlora_gan.editing.moves import closed_loop, open_loop
 
 GRID = np.array([[1.0, 0.0], [0.5, -2.0]])
 

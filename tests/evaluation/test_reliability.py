@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ohlora_gan.evaluation import reliability as module
-from ohlora_gan.evaluation.reliability import (
+from ohlora_gan.judging import reliability as module
+from ohlora_gan.judging.reliability import (
     Reliability,
     bootstrap_interval,
     ceiling,

@@ -5,12 +5,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from ohlora_gan import images as pictures
 from ohlora_gan.directions.groups import all_group_names
-from ohlora_gan.evaluation import pictures, plots
-from ohlora_gan.evaluation.report import CaseGrid, ReportData, Strip, Training, write_report
-from ohlora_gan.evaluation.report_numbers import finite_mean, line_fit, number, strength, wilson_interval
-from ohlora_gan.evaluation.strengths import nested
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.judging.figures import wilson_interval
+from ohlora_gan.judging.grid import nested
+from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.reports import plots
+from ohlora_gan.reports.pages import CaseGrid, ReportData, Strip, Training, write_report
+from ohlora_gan.reports.wording import finite_mean, line_fit, number, strength
 
 VOID = {"img", "input", "meta", "link", "br", "hr"}
 STRENGTHS = {"eyes": (-1.2, 1.2), "mouth": (-1.8, -0.9, 0.0, 0.9, 1.8), "pose": (-1.8, -1.2, -0.6, 0.0, 0.6)}

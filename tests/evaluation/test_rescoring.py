@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.directions.storage import DirectionSet
-from ohlora_gan.evaluation.candidates import OWN, Source, sources_of, step_for
-from ohlora_gan.evaluation.rescoring import rescore
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.judging.rescoring import OWN, Source, rescore, sources_of, step_for
 from ohlora_gan.latents.layers import W, Z
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny

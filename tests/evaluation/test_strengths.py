@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.strengths import (
+from ohlora_gan.judging.grid import (
     MAX_PICTURES,
     PASS_THRESHOLDS,
     STRENGTHS,
@@ -9,7 +9,7 @@ from ohlora_gan.evaluation.strengths import (
     nested,
     strength_grid,
 )
-from ohlora_gan.vocabulary import EDITED_PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES
 
 
 @pytest.mark.parametrize("option", sorted(STRENGTHS))

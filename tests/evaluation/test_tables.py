@@ -3,8 +3,8 @@ import csv
 import numpy as np
 import pytest
 
-from ohlora_gan.evaluation.generation_test import Case
-from ohlora_gan.evaluation.tables import append_sweep_row, sweep_row, write_cases
+from ohlora_gan.judging.generation_test import Case
+from ohlora_gan.reports.published_tables import append_sweep_row, sweep_row, write_cases
 
 METRICS = {
     "svm_eyes_acc": 0.97284,

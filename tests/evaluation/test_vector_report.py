@@ -3,12 +3,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.storage import DirectionSet
-from ohlora_gan.evaluation.generation_test import Case
-from ohlora_gan.evaluation.movers import open_loop
-from ohlora_gan.evaluation.strengths import make_plan, strength_grid
-from ohlora_gan.evaluation.training_report import read_training
-from ohlora_gan.evaluation.vector_report import (
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.editing.moves import groups_of, open_loop
+from ohlora_gan.judging.generation_test import Case, VectorTest, response
+from ohlora_gan.judging.grid import make_plan, strength_grid
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.reports.summary import read_training
+from ohlora_gan.reports.vectors import (
     accuracy_table,
     case_grid,
     draw_strips,
@@ -16,9 +18,6 @@ from ohlora_gan.evaluation.vector_report import (
     make_strips,
     strip_strengths,
 )
-from ohlora_gan.evaluation.vector_test import VectorTest, groups_of, response
-from ohlora_gan.latents.layers import W
-from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
 
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.latents.image_bank import ImageBank, images_path, read_image
+from ohlora_gan.latents.bank import ImageBank, images_path, read_image
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.generator import from_uint8
-from ohlora_gan.models.panel import Panel
 from tests import tiny
 
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.latents.jacobian import render_with_graph, score_jacobian
 from ohlora_gan.latents.layers import MappingSplit1, W, WPlus
-from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.space import FaceSpace, render_with_graph, score_jacobian
 from tests import tiny
 from tests.analytic_world import SIZE, make_world
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from ohlora_gan.directions.groups import group_names
-from ohlora_gan.editing import move
-from ohlora_gan.evaluation.generation_test import correlations, passed
-from ohlora_gan.evaluation.strengths import strength_grid
+from ohlora_gan.editing.moves import move
+from ohlora_gan.judging.generation_test import correlations, passed
+from ohlora_gan.judging.grid import strength_grid
 from ohlora_gan.latents.layers import MappingSplit1, MappingSplit2, W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.attribute_nets import MergedPropertyCNN
+from ohlora_gan.models.scorers import MergedPropertyCNN
 from tests.recordings import build_generator, recipe_state, state_of
 
 LAYERS = {"w": W, "mapping_split1": MappingSplit1, "mapping_split2": MappingSplit2}

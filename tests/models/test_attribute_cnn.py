@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from ohlora_gan import checkpoint
-from ohlora_gan.models.attribute_cnn import AttributeCNN
-from ohlora_gan.models.attribute_nets import OUTPUTS, SMALL_SPECS, WHOLE, SmallPropertyCNN
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.scorers import OUTPUTS, SMALL_SPECS, WHOLE, AttributeCNN, SmallPropertyCNN
+from ohlora_gan.names import PROPERTIES
 
 NAMES = ("lip_color", "hairstyle", "background_std", "eyes")
 BOXES = {"lip_color": [16, 30, 8, 24]}

@@ -9,14 +9,14 @@ from safetensors.torch import load, save
 from torch.func import jacrev, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
-from ohlora_gan.models.attribute_nets import (
+from ohlora_gan.models.scorers import (
     FILTER_SPECS,
     FilterCNN,
     HairstyleCNN,
     MergedPropertyCNN,
     SmallPropertyCNN,
 )
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.names import PROPERTIES
 from tests.recordings import recipe_state, recipe_tensor
 
 REFERENCE = {

@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ohlora_gan.models.attribute_nets import FILTER_SPECS, FilterCNN
-from ohlora_gan.models.filter_nets import FilterEnsemble, ReferenceFilterCNN, SmallFilterCNN, start_at
+from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN, SmallFilterCNN, start_at
+from ohlora_gan.models.scorers import FILTER_SPECS, FilterCNN
 from tests.recordings import recipe_state
 
-SMALL = "ohlora_gan.models.filter_nets.SmallFilterCNN"
+SMALL = "ohlora_gan.models.filters.SmallFilterCNN"
 
 
 def images(n=3, size=64):

@@ -1,9 +1,8 @@
 import torch
 
-from ohlora_gan.checkpoint import describe, make_network
-from ohlora_gan.models.attribute_cnn import AttributeCNN
-from ohlora_gan.models.mean_scorer import MeanScorer
-from ohlora_gan.models.photo_cnn import PhotoCNN
+from ohlora_gan.models.checkpoint import describe, make_network
+from ohlora_gan.models.combined import MeanScorer
+from ohlora_gan.models.scorers import AttributeCNN, PhotoCNN
 
 NAMES = ["mouth", "turn"]
 IMAGES = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)

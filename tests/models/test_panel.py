@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from ohlora_gan.models.panel import Panel
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models.combined import Panel
+from ohlora_gan.names import PROPERTIES
 from tests import tiny
 
 

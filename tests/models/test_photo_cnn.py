@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from ohlora_gan.checkpoint import describe, make_network
-from ohlora_gan.models.filter_nets import FilterEnsemble
-from ohlora_gan.models.photo_cnn import PhotoCNN, PhotoFilterCNN
+from ohlora_gan.models.checkpoint import describe, make_network
+from ohlora_gan.models.filters import FilterEnsemble
+from ohlora_gan.models.scorers import PhotoCNN, PhotoFilterCNN
 
 
 def images(num: int, side: int) -> torch.Tensor:

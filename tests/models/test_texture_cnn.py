@@ -4,9 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ohlora_gan.checkpoint import describe
-from ohlora_gan.models.filter_nets import FilterEnsemble
-from ohlora_gan.models.texture_cnn import TextureFilterCNN
+from ohlora_gan.models.checkpoint import describe
+from ohlora_gan.models.filters import FilterEnsemble, TextureFilterCNN
 
 
 def noise(num, side, seed=0):

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from ohlora_gan import checkpoint
-from ohlora_gan.checkpoint import CheckpointError
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.checkpoint import CheckpointError
 from ohlora_gan.models.truth_net import TruthNet
-from ohlora_gan.pretrained import open_truth
+from ohlora_gan.models.zoo import open_truth
 from tests import tiny
 
 

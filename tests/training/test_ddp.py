@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ohlora_gan import checkpoint
+from ohlora_gan.models import checkpoint
 
 pytestmark = pytest.mark.slow  # two more processes that import torch
 

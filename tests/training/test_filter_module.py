@@ -9,10 +9,10 @@ from pytorch_lightning.callbacks import LambdaCallback
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score, roc_auc_score
 from torch.utils.data import DataLoader, TensorDataset
 
-from ohlora_gan.models.filter_nets import SmallFilterCNN
-from ohlora_gan.models.photo_cnn import PhotoFilterCNN
-from ohlora_gan.seeding import torch_generator
-from ohlora_gan.training.filter_module import FIGURES, FilterModule, shifted
+from ohlora_gan.models.filters import SmallFilterCNN
+from ohlora_gan.models.scorers import PhotoFilterCNN
+from ohlora_gan.rng import torch_generator
+from ohlora_gan.training.filters import FIGURES, FilterModule, shifted
 from tests.training.test_callbacks import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore")

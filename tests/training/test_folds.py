@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from ohlora_gan import checkpoint
-from ohlora_gan.checkpoint import CheckpointError
-from ohlora_gan.models.filter_nets import FilterEnsemble, SmallFilterCNN
-from ohlora_gan.training import folds
-from ohlora_gan.training.filter_module import FIGURES, FilterModule
-from ohlora_gan.training.folds import CrossValidation, binary_labels
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models.checkpoint import CheckpointError
+from ohlora_gan.models.filters import FilterEnsemble, SmallFilterCNN
+from ohlora_gan.training import filters as folds
+from ohlora_gan.training.filters import FIGURES, CrossValidation, FilterModule, binary_labels
 
 LABELS = np.tile([0, 0, 0, 1, 0], 8)  # 20 % ones
 

@@ -9,8 +9,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ohlora_gan import seeding
-from ohlora_gan.training import gan_module
+from ohlora_gan import rng as seeding
+from ohlora_gan.training import gan as gan_module
 from ohlora_gan.training.losses import Alternation
 from tests.training.tiny_training import BATCH, Record, fit, gan, state
 

@@ -9,21 +9,14 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from ohlora_gan.evaluation.reliability import reliability
-from ohlora_gan.models.attribute_cnn import AttributeCNN
-from ohlora_gan.models.attribute_nets import SmallPropertyCNN
+from ohlora_gan.judging.reliability import reliability
 from ohlora_gan.models.generator import to_uint8
-from ohlora_gan.seeding import torch_generator
-from ohlora_gan.training import regressor_module
-from ohlora_gan.training.regressor_module import (
-    COLOR_PROPERTIES,
-    RegressorModule,
-    augment,
-    blur,
-    shift,
-    warmup_cosine,
-)
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models.scorers import AttributeCNN, SmallPropertyCNN
+from ohlora_gan.names import PROPERTIES
+from ohlora_gan.rng import torch_generator
+from ohlora_gan.training import scorers as regressor_module
+from ohlora_gan.training.augmentation import blur, shift
+from ohlora_gan.training.scorers import COLOR_PROPERTIES, RegressorModule, augment, warmup_cosine
 
 PATCHES = {  # rows and columns that are as bright as the property is high, inside the property's crop
     "eyes": (slice(9, 12), slice(6, 26)),

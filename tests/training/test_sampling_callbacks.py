@@ -7,12 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ohlora_gan import checkpoint, pretrained, seeding
-from ohlora_gan.evaluation.pictures import grid
+from ohlora_gan import rng as seeding
+from ohlora_gan.images import grid
+from ohlora_gan.models import checkpoint
+from ohlora_gan.models import zoo as pretrained
 from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan.names import PROPERTIES
 from ohlora_gan.training.callbacks import LastCheckpoint
 from ohlora_gan.training.sampling_callbacks import SampleGrid, ScoreMeans, draw_images, open_panel
-from ohlora_gan.vocabulary import PROPERTIES
 from tests import tiny
 from tests.training.test_callbacks import Fail, Pictures
 from tests.training.tiny_training import Record, fit, gan, state

@@ -7,10 +7,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from ohlora_gan.models.truth_net import TruthNet
-from ohlora_gan.seeding import torch_generator
-from ohlora_gan.training import regressor_module
-from ohlora_gan.training.regressor_module import shift
-from ohlora_gan.training.roughen import (
+from ohlora_gan.rng import torch_generator
+from ohlora_gan.training import scorers as regressor_module
+from ohlora_gan.training.augmentation import (
     blocky,
     blotchy,
     cosines,
@@ -19,6 +18,7 @@ from ohlora_gan.training.roughen import (
     moved,
     patches,
     roughen,
+    shift,
     smeared,
     warped,
 )

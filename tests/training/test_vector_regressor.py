@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.models.gradient_net import GradientNet
-from ohlora_gan.training.vector_regressor import NetTrainer, VectorBatches, VectorRegressor, regression_figures
+from ohlora_gan.directions.gradient_net import (
+    GradientNet,
+    NetTrainer,
+    VectorBatches,
+    VectorRegressor,
+    regression_figures,
+)
 
 SIZE = 8
 

@@ -5,9 +5,9 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from torch.utils.data import TensorDataset
 
-from ohlora_gan import seeding
-from ohlora_gan.data.loader import EpochSampler, ResumableLoader
-from ohlora_gan.training.gan_module import GanModule
+from ohlora_gan import rng as seeding
+from ohlora_gan.data.datamodules import EpochSampler, ResumableLoader
+from ohlora_gan.training.gan import GanModule
 from tests import tiny
 
 BATCH = 4

@@ -5,8 +5,8 @@ import inspect
 import numpy as np
 import pytest
 
-from ohlora_gan.data import faces
 from ohlora_gan.world import face, render
+from ohlora_gan.world import first_world as faces
 from ohlora_gan.world.versions import LATEST, SHIPPED, open_world
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.face import FaceAttributes, property_scores, sample_attributes
 from ohlora_gan.world.render import parse_map, render, render_with_parse_map
 

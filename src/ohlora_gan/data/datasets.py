@@ -1,17 +1,26 @@
 """Map-style data sets: item i is (image float32 [3, R, R] in [-1, 1], scores float32 [A] of A attributes)."""
 
-from collections.abc import Mapping, Sequence
+import json
+import logging
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ohlora_gan import seeding
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan import rng as seeding
+from ohlora_gan.data.parse_scores import MAP_SIZE, MAX_CODE
+from ohlora_gan.files import write_json
+from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.versions import SHIPPED, World, open_world
 
 MIRROR_SIGNS = {"pose": -1, "turn": -1, "tilt": -1, "roll": -1, "light_direction": -1, "background_x": -1}
@@ -180,3 +189,193 @@ class Mirrored(Dataset):
             return self.dataset[i]
         image, scores = self.dataset[i - len(self.dataset)]
         return image.flip(2), scores * torch.from_numpy(self.signs)
+
+
+# --- A folder of faces with their parse maps, named as the published system names them: parsing_N.png and ---
+
+
+log = logging.getLogger(__name__)
+
+Bytes = NDArray[np.uint8]
+
+# what Pillow raises for files that are cut off, damaged, forged or no pictures at all
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+_MAP_NAME = re.compile(r"parsing_(\d+)\.png", re.IGNORECASE)
+_FACE_NAME = re.compile(r"face_(\d+)\.(png|jpg|jpeg)", re.IGNORECASE)
+_SIZE = (MAP_SIZE, MAP_SIZE)
+
+
+class ParseFolder:
+    """The faces of a folder: iterating gives (number, map uint8 [224, 224], image uint8 [224, 224, 3]).
+
+    Pictures are decoded while iterating, one pair at a time, so a folder may be of any size. Maps of other sizes are
+    resized without mixing codes, faces with a good filter; neither is cut. Each complete pass logs what it left out.
+
+    Args:
+        folder: where ``parsing_000123.png`` (class codes, grey or palette) and ``face_000123.png`` (or .jpg) lie.
+
+    Attributes:
+        faces: number -> the face's file, for all that have a map, in order.
+        skipped: file name -> why it is not used; grows while iterating.
+
+    Raises:
+        ValueError: if there is no such folder or no complete pair in it; when iterating, if no pair can be read.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise ValueError(f"{folder} is no folder: give one that holds parsing_000123.png and face_000123.png")
+        self.skipped: dict[str, str] = {}
+        self._maps, faces = self._numbered(_MAP_NAME), self._numbered(_FACE_NAME)
+        for mine, other, missing in ((self._maps, faces, "face"), (faces, self._maps, "parse map")):
+            for number in sorted(mine.keys() - other.keys()):
+                self.skipped[mine[number].name] = f"no {missing} of that number beside it"
+        self.faces = {number: faces[number] for number in sorted(self._maps.keys() & faces.keys())}
+        if not self.faces:
+            raise ValueError(
+                f"{folder} holds no pair such as parsing_000123.png and face_000123.png: "
+                f"{len(self._maps)} maps and {len(faces)} faces, none of the same number"
+            )
+
+    def _numbered(self, pattern: re.Pattern[str]) -> dict[int, Path]:
+        """Number -> file. Of several files with a number the last by name is taken, so .png before .jpg."""
+        found: dict[int, Path] = {}
+        for path in sorted(self.folder.iterdir()):
+            if match := pattern.fullmatch(path.name):
+                number = int(match[1])
+                if number in found:
+                    self.skipped[found[number].name] = f"{path.name} has the same number and is used instead"
+                found[number] = path
+        return found
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __iter__(self) -> Iterator[tuple[int, Bytes, Bytes]]:
+        num_read = 0
+        for number, face_path in self.faces.items():
+            codes, image = self._read(self._maps[number], _read_map), self._read(face_path, _read_face)
+            if codes is not None and image is not None:
+                num_read += 1
+                yield number, codes, image
+        if not num_read:
+            name, reason = list(self.skipped.items())[-1]
+            raise ValueError(f"none of {len(self)} pairs in {self.folder} can be used; {name}, for one: {reason}")
+        if self.skipped:
+            examples = "; ".join(f"{name}: {reason}" for name, reason in list(self.skipped.items())[:3])
+            log.warning("%d files in %s are not used, such as %s", len(self.skipped), self.folder, examples)
+
+    def _read(self, path: Path, read: Callable[[Image.Image], Bytes]) -> Bytes | None:
+        """What ``read`` makes of an opened picture, or None with the reason noted."""
+        try:
+            with Image.open(path) as image:
+                return read(image)
+        except UNREADABLE as error:
+            self.skipped[path.name] = str(error) or type(error).__name__
+            return None
+
+
+def read_parse_folder(folder: str | Path) -> ParseFolder:
+    """The faces of a folder in the published system's layout, to iterate over; see ``ParseFolder``."""
+    return ParseFolder(folder)
+
+
+def _read_map(image: Image.Image) -> Bytes:
+    if image.mode not in ("L", "P"):
+        raise ValueError(f"a parse map of mode {image.mode}: expected a grey or palette picture of class codes")
+    codes = np.asarray(image)  # of a palette picture the numbers, not the colours
+    if codes.max() > MAX_CODE:
+        raise ValueError(f"a parse map with the code {codes.max()}: expected class codes from 0 to {MAX_CODE}")
+    return np.asarray(Image.fromarray(codes).resize(_SIZE, Image.Resampling.NEAREST))
+
+
+def _read_face(image: Image.Image) -> Bytes:
+    upright = ImageOps.exif_transpose(image).convert("RGB")
+    return np.asarray(upright.resize(_SIZE, Image.Resampling.LANCZOS))
+
+
+# --- A data set's scores as N(0, 1), and new scores by the same statistics ---
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and sample standard deviation of each property over a data set.
+
+    Attributes:
+        mean: property -> mean.
+        std: property -> standard deviation (n - 1 in the denominator), above 0.
+    """
+
+    mean: Mapping[str, float]
+    std: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if set(self.mean) != set(self.std):
+            raise ValueError(f"statistics have means of {', '.join(self.mean)} but deviations of {', '.join(self.std)}")
+        for name in self.mean:
+            mean, std = self.mean[name], self.std[name]
+            if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
+                raise ValueError(
+                    f"{name} has mean {mean} and deviation {std}: expected finite numbers, the second above 0"
+                )
+
+    def apply(self, scores: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
+        """``(score - mean) / std`` of every property; NaN stays NaN.
+
+        Raises:
+            ValueError: for a property without statistics.
+        """
+        unknown = [name for name in scores if name not in self.mean]
+        if unknown:
+            known = ", ".join(self.mean)
+            raise ValueError(f"no statistics for {', '.join(unknown)}, only for {known}: fit on scores that hold them")
+        return {
+            name: (np.asarray(values, dtype=np.float64) - self.mean[name]) / self.std[name]
+            for name, values in scores.items()
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Writes the statistics as JSON: ``{"mean": {property: ...}, "std": {property: ...}}``."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Normalization":
+        """Reads what ``save`` wrote.
+
+        Raises:
+            ValueError: if the file is missing or holds no such statistics.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            mean, std = ({str(k): float(v) for k, v in content[key].items()} for key in ("mean", "std"))
+            return cls(mean, std)
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"{path} holds no usable statistics ({error}): expected JSON as Normalization.save writes it"
+            ) from error
+
+
+def fit_normalization(scores: Mapping[str, ArrayLike]) -> Normalization:
+    """The statistics that give each property mean 0 and standard deviation 1 over a data set.
+
+    Args:
+        scores: property -> ``[N]``; NaN means unknown and is left out.
+
+    Raises:
+        ValueError: if a property has fewer than two known values, or the same value everywhere.
+    """
+    mean, std = {}, {}
+    for name, values in scores.items():
+        array = np.asarray(values, dtype=np.float64)
+        known = array[~np.isnan(array)]
+        if len(known) < 2:
+            raise ValueError(f"{name} has {len(known)} known values, normalisation needs at least 2: leave {name} out")
+        mean[name], std[name] = float(known.mean()), float(known.std(ddof=1))
+        if np.ptp(known) == 0:  # not std == 0: rounding makes that 1e-17
+            raise ValueError(
+                f"{name} is {known[0]:g} in all {len(known)} faces, so it has no spread to normalise by: "
+                f"leave {name} out, or add faces that differ in it"
+            )
+    return Normalization(mean, std)

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ohlora_gan.data.datamodules import DealingDataModule, ResumableLoader
 from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
-from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
 from ohlora_gan.devices import Device
 from ohlora_gan.files import write_json
-from ohlora_gan.latents.image_bank import ImageBank, read_image
+from ohlora_gan.latents.bank import ImageBank, read_image
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.panel import Panel
-from ohlora_gan.pretrained import open_filters, open_generator, open_scorer, shipped_filters
+from ohlora_gan.models.combined import Panel
+from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters
+from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
 from ohlora_gan.progress import progress_bar
-from ohlora_gan.same_world import world_of
-from ohlora_gan.thresholds import REFERENCE, Threshold, read_thresholds, within
+from ohlora_gan.world.same_world import world_of
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ohlora_gan import seeding
-from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
+from ohlora_gan import rng as seeding
+from ohlora_gan.data.datamodules import DealingDataModule, ResumableLoader
+from ohlora_gan.data.datasets import Mirrored, Normalization, fit_normalization, mirror_signs, to_image
 from ohlora_gan.data.labels import Labels, choose, is_binary, match_rows, read_labels, read_partition
-from ohlora_gan.data.loader import DealingDataModule, ResumableLoader
-from ohlora_gan.data.normalization import Normalization, fit_normalization
 from ohlora_gan.data.pictures import Pictures, PictureSource, check_crop, write_skipped
 
 log = logging.getLogger(__name__)
@@ -252,3 +252,47 @@ def report_skipped(pictures: Pictures, report: str | Path | None) -> None:
         where = "" if report is None else f"; all are listed in {report}"
         some = f"{len(skipped)} of {total} pictures in {folder}"
         log.warning("%s are left out (%s), such as %s%s", some, counts, first, where)
+
+
+# --- CelebA as it is distributed (Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015) ---
+
+
+PICTURES = ("img_align_celeba", "img_align_celeba.zip", "Img/img_align_celeba", "Img/img_align_celeba.zip")
+LABELS = ("list_attr_celeba.txt", "Anno/list_attr_celeba.txt", "list_attr_celeba.csv")
+PARTITION = ("list_eval_partition.txt", "Eval/list_eval_partition.txt", "list_eval_partition.csv")
+
+
+class CelebADataModule(ImageFolderDataModule):
+    """The aligned and cropped faces with their 40 attributes.
+
+    Args:
+        folder: the folder that holds ``img_align_celeba`` (a folder or a ``.zip``) and ``list_attr_celeba.txt``.
+        labels, partition: files to use instead of those of the folder.
+        official_split: use ``list_eval_partition.txt`` for the splits where it is there.
+        options: those of `ImageFolderDataModule`.
+
+    Raises:
+        ValueError: if one of the two is missing; see also `ImageFolderDataModule`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        labels: str | Path | None = None,
+        partition: str | Path | None = None,
+        official_split: bool = True,
+        **options: Any,
+    ):
+        root = Path(folder)
+        pictures, labels = first_of(root, PICTURES), labels or first_of(root, LABELS)
+        if pictures is None or labels is None:
+            missing = PICTURES[:2] if pictures is None else LABELS[:1]
+            raise ValueError(f"data.folder={folder} has no {' or '.join(missing)}: give the folder that CelebA lies in")
+        if partition is None and official_split:
+            partition = first_of(root, PARTITION)
+        super().__init__(pictures, labels=labels, partition=partition, **options)
+
+
+def first_of(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of some paths in a folder that exists."""
+    return next((root / name for name in names if (root / name).exists()), None)

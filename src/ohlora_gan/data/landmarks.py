@@ -3,18 +3,22 @@
 Both models come inside MediaPipe's wheel: nothing is downloaded. MediaPipe is imported when a detector is made.
 """
 
+import importlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from ohlora_gan.data.landmark_maps import MEASURES, NoFace, SeveralFaces, draw_map, mean_with_mirror, measure_points
+from ohlora_gan.data import parse_scores as codes
+from ohlora_gan.data.parse_scores import MAP_SIZE, MAX_CODE
+from ohlora_gan.data.pictures import UnusablePictureError
 
 Bytes = NDArray[np.uint8]
 
@@ -160,3 +164,280 @@ def _without_startup_messages() -> Iterator[None]:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+# --- Parse maps and raw measures of a face from its landmarks and the mask of the person: numpy and Pillo ---
+
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+MEASURES = ("eye_aspect", "mouth_opening", "tilt", "turn")
+"""What ``measure_points`` measures."""
+
+NUM_POINTS = 468
+MAP_SHAPE = (codes.MAP_SIZE, codes.MAP_SIZE)
+SKIN, BROW, CLOTHES = 1, 2, 11
+FINE = 4  # outlines are drawn this much finer than the map, so that a nearly closed eye is as thin as it is
+
+# the outlines; an eye's outline starts at its outer corner, "a" is the eye on the left in an upright picture
+EYE_A = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+EYE_B = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
+NOSE = (168, 193, 196, 236, 198, 209, 49, 48, 64, 98, 97, 2, 326, 327, 294, 278, 279, 429, 420, 456, 419, 417)
+UPPER_LIP_TOP = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
+UPPER_LIP_BOTTOM = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+LOWER_LIP_TOP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+LOWER_LIP_BOTTOM = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+LIP_PAIRS = ((82, 87), (13, 14), (312, 317))
+EDGE_A, EDGE_B, NOSE_TIP, CHIN, FOREHEAD = 234, 454, 1, 152, 10
+
+_PAIRS = (
+    (NOSE_TIP,) * 2,
+    *zip((*EYE_A, *BROWS[0]), (*EYE_B, *BROWS[1]), strict=True),
+    *((line[i], line[-i]) for line in (OVAL, NOSE) for i in range(len(line))),  # from the middle one around
+    *(
+        pair  # from one corner to the other
+        for line in (UPPER_LIP_TOP, UPPER_LIP_BOTTOM, LOWER_LIP_TOP, LOWER_LIP_BOTTOM)
+        for pair in zip(line, reversed(line), strict=True)
+    ),
+)
+TWINS = {here: twin for pair in _PAIRS for here, twin in (pair, pair[::-1])}
+"""Every landmark used here -> the one in its place on the other side of the face."""
+
+
+class NoFace(ValueError):
+    """A segmenter raises it for a picture without a face."""
+
+    def __init__(self, message: str = "no face"):
+        super().__init__(message)
+
+
+class SeveralFaces(ValueError):
+    """A segmenter raises it for a picture with more than one face."""
+
+    def __init__(self, message: str = "several faces"):
+        super().__init__(message)
+
+
+def measure_points(points: NDArray) -> dict[str, float]:
+    """Raw measures of a face; none depends on its size in the picture.
+
+    Args:
+        points: landmarks in pixels, x right and y down, float ``[468 or more, 2 or more]``.
+
+    Returns:
+        By the names of ``MEASURES``:
+
+        * eye_aspect: height of the eye's opening by its width, mean of both eyes; about 0 (closed) to 0.5.
+        * mouth_opening: gap between the lips by the height of the face; 0 (closed) to about 0.3.
+        * tilt: angle of the line through the eyes' centres, in radians; positive where the eye on the right of the
+          picture is the lower one, as property ``pose`` has it.
+        * turn: how far the nose's tip is off the middle between the face's edges, by half the face's height (its
+          width shrinks to nothing in a profile): about -1 (towards the left of the picture) to 1 (right).
+    """
+    points = _checked(points)
+    across = points[list(EYE_B)].mean(0) - points[list(EYE_A)].mean(0)
+    height = float(np.hypot(*(points[FOREHEAD] - points[CHIN])))
+    gap = np.mean([np.hypot(*(points[top] - points[bottom])) for top, bottom in LIP_PAIRS])
+    off_middle = (points[NOSE_TIP] - points[[EDGE_A, EDGE_B]].mean(0)) @ across / np.hypot(*across)
+    return {
+        "eye_aspect": (_eye_aspect(points[list(EYE_A)]) + _eye_aspect(points[list(EYE_B)])) / 2,
+        "mouth_opening": float(gap) / height,
+        "tilt": float(np.arctan2(across[1], across[0])),
+        "turn": float(off_middle) * 2 / height,
+    }
+
+
+def mean_with_mirror(points: NDArray, mirrored: NDArray, width: float) -> Floats:
+    """Steadier landmarks: the mean of a picture's and those of its mirror image.
+
+    Args:
+        points, mirrored: landmarks in pixels of the picture and of its mirror image, float ``[468 or more, 2]``.
+        width: the picture's, in pixels.
+
+    Returns:
+        Landmarks in pixels of the picture; those that nothing here uses stay as in ``points``.
+    """
+    mean = _checked(points).copy()
+    here, there = list(TWINS), list(TWINS.values())
+    mean[here] = (mean[here] + (width, 0) + _checked(mirrored)[there] * (-1, 1)) / 2
+    return mean
+
+
+def draw_map(points: NDArray, person: NDArray[np.float32], image: Bytes) -> Bytes:
+    """The parse map of a face.
+
+    Hair is what belongs to the person outside the face's oval, if above the chin it does not look like the face's
+    skin, and below the chin only where it looks like the hair beside and above the face: bare shoulders and most
+    clothes are left out, hair of the clothes' colour is not told from them. Hats and ears in shadow pass for hair.
+
+    Args:
+        points: landmarks in pixels of ``image``, float ``[468 or more, 2 or more]``.
+        person: how surely a pixel belongs to a person, 0 to 1, ``[H, W]``.
+        image: RGB, uint8 ``[H, W, 3]``.
+
+    Returns:
+        uint8 ``[224, 224]``: 0 background, 1 skin, 2 brows, 4 left and 5 right eye (as seen in the picture), 6 nose,
+        7 upper lip, 8 inner mouth, 9 lower lip, 10 hair, 11 clothes, neck and what else is not told apart.
+    """
+    points = _checked(points)
+    height, width = image.shape[:2]
+    if person.shape != (height, width) or image.shape[2:] != (3,):
+        raise ValueError(f"person has shape {list(person.shape)}, image {list(image.shape)}: expected the same H, W")
+    points = points * (codes.MAP_SIZE / width, codes.MAP_SIZE / height)
+    pixels, sureness = Image.fromarray(image), Image.fromarray(np.asarray(person, dtype=np.float32))
+    body = np.asarray(sureness.resize(MAP_SHAPE, Image.Resampling.BILINEAR)) > 0.5
+    face = _draw_face(points)
+    rise = _rise(points)
+    hair = _hair(rise, face, body & (face == 0), pixels.resize(MAP_SHAPE, Image.Resampling.BILINEAR))
+    rest = np.where(rise > 0, SKIN, CLOTHES)
+    return np.where(face > 0, face, np.where(hair, codes.HAIR, np.where(body, rest, codes.BACKGROUND))).astype(np.uint8)
+
+
+def _draw_face(points: Floats) -> Bytes:
+    """The part of the map inside the face's oval, 0 outside."""
+    fine = Image.new("L", (codes.MAP_SIZE * FINE, codes.MAP_SIZE * FINE))
+    draw = ImageDraw.Draw(fine)
+    for outline, code in _outlines(points * FINE):
+        draw.polygon(outline.ravel().tolist(), fill=code)
+    return np.asarray(fine)[FINE // 2 :: FINE, FINE // 2 :: FINE]
+
+
+def _outlines(points: Floats) -> list[tuple[Floats, int]]:
+    """Outlines of the face and what lies in it with their codes, in the order in which they cover each other."""
+
+    def line(*numbers: int) -> Floats:
+        return points[list(numbers)]
+
+    left, right = sorted((line(*EYE_A), line(*EYE_B)), key=lambda eye: eye[:, 0].mean())
+    return [
+        (line(*OVAL), SKIN),
+        *((line(*brow), BROW) for brow in BROWS),
+        (line(*NOSE), codes.NOSE),
+        (left, codes.LEFT_EYE),
+        (right, codes.RIGHT_EYE),
+        (line(*UPPER_LIP_BOTTOM, *LOWER_LIP_TOP[::-1]), codes.INNER_MOUTH),
+        (line(*UPPER_LIP_TOP, *UPPER_LIP_BOTTOM[::-1]), codes.UPPER_LIP),
+        (line(*LOWER_LIP_BOTTOM, *LOWER_LIP_TOP[::-1]), codes.LOWER_LIP),
+    ]
+
+
+def _hair(rise: Floats, face: Bytes, around: Mask, pixels: Image.Image) -> Mask:
+    """Which of the pixels ``around`` the face are hair."""
+    above = around & (rise > 0.8)
+    if not above.any():
+        return above
+    colors = np.asarray(pixels.filter(ImageFilter.BoxBlur(1)), dtype=np.float32)
+    unlike_skin = _distance(colors, colors[face == SKIN])
+    like_hair = _distance(colors, colors[above & (unlike_skin >= np.median(unlike_skin[above]))])
+    beside = (rise > 0.1) & (rise < 0.9)  # nothing but ears and cheeks competes with hair there
+    looks_so = (like_hair < np.where(beside, 2.5, 1.0) * unlike_skin) & ((rise > 0) | (like_hair < 3))
+    return _falling(around & (looks_so | (rise > 1.15)), rise < 0)
+
+
+def _falling(hair: Mask, low: Mask) -> Mask:
+    """Keeps of the hair in the ``low`` part what hangs from hair above it, so that dark clothes do not count."""
+    kept = np.pad(hair, ((2, 0), (2, 2)))
+    for row in range(hair.shape[0]):
+        above = kept[row] | kept[row + 1]
+        hangs = above[:-4] | above[1:-3] | above[2:-2] | above[3:-1] | above[4:]
+        kept[row + 2, 2:-2] &= hangs | ~low[row]
+    return kept[2:, 2:-2]
+
+
+def _rise(points: Floats) -> Floats:
+    """How far up the face a pixel of the map lies: 0 at the chin, 1 at the top of the forehead."""
+    up = points[FOREHEAD] - points[CHIN]
+    center = np.arange(codes.MAP_SIZE) + 0.5
+    return ((center - points[CHIN, 0]) * up[0] + (center[:, None] - points[CHIN, 1]) * up[1]) / (up @ up)
+
+
+def _distance(colors: NDArray[np.float32], samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far pixels ``[H, W, 3]`` are from the median colour of samples ``[N, 3]``, in their spread."""
+    samples = samples[::7]  # a median of thousands of neighbours needs few of them
+    middle = np.median(samples, axis=0)
+    spread = np.median(np.abs(samples - middle), axis=0).mean() + 8
+    return np.linalg.norm(colors - middle, axis=-1) / spread
+
+
+def _eye_aspect(eye: Floats) -> float:
+    """Height by width of an outline that starts at one corner and has the other in its middle."""
+    heights = np.hypot(*(eye[1:8] - eye[:8:-1]).T)
+    return float(heights[[2, 3, 4]].mean() / np.hypot(*(eye[0] - eye[8])))
+
+
+def _checked(points: NDArray) -> Floats:
+    """The first two coordinates of landmarks."""
+    points = np.asarray(points, dtype=float)
+    if points.ndim != 2 or points.shape[0] < NUM_POINTS or points.shape[1] < 2 or not np.isfinite(points).all():
+        raise ValueError(f"points have shape {list(points.shape)}, expected finite numbers [{NUM_POINTS} or more, 2]")
+    return points[:, :2]
+
+
+# --- What makes a parse map of a photograph: the landmarks, a callable of the user's, or a folder of read ---
+
+
+Labeller = Callable[[str, Bytes], tuple[dict[str, float], Bytes]]
+"""Name and picture uint8 [H, W, 3] -> raw measures (none where the segmenter has none) and parse map [224, 224]."""
+
+LANDMARKS = "landmarks"
+
+
+def by_landmarks(name: str, image: Bytes) -> tuple[dict[str, float], Bytes]:
+    """The labeller of the extra ``landmarks``."""
+    points = detector().points(image)
+    return measure_points(points), detector().parse_map(image, points)
+
+
+def by_callable(place: str) -> Labeller:
+    """The labeller that calls a segmenter of the user's.
+
+    Args:
+        place: ``MODULE:CALLABLE``; it takes RGB uint8 ``[H, W, 3]`` and returns the parse map uint8 ``[224, 224]``
+            (codes in ``data.parse_codes``), or raises ``landmark_maps.NoFace`` or ``SeveralFaces``.
+
+    Raises:
+        ValueError: if there is no such callable.
+    """
+    module, _, attribute = place.partition(":")
+    try:
+        segment = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"--segmenter {place} cannot be imported ({error}): expected {LANDMARKS} or MODULE:CALLABLE"
+        ) from error
+    return lambda name, image: ({}, checked_map(segment(image), f"the map that {place} made of {name}"))
+
+
+def by_folder(folder: Path, map_names: Mapping[str, str]) -> Labeller:
+    """The labeller that reads ready parse maps, PNG files of class codes (grey or palette) with the pictures' stems."""
+    if not folder.is_dir():
+        raise ValueError(f"--maps {folder} is no folder: give one that holds parse maps such as NAME.png")
+
+    def read(name: str, image: Bytes) -> tuple[dict[str, float], Bytes]:
+        path = folder / map_names[name]
+        if not path.exists():
+            raise UnusablePictureError(f"no parse map {map_names[name]}")
+        try:
+            with Image.open(path) as picture:
+                codes = np.asarray(picture if picture.mode in ("L", "P") else picture.convert("L"))
+        except (OSError, SyntaxError) as error:
+            raise UnusablePictureError(f"the parse map {path} cannot be read") from error
+        square = ImageOps.fit(Image.fromarray(codes), (MAP_SIZE, MAP_SIZE), Image.Resampling.NEAREST)
+        return {}, checked_map(np.asarray(square), f"the parse map {path}")
+
+    return read
+
+
+def checked_map(codes: object, what: str) -> Bytes:
+    """A parse map as it is, or a ValueError."""
+    if not isinstance(codes, np.ndarray) or codes.shape != (MAP_SIZE, MAP_SIZE) or codes.dtype != np.uint8:
+        raise ValueError(f"{what} is no uint8 array [{MAP_SIZE}, {MAP_SIZE}]")
+    if codes.max() > MAX_CODE:
+        raise ValueError(f"{what} holds the code {codes.max()}, expected class codes from 0 to {MAX_CODE}")
+    return codes

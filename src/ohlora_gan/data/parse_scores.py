@@ -6,16 +6,304 @@ Two generations of the published system's algorithms (Oh-LoRA): ``v1`` labelled 
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ohlora_gan.data import parse_colors as colors
-from ohlora_gan.data import parse_shapes as shapes
-from ohlora_gan.data.parse_codes import MAP_SIZE
-from ohlora_gan.data.parse_shapes import Floats, Maps
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.names import PROPERTIES
+
+# --- What the numbers in a parse map mean; maps of every source (renderer, landmarks, a folder) share the ---
+
+
+MAP_SIZE = 224
+"""Height and width in pixels of a map that is scored."""
+
+BACKGROUND = 0
+LEFT_EYE = 4
+RIGHT_EYE = 5
+NOSE = 6
+UPPER_LIP = 7
+INNER_MOUTH = 8
+LOWER_LIP = 9
+HAIR = 10
+
+MAX_CODE = 12
+"""The highest code in use. 1 skin, 2 and 3 brows or glasses, 11 clothes, 12 neck: no score looks at them."""
+
+
+# --- Scores that a parse map alone decides: eyes, pose, mouth and hair length, in both generations ---
+
+
+Maps = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Window = tuple[slice, slice]
+
+QUARTER = MAP_SIZE // 4
+MIN_HAIR_WIDTH = 20  # a row with fewer hair pixels has no hair in the second generation
+
+_WHOLE = (slice(0, MAP_SIZE), slice(0, MAP_SIZE))
+_EYE_COLUMNS = {LEFT_EYE: slice(0, 3 * QUARTER), RIGHT_EYE: slice(QUARTER, MAP_SIZE)}
+_EYE_ROWS_V1 = slice(QUARTER, QUARTER + 3 * MAP_SIZE // 8)
+_EYE_ROWS_V2 = slice(QUARTER, 3 * QUARTER)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Coordinates of the pixels of some classes in N maps, ordered by map, row and column.
+
+    Attributes:
+        index: the map that a pixel lies in ``[n]``.
+        y: its row ``[n]``.
+        x: its column ``[n]``.
+        counts: how many pixels each map has ``[N]``.
+    """
+
+    index: Integers
+    y: Integers
+    x: Integers
+    counts: Integers
+
+    @classmethod
+    def find(cls, maps: Maps, *codes: int, window: Window = _WHOLE) -> "Pixels":
+        """The pixels of these classes inside a window of rows and columns."""
+        rows, columns = window
+        view = maps[:, rows, columns]
+        is_wanted = view == codes[0]
+        for code in codes[1:]:
+            is_wanted |= view == code
+        index, y, x = np.nonzero(is_wanted)
+        return cls(index, y + rows.start, x + columns.start, np.bincount(index, minlength=len(maps)))
+
+    def sums(self, values: Integers) -> Integers:
+        """Sums of a value per pixel over each map, exact."""
+        return np.bincount(self.index, weights=values, minlength=len(self.counts)).astype(np.int64)
+
+    def heights(self) -> Integers:
+        """Last row minus first row of each map; 0 where there are no pixels."""
+        ends = np.cumsum(self.counts)
+        heights = np.zeros(len(self.counts), dtype=np.int64)
+        found = self.counts > 0
+        heights[found] = self.y[ends[found] - 1] - self.y[(ends - self.counts)[found]]
+        return heights
+
+
+def _eye(maps: Maps, code: int, rows: slice) -> Pixels:
+    return Pixels.find(maps, code, window=(rows, _EYE_COLUMNS[code]))
+
+
+def eyes_v1(maps: Maps) -> Floats:
+    """How open the eyes are: the mean of their heights in pixels."""
+    left, right = (_eye(maps, code, _EYE_ROWS_V1).heights() for code in (LEFT_EYE, RIGHT_EYE))
+    return (left + right) / 2.0
+
+
+def eyes_and_pose_v2(maps: Maps) -> tuple[Floats, Floats]:
+    """How open the wider eye is, upright to its own axis, in pixels; and the slope of the line between the eyes.
+
+    The slope is 0 where an eye is missing and NaN where one eye's centre is exactly above the other's.
+    """
+    left, right = (_eye(maps, code, _EYE_ROWS_V2) for code in (LEFT_EYE, RIGHT_EYE))
+    pose = np.zeros(len(maps))
+    both = (left.counts > 0) & (right.counts > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dx, dy = (
+            right.sums(b) / right.counts - left.sums(a) / left.counts for a, b in ((left.x, right.x), (left.y, right.y))
+        )
+        slopes = np.where(dx == 0, np.nan, dy / dx)
+    pose[both] = slopes[both]
+    return np.maximum(_opening(left), _opening(right)), pose
+
+
+def _opening(eye: Pixels) -> Floats:
+    """The largest column height of each map's eye times the cosine of the tilt of the eye's longest axis."""
+    order = np.lexsort((eye.y, eye.x, eye.index))
+    index, y, x = eye.index[order], eye.y[order], eye.x[order]
+    is_new = np.diff(index * MAP_SIZE + x, prepend=-1) != 0
+    first = np.flatnonzero(is_new)
+    last = np.append(first[1:], len(x)) - 1
+    opening = np.zeros(len(eye.counts))
+    if len(first):
+        np.maximum.at(opening, index[first], y[last] - y[first])
+    starts, ends = (np.searchsorted(index[first], np.arange(len(opening)), side) for side in ("left", "right"))
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        if opening[i] > 0:
+            columns = x[first[start:end]]
+            opening[i] *= _axis_cosine(columns, y[first[start:end]], y[last[start:end]])
+    return opening
+
+
+def _axis_cosine(columns: Integers, top: Integers, bottom: Integers) -> float:
+    """Cosine of the angle between the horizontal and the line through the two pixels farthest apart.
+
+    No pixel inside a column can be one of the two, so its ends stand for it. Of pairs equally far apart the one counts
+    that a scan by column and row completes first.
+    """
+    x = np.repeat(columns, 2)
+    y = np.stack([top, bottom], axis=1).ravel()
+    across = np.abs(x[:, None] - x)
+    squares = np.tril(across**2 + (y[:, None] - y) ** 2)
+    farthest = int(squares.argmax())
+    return float(across.flat[farthest] / np.sqrt(squares.flat[farthest]))
+
+
+def pose_v1(maps: Maps) -> Floats:
+    """Minus the correlation of column and row over the nose; NaN where it has no extent in either direction."""
+    nose = Pixels.find(maps, NOSE)
+    n, x, y = nose.counts, nose.x, nose.y
+    sum_x, sum_y = nose.sums(x), nose.sums(y)
+    covariance = n * nose.sums(x * y) - sum_x * sum_y
+    variance_x, variance_y = n * nose.sums(x * x) - sum_x**2, n * nose.sums(y * y) - sum_y**2
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is asked for
+        correlation = covariance / (np.sqrt(variance_x) * np.sqrt(variance_y))
+    return -np.clip(correlation, -1.0, 1.0)
+
+
+def mouth_v1(maps: Maps) -> Floats:
+    """Height of the lips plus height of the inner mouth, in pixels."""
+    lips, inner = Pixels.find(maps, UPPER_LIP, LOWER_LIP), Pixels.find(maps, INNER_MOUTH)
+    return (lips.heights() + inner.heights()).astype(np.float64)
+
+
+def mouth_v2(maps: Maps) -> Floats:
+    """The inner mouth's share of mouth and lips, 0 to 1; 0 where there are none."""
+    inner = Pixels.find(maps, INNER_MOUTH).counts
+    return inner / np.maximum(inner + Pixels.find(maps, UPPER_LIP, LOWER_LIP).counts, 1)
+
+
+def hair_length_v1(maps: Maps) -> Floats:
+    """The lowest row with hair, plus half the hair pixels of the bottom row; NaN where there is no hair."""
+    widths = np.count_nonzero(maps == HAIR, axis=2)
+    lowest = (np.arange(MAP_SIZE) * (widths > 0)).max(axis=1)
+    return np.where(widths.any(axis=1), lowest + widths[:, -1] / 2.0, np.nan)
+
+
+def hair_length_v2(maps: Maps) -> Floats:
+    """Rows with hair (at least 20 pixels) below the first quarter, plus what the bottom row lets expect below it."""
+    is_hair = maps[:, QUARTER:] == HAIR
+    is_row = np.count_nonzero(is_hair, axis=2) >= MIN_HAIR_WIDTH
+    halves = np.count_nonzero(is_hair[:, -1].reshape(-1, 2, MAP_SIZE // 2), axis=2)
+    beyond = np.maximum(halves - MIN_HAIR_WIDTH // 2, 0).sum(axis=1) / 2.0
+    return np.count_nonzero(is_row, axis=1) + np.where(is_row[:, -1], beyond, 0.0)
+
+
+# --- Scores that need the picture beside its parse map: hair colour, backdrop, hairstyle ---
+
+
+Sums = NDArray[np.int16]
+Mask = NDArray[np.bool_]
+
+NO_HAIR_COLOR = 127.5
+NO_BACKGROUND = (192.0, 0.0)
+NO_HAIRSTYLE = 0.45
+
+_LEVELS = np.arange(3 * 255 + 1)
+_BLOCK, _STEP = 4, 8  # hairstyle compares blocks of 4x4 pixels 8 pixels apart
+
+
+def brightness_sums(images: NDArray[np.uint8]) -> Sums:
+    """Red + green + blue of uint8 ``[N, H, W, 3]``: ``[N, H, W]``, 0 to 765."""
+    red, green, blue = (images[..., channel] for channel in range(3))
+    return red.astype(np.int16) + green + blue
+
+
+def _histograms(sums: Sums, mask: Mask) -> Integers:
+    """How often each brightness occurs in the masked pixels of each map, ``[N, 766]``."""
+    num = len(sums)
+    offsets = np.arange(num, dtype=np.int32) * len(_LEVELS)
+    keys = (sums + offsets[:, None, None])[mask]
+    return np.bincount(keys, minlength=num * len(_LEVELS)).reshape(num, len(_LEVELS))
+
+
+def _between(histograms: Integers, low: float, high: float) -> Integers:
+    """The histograms of what lies between two quantiles of each: of n sorted values those from low*n to high*n."""
+    n = histograms.sum(axis=1, keepdims=True)
+    first, end = (low * n).astype(np.int64), (high * n).astype(np.int64)
+    below = np.concatenate([first, np.clip(np.cumsum(histograms, axis=1), first, end)], axis=1)
+    return below[:, 1:] - below[:, :-1]
+
+
+def _mean_and_std(histograms: Integers, empty: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of brightness, or the values for an empty histogram."""
+    n, total, squares = (histograms @ _LEVELS**power for power in range(3))
+    some = np.maximum(n, 1)
+    mean = total / some / 3.0
+    std = np.sqrt(n * squares - total**2) / some / 3.0
+    return np.where(n > 0, mean, empty[0]), np.where(n > 0, std, empty[1])
+
+
+def hair_color_v1(maps: Maps, sums: Sums) -> Floats:
+    """Median brightness of the hair; NaN where there is none."""
+    histograms = _histograms(sums, maps == HAIR)
+    n = histograms.sum(axis=1, keepdims=True)
+    below = np.cumsum(histograms, axis=1)
+    middle = [np.count_nonzero(below <= rank, axis=1) for rank in ((n - 1) // 2, n // 2)]
+    return np.where(n[:, 0] > 0, (middle[0] + middle[1]) / 6.0, np.nan)
+
+
+def hair_color_v2(maps: Maps, sums: Sums) -> Floats:
+    """Mean brightness of the hair without its darkest and lightest tenth; 127.5 where nothing is left."""
+    kept = _between(_histograms(sums, maps == HAIR), 0.1, 0.9)
+    return _mean_and_std(kept, (NO_HAIR_COLOR, np.nan))[0]
+
+
+def background(maps: Maps, sums: Sums) -> tuple[Floats, Floats]:
+    """Mean and deviation of the backdrop's brightness in the upper half without its darkest and lightest 5 %.
+
+    (192, 0) where there is no backdrop; a single pixel counts whole.
+    """
+    upper = slice(0, MAP_SIZE // 2)
+    histograms = _histograms(sums[:, upper], maps[:, upper] == BACKGROUND)
+    is_single = histograms.sum(axis=1, keepdims=True) == 1
+    return _mean_and_std(np.where(is_single, histograms, _between(histograms, 0.05, 0.95)), NO_BACKGROUND)
+
+
+def hairstyle(maps: Maps, sums: Sums) -> Floats:
+    """How curly the hair is: change of brightness downwards relative to sideways, averaged over the lower half.
+
+    Straight hair runs down, so it changes sideways. 0.45 where there is no patch of hair wide and high enough.
+    """
+    half = MAP_SIZE // 2
+    blocks = _block_sums(sums[:, half:])
+    mask = _is_inside_hair(maps[:, half:] == HAIR)
+    rows, columns = mask.shape[1], mask.shape[2]
+    center, left, right = (blocks[:, :rows, shift : shift + columns][mask] for shift in (_STEP, 0, 2 * _STEP))
+    below = blocks[:, _STEP : _STEP + rows, _STEP : _STEP + columns][mask]
+    sideways = np.maximum(np.abs(center - left), np.abs(center - right))
+    ratios = np.abs(center - below) / (sideways + 5.0 * 3 * _BLOCK**2)
+    counts = np.count_nonzero(mask, axis=(1, 2))
+    totals = np.bincount(np.repeat(np.arange(len(maps)), counts), weights=ratios, minlength=len(maps))
+    return np.where(counts > 0, totals / np.maximum(counts, 1), NO_HAIRSTYLE)
+
+
+def _block_sums(sums: Sums) -> Sums:
+    """Sums over the 4x4 block at each position (its upper left corner); at most 12240, so int16 holds them."""
+    height, width = sums.shape[1] - _BLOCK + 1, sums.shape[2] - _BLOCK + 1
+    tall = sum(sums[:, i : i + height] for i in range(1, _BLOCK)) + sums[:, :height]
+    return sum(tall[:, :, i : i + width] for i in range(1, _BLOCK)) + tall[:, :, :width]
+
+
+def _is_inside_hair(hair: Mask) -> Mask:
+    """Where a block and its neighbours left, right and below are hair, judged by two opposite corners of each.
+
+    The outer corner of the left neighbour lies 3 pixels outside that block, and beyond the left edge it is looked up
+    at the right edge: the recorded scores have it so.
+    """
+    reach = _BLOCK - 1
+    height, width = hair.shape[1] - _STEP - reach, hair.shape[2] - 2 * _STEP - reach
+
+    def at(dy: int, dx: int) -> Mask:
+        return np.roll(hair, -dx, axis=2)[:, dy : dy + height, _STEP : _STEP + width]
+
+    near = at(0, 0) & at(_STEP, 0) & at(0, -_STEP) & at(0, _STEP)
+    far = at(reach, reach) & at(_STEP + reach, reach) & at(reach, -_STEP - reach) & at(reach, _STEP + reach)
+    return near & far
+
+
+# --- Property scores of parse maps: how open, long, dark or turned a face is, from what each pixel shows ---
+
 
 Generation = Literal["v1", "v2"]
 Scores = dict[str, Floats]
@@ -75,17 +363,17 @@ def warn_of_missing(scores: Mapping[str, Floats]) -> None:
 def _measure(maps: Maps, images: NDArray[np.uint8] | None, generation: Generation) -> Scores:
     scores: Scores = {}
     if generation == "v1":
-        scores["eyes"], scores["pose"] = shapes.eyes_v1(maps), shapes.pose_v1(maps)
-        scores["mouth"], scores["hair_length"] = shapes.mouth_v1(maps), shapes.hair_length_v1(maps)
+        scores["eyes"], scores["pose"] = eyes_v1(maps), pose_v1(maps)
+        scores["mouth"], scores["hair_length"] = mouth_v1(maps), hair_length_v1(maps)
     else:
-        scores["eyes"], scores["pose"] = shapes.eyes_and_pose_v2(maps)
-        scores["mouth"], scores["hair_length"] = shapes.mouth_v2(maps), shapes.hair_length_v2(maps)
+        scores["eyes"], scores["pose"] = eyes_and_pose_v2(maps)
+        scores["mouth"], scores["hair_length"] = mouth_v2(maps), hair_length_v2(maps)
     if images is not None:
-        sums = colors.brightness_sums(images)
-        hair_color: Callable = colors.hair_color_v1 if generation == "v1" else colors.hair_color_v2
+        sums = brightness_sums(images)
+        hair_color: Callable = hair_color_v1 if generation == "v1" else hair_color_v2
         scores["hair_color"] = hair_color(maps, sums)
-        scores["background_mean"], scores["background_std"] = colors.background(maps, sums)
-        scores["hairstyle"] = colors.hairstyle(maps, sums)
+        scores["background_mean"], scores["background_std"] = background(maps, sums)
+        scores["hairstyle"] = hairstyle(maps, sums)
     return scores
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan.vocabulary import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 ALL = "all"
 """The name of the only group where samples are not grouped."""
@@ -200,3 +200,29 @@ def check_edited(edited: Sequence[str], names: Sequence[str]) -> None:
 def _float_array(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+# --- Progress of work that is done in parts, one after the other, of which none knows its length beforeha ---
+
+
+class PartsProgress:
+    """Adds up the progress of parts; a part still to come is taken to be as long as the present one.
+
+    It is called as a part's own progress; ``next`` goes between two parts.
+
+    Args:
+        progress: told of the whole; None: nobody is told.
+        num_parts: at least 1.
+    """
+
+    def __init__(self, progress: Progress | None, num_parts: int) -> None:
+        self.progress, self.num_left = progress, num_parts
+        self.before, self.done = 0, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done = done
+        if self.progress is not None:
+            self.progress(self.before + done, self.before + total * self.num_left)
+
+    def next(self) -> None:
+        self.before, self.done, self.num_left = self.before + self.done, 0, self.num_left - 1

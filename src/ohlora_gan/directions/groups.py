@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ohlora_gan.directions.base import ALL
-from ohlora_gan.vocabulary import GROUP_PROPERTIES, PROPERTIES
+from ohlora_gan.names import GROUP_PROPERTIES, PROPERTIES
 
 REFERENCE_MEDIANS = {
     "hair_color": -0.4315,

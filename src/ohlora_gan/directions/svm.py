@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 from ohlora_gan.directions.base import DirectionFinder, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, held_names, steps
 from ohlora_gan.directions.groups import members
-from ohlora_gan.seeding import generator
+from ohlora_gan.rng import generator
 
 
 class SvmFit(NamedTuple):

@@ -12,7 +12,11 @@ All are scaled to a mean eigenvalue of 1. ``shrinkage`` times the identity is ad
 are not followed without end, and to ``image`` ``cloud`` times that metric.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ohlora_gan import seeding
-from ohlora_gan.latents.jacobian import render_with_graph
+from ohlora_gan import rng as seeding
+from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FIND, FaceSpace, Progress
+from ohlora_gan.latents.space import FIND, FaceSpace, Progress, render_with_graph
+from ohlora_gan.progress import progress_bar
 
 Metric = NDArray[np.float64]
 Weights = Callable[[int], NDArray[np.floating]]
@@ -154,3 +159,79 @@ def scaled(matrix: np.ndarray, shrinkage: float) -> Metric:
     """A positive matrix with a mean eigenvalue of 1, plus ``shrinkage`` times the identity."""
     size = len(matrix)
     return matrix * (size / np.trace(matrix)) + shrinkage * np.eye(size)
+
+
+# --- Metrics by their settings, measured once for a generator, a layer and these settings ---
+
+
+def stored_metric(bank: ScoreBank, layer: Layer, settings: Mapping[str, Any], face: Region) -> np.ndarray | None:
+    """The metric of a layer, from the bank's folder where it was measured before.
+
+    Args:
+        bank: of the space; metrics lie beside its samples.
+        layer: where steps are made.
+        settings: those of ``conf/metric``: ``name``, ``region``, and the arguments of ``make_metric``.
+        face: where the face is, for ``region`` ``face`` and ``border``.
+
+    Returns:
+        float64 ``[D, D]``; None for ``euclid``.
+
+    Raises:
+        ValueError: for settings that cannot be used.
+    """
+    if settings["name"] == "euclid":
+        return None
+    what = dict(settings) | ({"face": str(face)} if settings["region"] != "all" else {})
+    how = {key: value for key, value in settings.items() if key != "region"}
+    weights = face.weights(settings["region"])
+
+    def make() -> np.ndarray:
+        with progress_bar("metric", settings["num_latents"]) as report:
+            made = make_metric(space=bank.space, layer=layer, weights=weights, progress=report, **how)
+        assert made is not None
+        return made
+
+    return bank.cached("metric", layer, what, make)
+
+
+FAINT = 0.1  # what is not to stay still counts a little, or nothing would hold it
+
+
+@dataclass(frozen=True)
+class Region:
+    """An ellipse in a square picture, by its edges in shares of the picture's side.
+
+    The default holds the face (skin, brows, eyes, nose and mouth, not the hair) in the embedded world: over 1,500
+    rendered faces .99 of those pixels of their parse maps lie inside, and it covers .28 of the picture.
+    """
+
+    top: float = 0.22
+    bottom: float = 0.86
+    left: float = 0.22
+    right: float = 0.78
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.top < self.bottom <= 1 and 0 <= self.left < self.right <= 1):
+            raise ValueError(
+                f"the face's region is top {self.top}, bottom {self.bottom}, left {self.left}, right {self.right}: "
+                f"expected shares of the picture's side from 0 to 1, top above bottom and left before right"
+            )
+
+    def mask(self, side: int) -> Tensor:
+        """Which pixels' centres lie inside, bool ``[side, side]``."""
+        center = (torch.arange(side) + 0.5) / side
+        down = (center - (self.top + self.bottom) / 2) / ((self.bottom - self.top) / 2)
+        across = (center - (self.left + self.right) / 2) / ((self.right - self.left) / 2)
+        return down[:, None] ** 2 + across[None] ** 2 <= 1
+
+    def weights(self, part: str) -> Weights | None:
+        """What says how much a change of each block counts, see ``latents.metric``: for one of ``PARTS``."""
+        return {"all": None, "face": self.face_weights, "border": self.border_weights}[part]
+
+    def face_weights(self, side: int) -> NDArray[np.floating]:
+        """How much a change counts where the face is to stay: 1 inside, ``FAINT`` outside, ``[side, side]``."""
+        return np.where(self.mask(side).numpy(), 1.0, FAINT)
+
+    def border_weights(self, side: int) -> NDArray[np.floating]:
+        """How much a change counts where what surrounds the face is to stay: 1 outside, ``FAINT`` inside."""
+        return np.where(self.mask(side).numpy(), FAINT, 1.0)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ohlora_gan.models.attribute_nets import channels_last, check_images
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan.models.scorers import channels_last, check_images
+from ohlora_gan.names import PROPERTIES
 
 MAP = 8  # side of the last map
 WIDTHS = (1.0, 2.0, 8 / 3)  # channels of the stages, in widths; further ones have as many as the last

@@ -16,9 +16,9 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_info
 from torch import nn
 
-from ohlora_gan import checkpoint
 from ohlora_gan.files import replacing
-from ohlora_gan.training.gan_module import GanModule
+from ohlora_gan.models import checkpoint
+from ohlora_gan.training.gan import GanModule
 
 LAST = "last.ckpt"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from ohlora_gan.csv_table import write_records
+from ohlora_gan.files import write_records
 
 log = logging.getLogger(__name__)
 

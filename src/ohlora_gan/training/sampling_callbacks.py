@@ -10,12 +10,13 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from ohlora_gan import pretrained, seeding
-from ohlora_gan.csv_table import write_records
-from ohlora_gan.evaluation.pictures import grid, save_png
+from ohlora_gan import rng as seeding
+from ohlora_gan.files import write_records
+from ohlora_gan.images import grid, save_png
+from ohlora_gan.models import zoo as pretrained
+from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.generator import from_uint8, to_uint8
-from ohlora_gan.models.panel import Panel
-from ohlora_gan.training.gan_module import GanModule
+from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import log_image
 
 

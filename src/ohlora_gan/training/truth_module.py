@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ohlora_gan.models.truth_net import TruthNet
-from ohlora_gan.training.regressor_module import RegressorModule
-from ohlora_gan.training.roughen import roughen
+from ohlora_gan.training.augmentation import roughen
+from ohlora_gan.training.scorers import RegressorModule
 
 
 class TruthModule(RegressorModule):

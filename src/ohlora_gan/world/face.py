@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ohlora_gan import seeding
-from ohlora_gan.vocabulary import PROPERTIES
+from ohlora_gan import rng as seeding
+from ohlora_gan.names import PROPERTIES
 
 
 class Spread(NamedTuple):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ohlora_gan.world import colors
+from ohlora_gan.world import canvas as colors
 from ohlora_gan.world.canvas import Canvas, band, between
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.hair import Hair

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ohlora_gan.world import colors, face
+from ohlora_gan.world import canvas as colors
+from ohlora_gan.world import face
 from ohlora_gan.world.canvas import Canvas
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.head import View

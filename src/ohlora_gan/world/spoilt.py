@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ohlora_gan import seeding
+from ohlora_gan import rng as seeding
 from ohlora_gan.world.face import sample_attributes
 from ohlora_gan.world.painter import CLOTHES, INNER_MOUTH, LEFT_EYE, LOWER_LIP, NECK, NOSE, RIGHT_EYE, SKIN, UPPER_LIP
 from ohlora_gan.world.render import render_with_parse_map

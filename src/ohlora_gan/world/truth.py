@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ohlora_gan.models.truth_net import TruthNet
-from ohlora_gan.pretrained import open_truth
+from ohlora_gan.models.zoo import open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, FaceAttributes
 from ohlora_gan.world.painter import CLOTHES
 from ohlora_gan.world.render import render_with_parse_map

@@ -67,7 +67,7 @@ def _opened(version: int) -> World:
     faces: Any
     painter: Any
     if version == 1:
-        from ohlora_gan.data import faces  # only the version that is asked for is imported
+        from ohlora_gan.world import first_world as faces  # only the version that is asked for is imported
 
         painter = faces
     else:

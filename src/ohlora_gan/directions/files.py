@@ -1,0 +1,273 @@
+"""Directions on disk: one safetensors file with everything that is needed to use them, and where they come from."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ohlora_gan.directions.base import ALL, DirectionFinder
+from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
+from ohlora_gan.names import EDITED_PROPERTIES
+
+METADATA_KEY = "ohlora_gan_directions"
+
+
+class DirectionsError(ValueError):
+    """A directions file that cannot be used, with the reason."""
+
+
+@dataclass
+class DirectionSet:
+    """Unit directions that raise scores, a property and a group.
+
+    Attributes:
+        directions: float32 [k, G, D], properties in the order of ``properties``, unit norm.
+        group_names: G names, ``["all"]`` where samples were not grouped.
+        layer: name of the extraction layer.
+        method: name of the method.
+        medians: the medians that define the groups; empty where there are none.
+        provenance: seed, n, hashes of generator and scorer, metrics, ...
+        properties: the k properties that the directions change.
+        slopes: float32 [k, G], what a unit of length along a direction brings, in standard deviations of its score (a
+            mean over latents); None where nobody has measured it.
+        spreads: float32 [k, G], the standard deviation of this over latents.
+        names: the P scores that the finder was given; empty where it does not matter.
+        finder: the finder, where directions depend on the point and ``directions`` are but their means.
+        recipe: what the finder is, as plain data, see ``finders.recipe_of``; empty where directions are all there is.
+        state: what the finder needs besides.
+        free: first and one past the last of the D values that directions move; None: all.
+    """
+
+    directions: np.ndarray
+    group_names: list[str]
+    layer: str
+    method: str
+    medians: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    properties: tuple[str, ...] = EDITED_PROPERTIES
+    slopes: np.ndarray | None = None
+    spreads: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    finder: DirectionFinder | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)
+    free: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        self.directions = np.asarray(self.directions, dtype=np.float32)
+        self.properties, self.names = tuple(self.properties), tuple(self.names)
+        shape = (len(self.properties), len(self.group_names))
+        if self.directions.ndim != 3 or self.directions.shape[:2] != shape:
+            raise DirectionsError(
+                f"directions have shape {list(self.directions.shape)}, expected [{shape[0]}, {shape[1]}, D]"
+            )
+        norms = np.linalg.norm(self.directions.astype(np.float64), axis=2)
+        if not np.isfinite(norms).all() or np.abs(norms - 1.0).max() > 1e-3:
+            raise DirectionsError("directions are not of unit length: divide each by its norm")
+        if self.slopes is not None:
+            self.slopes = np.asarray(self.slopes, dtype=np.float32)
+            if self.slopes.shape != shape or not (np.isfinite(self.slopes) & (self.slopes > 0)).all():
+                raise DirectionsError(f"slopes are not {shape[0]} x {shape[1]} numbers above 0: calibrate them anew")
+        if self.spreads is not None:
+            self.spreads = np.asarray(self.spreads, dtype=np.float32)
+
+    def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
+        """The directions [k, D] that apply to a latent with the vector ``x`` [D] in a group."""
+        if self.recipe and self.finder is None:
+            raise DirectionsError(
+                f"directions of method {self.method} depend on the face: open them with finders.open_directions"
+            )
+        if self.finder is None:
+            return self.directions[:, self._column(group)]
+        first, last = self.free or (0, self.directions.shape[2])
+        padded = np.zeros((len(self.properties), self.directions.shape[2]), dtype=np.float32)
+        padded[:, first:last] = self.finder.direction(np.asarray(x)[first:last], group)
+        return padded
+
+    def steps(self, strengths: ArrayLike, group: str | None = None) -> np.ndarray:
+        """Lengths [K, k] along the directions that change scores by ``strengths`` [K, k], in sigmas.
+
+        Raises:
+            DirectionsError: where slopes were not measured.
+        """
+        if self.slopes is None:
+            raise DirectionsError("the directions' slopes are not known: calibrate them, see calibration.calibrate")
+        return np.asarray(strengths, dtype=np.float64) / self.slopes[:, self._column(group)]
+
+    def _column(self, group: str | None) -> int:
+        if self.group_names == [ALL]:
+            return 0
+        if group not in self.group_names:
+            raise DirectionsError(f"group {group!r} has no directions: expected one of {', '.join(self.group_names)}")
+        return self.group_names.index(group)
+
+
+DESCRIBED = ("properties", "group_names", "layer", "method", "medians", "provenance", "names", "recipe", "free")
+STATE = "state."
+
+
+def save_directions(path: str | Path, found: DirectionSet) -> Path:
+    """Writes ``vectors.safetensors``: directions [k, G, D], slopes, the finder's state and a JSON description."""
+    description = {name: getattr(found, name) for name in DESCRIBED}
+    tensors = {"directions": found.directions, "slopes": found.slopes, "spreads": found.spreads}
+    tensors |= {STATE + name: np.asarray(value) for name, value in found.state.items()}
+    kept = {name: np.ascontiguousarray(value) for name, value in tensors.items() if value is not None}
+    with replacing(path) as partial:
+        save_file(kept, partial, metadata={METADATA_KEY: json.dumps(description)})
+    return Path(path)
+
+
+def load_directions(path: str | Path) -> DirectionSet:
+    """Reads and checks a file of ``save_directions``; see ``finders.open_directions`` for those that need a finder.
+
+    Raises:
+        DirectionsError: if it is missing, damaged, or not such a file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            description = json.loads((file.metadata() or {})[METADATA_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            described = {name: description[name] for name in DESCRIBED if name in description}
+            directions = tensors.pop("directions")
+            if missing := [name for name in ("group_names", "layer", "method") if name not in described]:
+                raise KeyError(missing[0])
+    except FileNotFoundError as error:
+        raise DirectionsError(f"directions file {path} does not exist: run find_vectors.py first") from error
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
+        raise DirectionsError(f"{path} is no directions file of this project, or is cut off: {error}") from error
+    state = {name.removeprefix(STATE): value for name, value in tensors.items() if name.startswith(STATE)}
+    free = described.pop("free", None)
+    return DirectionSet(
+        directions,
+        slopes=tensors.get("slopes"),
+        spreads=tensors.get("spreads"),
+        state=state,
+        free=None if free is None else (free[0], free[1]),
+        **described,
+    )
+
+
+# --- Directions as CSV files of the published Oh-LoRA system: one file a property and group ---
+
+
+NAME = re.compile(r"(?P<property>.+)_change_(?P<layer>.+)_vector_(?P<group>.+)\.csv")
+
+
+class DirectionTable(NamedTuple):
+    """What a folder's files of a layer hold.
+
+    Attributes:
+        directions: float32 ``[k, G, D]``, as the files have them: of any length and sign.
+        properties: names along axis 0.
+        group_names: names along axis 1, sorted (``hhhh`` first).
+    """
+
+    directions: np.ndarray
+    properties: tuple[str, ...]
+    group_names: list[str]
+
+
+def direction_path(folder: Path | str, prop: str, layer: str, group: str) -> Path:
+    """``{property}_change_{layer}_vector_{group}.csv`` in the folder."""
+    return Path(folder) / f"{prop}_change_{layer}_vector_{group}.csv"
+
+
+def write_directions(
+    folder: Path | str,
+    directions: np.ndarray,
+    group_names: Sequence[str],
+    layer: str,
+    properties: Sequence[str] = EDITED_PROPERTIES,
+) -> list[Path]:
+    """Writes one file a property and group: a header of column numbers, one row, an index column.
+
+    Args:
+        folder: created where it does not exist.
+        directions: ``[k, num_groups, D]``; float32 survives exactly.
+        group_names: names along axis 1.
+        layer: the extraction layer's name.
+        properties: names along axis 0.
+
+    Returns:
+        The paths, group by group within each property.
+
+    Raises:
+        ValueError: where shape and names do not fit together.
+    """
+    directions = np.asarray(directions, dtype=np.float32)
+    expected = (len(properties), len(group_names))
+    if directions.ndim != 3 or directions.shape[:2] != expected:
+        raise ValueError(f"directions have shape {list(directions.shape)}, expected [{expected[0]}, {expected[1]}, D]")
+    paths = []
+    for prop, of_property in zip(properties, directions, strict=True):
+        for group, vector in zip(group_names, of_property, strict=True):
+            paths.append(direction_path(folder, prop, layer, group))
+            write_rows(paths[-1], [["", *range(len(vector))], [0, *map(str, vector)]])
+    return paths
+
+
+def read_directions(folder: Path | str, layer: str, properties: Sequence[str] | None = None) -> DirectionTable:
+    """Reads the direction files of a layer, whatever groups there are.
+
+    Args:
+        folder: where the files lie; those of other layers are left alone.
+        layer: the extraction layer's name.
+        properties: which to read, in which order; None reads all that there are, the published ones first.
+
+    Raises:
+        TableError: where there are none, a property lacks a group that another has, a file does not hold one row of
+            finite numbers under their column numbers, or files have different sizes.
+    """
+    names = [match for match in _matches(folder) if match["layer"] == layer]
+    if properties is None:
+        found = {match["property"] for match in names}
+        properties = [name for name in EDITED_PROPERTIES if name in found] + sorted(found - set(EDITED_PROPERTIES))
+    pairs = {(match["property"], match["group"]) for match in names if match["property"] in properties}
+    group_names = sorted({group for _, group in pairs})
+    if not group_names:
+        raise TableError(_none(folder, layer))
+    missing = [(prop, group) for prop in properties for group in group_names if (prop, group) not in pairs]
+    if missing:
+        path = direction_path(folder, missing[0][0], layer, missing[0][1])
+        rest = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        groups = shown(sorted({group for _, group in missing}))
+        raise TableError(
+            f"{path} is missing{rest}, expected one file a property and group: only some properties have one of "
+            f"{groups}"
+        )
+    vectors = [[_read_direction(direction_path(folder, p, layer, group)) for group in group_names] for p in properties]
+    sizes = sorted({len(vector) for of_property in vectors for vector in of_property})
+    if len(sizes) > 1:
+        raise TableError(f"{folder}: direction files of layer {layer!r} have different sizes {sizes}")
+    return DirectionTable(np.array(vectors), tuple(properties), group_names)
+
+
+def _matches(folder: Path | str) -> Iterator[re.Match[str]]:
+    for path in sorted(Path(folder).glob("*.csv")):
+        if match := NAME.fullmatch(path.name):
+            yield match
+
+
+def _none(folder: Path | str, layer: str) -> str:
+    if not Path(folder).is_dir():
+        return f"{folder} is no folder: give the one that holds the direction files"
+    others = sorted({match["layer"] for match in _matches(folder)})
+    there = f", but files of the layers {shown(others)}" if others else ""
+    return f"{folder} holds no direction files of layer {layer!r} (PROPERTY_change_{layer}_vector_GROUP.csv){there}"
+
+
+def _read_direction(path: Path) -> np.ndarray:
+    table = read_table(path, ends=True)
+    columns = table.header[1:]
+    if table.header[0] or columns != [str(i) for i in range(len(columns))] or not columns:
+        raise TableError(f"{path} has the columns {shown(table.header)}, expected '', '0', '1' and so on")
+    if len(table.rows) != 1:
+        raise TableError(f"{path} holds {len(table.rows)} rows, expected one: a direction a file")
+    return table.numbers(columns)[0].astype(np.float32)

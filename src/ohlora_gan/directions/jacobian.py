@@ -1,0 +1,231 @@
+"""Directions from derivatives: what the scores of a generated picture do along each latent value.
+
+The gradient of a score through generator and scorer, instead of a model fitted to samples; compare GANalyze
+(Goetschalckx et al. 2019) and StyleSpace (Wu et al. 2021). With ``decorrelate`` the other scores are held (see
+``decorrelate``).
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ohlora_gan import rng as seeding
+from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
+from ohlora_gan.directions.decorrelate import Costs, Decorrelate, check_metric, steps
+from ohlora_gan.directions.groups import members
+
+BATCH = 50
+"""Vectors whose derivatives are asked for at once: what progress is told of."""
+STREAM = "mean_jacobian/edits"
+ROUNDING = 1e-10
+"""Share of the derivatives' squares below which their variance is but rounding, which nothing may be scaled up from."""
+
+
+class MeanJacobianFinder(DirectionFinder):
+    """The directions of the mean derivative over samples, and over where edits take them.
+
+    A score bends along the way of an edit. So derivatives are taken twice: at the samples, which gives first
+    directions, and where random strengths along all of these together take the samples. The mean of the latter tells
+    what edits of that length do, and their variance also holds what a face's derivative changes by on the way.
+
+    After ``fit``, ``metrics_`` holds ``jacobian_{property}_agreement``: the mean cosine of a sample's own derivative
+    with the mean one (mean over groups), and ``num_jacobians``.
+
+    Args:
+        num_jacobians: samples whose derivatives are taken, the first ones of each group; at least 1 a group.
+        decorrelate: ``none``, ``all``, or names of scores that are to stay.
+        damping: see ``decorrelate.steps``.
+        steadiness: at least 0; how much a step costs for what it does to some faces and not to others: so many times
+            the derivatives' variance over samples (with a mean eigenvalue of 1, like the metric) is added to the
+            metric.
+        reach: how far edits take samples at most, in units of the scores (sigmas), at least 0; 0 looks at the samples
+            alone.
+    """
+
+    def __init__(
+        self,
+        num_jacobians: int = 1000,
+        decorrelate: Decorrelate = "all",
+        damping: float = 0.0,
+        steadiness: float = 10.0,
+        reach: float = 2.0,
+    ) -> None:
+        self.num_jacobians = num_jacobians
+        self.decorrelate = decorrelate
+        self.damping = damping
+        self.steadiness = steadiness
+        self.reach = reach
+
+    def _fit(self, samples: Samples) -> None:
+        """Takes the derivatives and their mean a group; see ``DirectionFinder.fit``."""
+        if not self.reach >= 0:
+            raise ValueError(f"reach is {self.reach}, expected at least 0")
+        rows = spread_evenly(members(samples.groups, len(samples.X)), self.num_jacobians)
+        total = sum(map(len, rows.values())) * (2 if self.reach else 1)
+        found, agreements, done = [], [], 0
+        for of_group in rows.values():
+            codes = samples.X[of_group]
+            own, directions = self._look(samples, codes, done, total)
+            done += len(own)
+            if self.reach:
+                mean = own.mean(axis=0)[[samples.names.index(name) for name in samples.edited]]
+                slopes = np.einsum("kd,kd->k", mean, directions)
+                edited = codes + random_edits(of_group, directions, slopes, self.reach)
+                own, directions = self._look(samples, edited, done, total)
+                done += len(own)
+            agreements.append(cosine(own, own.mean(axis=0)).mean(axis=0))
+            found.append(directions)
+        self.group_names_ = list(rows)
+        self.directions_ = np.stack(found, axis=1).astype(np.float32)
+        self.metrics_ = agreement_metrics(samples, np.mean(agreements, axis=0), total)
+
+    def _look(self, samples: Samples, codes: np.ndarray, done: int, total: int) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives at vectors, and the directions by their mean, ``[k, D]``."""
+        own = derivatives(samples, codes, done, total)
+        costs = steady_costs(samples.metric, own, self.steadiness)
+        return own, steps(own.mean(axis=0), samples.names, samples.edited, self.decorrelate, costs, self.damping)
+
+
+def derivatives(samples: Samples, codes: np.ndarray, done: int, total: int) -> np.ndarray:
+    """The scores' derivatives at vectors ``[m, D]``, float64 ``[m, P, D]``.
+
+    Args:
+        samples: what the fit was given.
+        codes: the vectors.
+        done, total: how many were differentiated before, and are in all: what progress is told of.
+    """
+    found = []
+    for start in range(0, len(codes), BATCH):
+        found.append(take(samples.jacobian, codes[start : start + BATCH], len(samples.names)))
+        samples.tell(done + start + len(found[-1]), total)
+    return np.concatenate(found).astype(np.float64)
+
+
+def random_edits(rows: np.ndarray, directions: np.ndarray, slopes: np.ndarray, reach: float) -> np.ndarray:
+    """Steps along all directions together, by strengths that depend on a sample's number alone.
+
+    Args:
+        rows: the numbers of the samples, ``[m]``.
+        directions: ``[k, D]``.
+        slopes: what a unit of length along each brings, ``[k]``.
+        reach: strengths are even between minus and plus so many units of the scores.
+
+    Returns:
+        float32 ``[m, D]``.
+    """
+    strengths = [seeding.generator(0, STREAM, int(row)).uniform(-reach, reach, len(directions)) for row in rows]
+    return (np.stack(strengths) @ (directions / slopes[:, None])).astype(np.float32)
+
+
+def agreement_metrics(samples: Samples, agreement: np.ndarray, num_jacobians: int) -> dict[str, float]:
+    """``metrics_`` from the mean cosines ``[P]``, see ``MeanJacobianFinder``."""
+    named = dict(zip(samples.names, agreement.tolist(), strict=True))
+    return {f"jacobian_{name}_agreement": named[name] for name in samples.edited} | {"num_jacobians": num_jacobians}
+
+
+def take(jacobian: Jacobian | None, codes: np.ndarray, num_scores: int) -> np.ndarray:
+    """Derivatives ``[m, P, D]`` at vectors ``[m, D]``; a ValueError where nothing gives them, or of another shape."""
+    if jacobian is None:
+        raise ValueError("this method needs jacobian, the scores' derivatives: give a function codes -> [m, P, D]")
+    found = np.asarray(jacobian(codes))
+    expected = (len(codes), num_scores, codes.shape[1])
+    if found.shape != expected:
+        raise ValueError(f"jacobian gave shape {list(found.shape)}, expected {list(expected)}")
+    return found
+
+
+def steady_costs(metric: ArrayLike | None, derivatives: np.ndarray, steadiness: float) -> Costs:
+    """A metric with the variance of derivatives ``[m, P, D]`` over samples added, see ``MeanJacobianFinder``."""
+    if not steadiness >= 0:
+        raise ValueError(f"steadiness is {steadiness}, expected at least 0")
+    size = derivatives.shape[2]
+    apart = (derivatives - derivatives.mean(axis=0)).reshape(-1, size)
+    variance = apart.T @ apart
+    scale = np.trace(variance)
+    if steadiness == 0 or scale <= ROUNDING * np.square(derivatives).sum():
+        return Costs(metric, size)
+    base = np.eye(size) if metric is None else check_metric(metric, size)
+    return Costs(base + steadiness * size / scale * variance, size)
+
+
+def spread_evenly(rows: dict[str, np.ndarray], total: int) -> dict[str, np.ndarray]:
+    """The first ``total`` samples, as evenly over groups as their sizes allow."""
+    share = max(total // len(rows), 1)
+    empty = [name for name, of_group in rows.items() if not len(of_group)]
+    if total < 1 or empty:
+        what = f"num_jacobians is {total}, expected at least 1" if total < 1 else f"group {empty[0]!r} has no sample"
+        raise ValueError(f"{what}: raise n, or use groups=none")
+    return {name: of_group[:share] for name, of_group in rows.items()}
+
+
+def cosine(own: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Cosine ``[m, P]`` of each sample's derivatives ``[m, P, D]`` with the mean ones ``[P, D]``."""
+    norms = np.linalg.norm(own, axis=2) * np.linalg.norm(mean, axis=1)
+    return np.einsum("mpd,pd->mp", own, mean) / np.maximum(norms, np.finfo(np.float64).tiny)
+
+
+# --- Directions from a face's own derivatives, steadied by the mean ones; see `mean_jacobian` ---
+
+
+class LocalJacobianFinder(DirectionFinder):
+    """The directions of a vector's own derivative, or of a mixture of its own with the mean one.
+
+    A single derivative costs a pass forward and one backward a score. It fits the face, but is noisy: networks wiggle
+    at small scale, and a share of the mean steadies it. Samples are not grouped.
+
+    After ``fit``, ``directions_`` holds the directions of the mean derivative, and ``metrics_`` those of
+    ``MeanJacobianFinder``.
+
+    Args:
+        num_jacobians: samples of the mean derivative, at least 1.
+        share: of a vector's own derivative, above 0 and at most 1; the rest is the mean one.
+        decorrelate, damping, steadiness: see ``MeanJacobianFinder``.
+    """
+
+    pointwise: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        num_jacobians: int = 1000,
+        share: float = 0.5,
+        decorrelate: Decorrelate = "all",
+        damping: float = 0.0,
+        steadiness: float = 3.0,
+    ) -> None:
+        self.num_jacobians = num_jacobians
+        self.share = share
+        self.decorrelate = decorrelate
+        self.damping = damping
+        self.steadiness = steadiness
+
+    def _fit(self, samples: Samples) -> None:
+        """Takes the mean derivative; see ``DirectionFinder.fit``. Groups are of no effect."""
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share is {self.share}, expected above 0 and at most 1")
+        if self.num_jacobians < 1:
+            raise ValueError(f"num_jacobians is {self.num_jacobians}, expected at least 1")
+        num = min(self.num_jacobians, len(samples.X))
+        own = derivatives(samples, samples.X[:num], 0, num)
+        mean, costs = own.mean(axis=0), steady_costs(samples.metric, own, self.steadiness)
+        directions = steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping)[:, None]
+        self.metrics_ = agreement_metrics(samples, cosine(own, mean).mean(axis=0), num)
+        state = {"mean": mean.astype(np.float32)}
+        if costs.inverse is not None:
+            state["inverse_metric"] = costs.inverse.astype(np.float32)
+        self.restore(directions, [ALL], samples.names, samples.edited, state, samples.jacobian)
+
+    def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
+        """``state_`` has the mean derivative and the metric's inverse."""
+        self.jacobian_, self.names_, self.edited_ = jacobian, tuple(names), tuple(edited)
+        self.costs_ = Costs(None, self.directions_.shape[2])
+        self.costs_.inverse = self.state_.get("inverse_metric")
+
+    def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
+        """The directions at ``x`` ``[D]``, see ``DirectionFinder.direction``."""
+        super().direction(x, group)  # checks x and group
+        own = take(self.jacobian_, np.asarray(x, dtype=np.float32)[None], len(self.names_))[0].astype(np.float64)
+        response = self.share * own + (1 - self.share) * self.state_["mean"]
+        found = steps(response, self.names_, self.edited_, self.decorrelate, self.costs_, self.damping)
+        return found.astype(np.float32)

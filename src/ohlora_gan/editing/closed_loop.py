@@ -1,0 +1,328 @@
+"""Editing by feedback: a few damped Gauss-Newton steps to target scores, the others held.
+
+A straight direction promises a change; the loop looks at what came of it. Each step solves, with J the derivatives of
+the scores at the present code and M what steps cost (see ``latents.metric``),
+``dv = M^-1 J^T (J M^-1 J^T + damping)^-1 (target - score)``: of all steps that go to the targets the cheapest
+(Nocedal and Wright, "Numerical Optimization", 2006, section 10.3).
+
+The finding scorer closes the loop, so it cannot judge the result: let another one do that.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from ohlora_gan.directions.decorrelate import Costs
+from ohlora_gan.editing.safe_range import SafeRange, beyond_samples, realism
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.metric import Weights, own_probes
+from ohlora_gan.latents.space import FaceSpace, change_map, score_jacobian
+
+Changes = Mapping[str, ArrayLike]
+"""Property -> sigmas, a number or one an edit ``[N]``: what ``TARGETS`` says."""
+TARGETS = ("change", "score")
+"""What is asked for: a change against the face's own score, or a score, which all faces then share."""
+BEYOND = ("clip", "refuse", "allow")
+NEAR = 0.25
+"""A target counts as reached within so many sigmas."""
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """What came of N edits.
+
+    Attributes:
+        names: what the P scores are.
+        codes: float32 ``[N, D]``.
+        start, wanted, reached: scores before, targets and scores after, float32 ``[N, P]``; ``wanted`` is NaN for
+            scores that were neither asked for nor held.
+        distance: how far out the edited codes are, 1 being where the outermost sampled ones lie (``SafeRange``),
+            ``[N]``.
+        realism: the discriminator's score of the edited picture less that which nearly all sampled faces reach: below 0
+            it looks less real than they do; NaN without a discriminator, ``[N]``.
+        image_change: mean absolute change of the picture's pixels, 0 to 1, ``[N]``.
+        safe: whether the code lies among sampled ones, its picture looks as real as theirs, and no target was beyond
+            the scores of sampled faces, bool ``[N]``.
+        notes: a sentence for each edit that was clipped, missed or is unsafe; else empty.
+    """
+
+    names: tuple[str, ...]
+    codes: np.ndarray
+    start: np.ndarray
+    wanted: np.ndarray
+    reached: np.ndarray
+    distance: np.ndarray
+    realism: np.ndarray
+    image_change: np.ndarray
+    safe: np.ndarray
+    notes: list[str]
+
+    def moved_besides(self, asked: Sequence[str]) -> dict[str, np.ndarray]:
+        """How far each score that was not asked for has moved, in sigmas, ``[N]``."""
+        moved = self.reached - self.start
+        return {name: moved[:, i] for i, name in enumerate(self.names) if name not in asked}
+
+
+class ClosedLoop:
+    """Edits codes at a layer until their scores are what was asked for.
+
+    Args:
+        space: generator and the scorer that closes the loop.
+        layer: where codes lie.
+        metric: what steps cost, ``[D, D]`` of the layer's free values, see ``latents.metric``; None: their length.
+        damping: share of each score's own response that is added to the diagonal of the normal equations (Marquardt
+            1963), at least 0: it shortens steps that scores ask for against each other.
+        steps: Gauss-Newton steps, at least 1.
+        longest: no step is longer than this share of the cloud's radius, above 0.
+        own: how much what the unedited picture itself would change costs besides, at least 0: ``own`` times its
+            ``J^T J``, where the metric holds the mean over faces (see ``latents.metric.own_probes``).
+        num_own: random pictures by which that is measured, once a face, at least 1.
+        weights: how much a change of each part of the picture counts in ``own``; None: all alike.
+        refresh: derivatives are taken anew every so many steps, at least 1; between, Broyden's update corrects them by
+            what the last step did, which costs a pass forward instead of one and P backward.
+        discriminator: says of edited pictures how real they look; None: nothing does.
+
+    Raises:
+        ValueError: for settings out of their range.
+    """
+
+    def __init__(
+        self,
+        space: FaceSpace,
+        layer: Layer,
+        metric: ArrayLike | None = None,
+        damping: float = 0.01,
+        steps: int = 5,
+        longest: float = 2.0,
+        refresh: int = 1,
+        own: float = 0.0,
+        num_own: int = 192,
+        weights: Weights | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
+        if not damping >= 0 or steps < 1 or not longest > 0 or refresh < 1 or not own >= 0 or num_own < 1:
+            raise ValueError(
+                f"closed loop: damping={damping}, steps={steps}, longest={longest}, refresh={refresh}, own={own}, "
+                f"num_own={num_own}, expected at least 0, at least 1, above 0, at least 1, at least 0, at least 1"
+            )
+        layer.check(space.generator)
+        self.space, self.layer = space, layer
+        self.free = layer.free(space.generator)
+        self.costs = Costs(metric, self.free.stop - self.free.start)
+        self.damping, self.steps, self.longest, self.refresh = damping, steps, longest, refresh
+        self.own, self.num_own, self.weights = own, num_own, weights
+        self.discriminator = None if discriminator is None else space.device.place(discriminator)
+
+    @cached_property
+    def safe_range(self) -> SafeRange:
+        """Where sampled faces lie, sampled at first use."""
+        return SafeRange.sampled(self.space, self.layer, self.discriminator)
+
+    def edit(
+        self,
+        codes: np.ndarray,
+        changes: Changes,
+        keep: str | Sequence[str] = "rest",
+        beyond: str = "clip",
+        targets: str = "change",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> EditResult:
+        """Changes some scores of faces and holds others.
+
+        Args:
+            codes: vectors float ``[N, D]``.
+            changes: what to change, and by how much.
+            keep: ``rest`` holds all other scores, ``none`` lets them go, names hold those.
+            beyond: what to do with a target outside the scores of sampled faces: ``clip`` it to them, ``refuse``, or
+                ``allow`` it.
+            targets: one of ``TARGETS``.
+            progress: called as ``progress(done, N)``.
+
+        Raises:
+            ValueError: for names that are not scored, a change that is no finite number, another choice of ``keep`` or
+                ``beyond``, or a refused target.
+        """
+        names = self.space.property_names
+        if not len(codes):
+            raise ValueError("there is no face to edit: give at least one code")
+        asked, held = self._columns(changes, keep)
+        for key, value, choices in (("beyond", beyond, BEYOND), ("targets", targets, TARGETS)):
+            if value not in choices:
+                raise ValueError(f"{key} is {value!r}, expected one of {', '.join(choices)}")
+        wanted_change = np.full((len(codes), len(names)), np.nan)
+        wanted_change[:, held] = 0.0
+        for name, values in changes.items():
+            wanted_change[:, names.index(name)] = values
+        bad = [name for name in changes if not np.isfinite(wanted_change[:, names.index(name)]).all()]
+        if bad:
+            raise ValueError(f"the change of {bad[0]} is not a finite number: give sigmas such as 1.0")
+        parts, done = [], 0
+        for start in range(0, len(codes), self.space.batch_size):
+            batch = slice(start, start + self.space.batch_size)
+            absolute = asked if targets == "score" else []
+            parts.append(self._edit_batch(np.asarray(codes[batch]), wanted_change[batch], asked, beyond, absolute))
+            done += len(parts[-1].codes)
+            if progress:
+                progress(done, len(codes))
+        return joined(parts)
+
+    def _columns(self, changes: Changes, keep: str | Sequence[str]) -> tuple[list[int], list[int]]:
+        """The columns of the scores that are to change, and of those to hold."""
+        names = self.space.property_names
+        if not changes:
+            raise ValueError("nothing to change: give a property and its change, such as eyes=+1")
+        if isinstance(keep, str) and keep not in ("rest", "none"):
+            raise ValueError(f"keep is {keep!r}, expected rest, none, or a list of names of scores")
+        kept = (
+            {"rest": [n for n in names if n not in changes], "none": []}[keep] if isinstance(keep, str) else list(keep)
+        )
+        unknown = [name for name in (*changes, *kept) if name not in names]
+        if unknown:
+            raise ValueError(f"the scorer does not measure {unknown[0]}, expected some of {', '.join(names)}")
+        both = [name for name in kept if name in changes]
+        if both:
+            raise ValueError(f"{both[0]} is to be changed and kept: give one of them")
+        return [names.index(name) for name in changes], [names.index(name) for name in kept]
+
+    def _edit_batch(
+        self, codes: np.ndarray, change: np.ndarray, asked: list[int], beyond: str, absolute: list[int]
+    ) -> EditResult:
+        """Edits a batch; ``change`` ``[n, P]`` is NaN for scores that are free, and a score for ``absolute`` ones."""
+        used = np.flatnonzero(np.isfinite(change).all(axis=0))
+        v = codes.astype(np.float64)
+        scores, jacobian = self._look(v)
+        start = scores
+        change[:, absolute] -= start[:, absolute]
+        wanted, notes = self._targets(start, change, asked, beyond)
+        costs = self._costs(codes)
+        best, best_scores, best_miss = v.copy(), scores, self._miss(wanted, scores, used)
+        for step in range(self.steps):
+            rows = jacobian[:, used]
+            move = self._step(rows, (wanted - scores)[:, used], costs)
+            v = v.copy()
+            v[:, self.free] += move
+            if step + 1 == self.steps or (step + 1) % self.refresh:
+                after = self._scores(v)
+                jacobian = broyden(jacobian, move, after - scores)
+            else:
+                after, jacobian = self._look(v)
+            scores = after
+            miss = self._miss(wanted, scores, used)
+            better = miss < best_miss
+            best[better], best_scores = v[better], np.where(better[:, None], scores, best_scores)
+            best_miss = np.where(better, miss, best_miss)
+        return self._result(codes, best, start, wanted, best_scores, notes)
+
+    def _targets(
+        self, start: np.ndarray, change: np.ndarray, asked: list[int], beyond: str
+    ) -> tuple[np.ndarray, list[str]]:
+        """Target scores ``[n, P]`` and what there is to say of them; a face that lies outside the range may go back."""
+        wanted, notes = start + change, [""] * len(start)
+        if beyond == "allow":
+            return wanted, notes
+        low, high = self.safe_range.limits(start)
+        for p in asked:
+            outside = (wanted[:, p] < low[:, p] - 1e-6) | (wanted[:, p] > high[:, p] + 1e-6)
+            for n in np.flatnonzero(outside):
+                name = self.space.property_names[p]
+                sentence = (
+                    f"{name} is to go from {start[n, p]:+.2f} to {wanted[n, p]:+.2f}, beyond what sampled faces show "
+                    f"({low[n, p]:+.2f} to {high[n, p]:+.2f})"
+                )
+                if beyond == "refuse":
+                    raise ValueError(f"{sentence}: ask for less, or beyond=clip")
+                notes[n] += f"{sentence}: held at the limit. "
+            wanted[:, p] = np.clip(wanted[:, p], low[:, p], high[:, p])
+        return wanted, notes
+
+    def _costs(self, codes: np.ndarray) -> Costs:
+        """What steps from codes ``[n, D]`` cost; what a face's own picture adds is measured once a face."""
+        if self.own == 0:
+            return self.costs
+        unique, where = distinct(codes)
+        pulled = [own_probes(self.space, self.layer, code, self.num_own, self.weights) for code in unique]
+        return self.costs.raised(np.sqrt(self.own) * np.stack(pulled), where)
+
+    def _step(self, rows: np.ndarray, missing: np.ndarray, costs: Costs) -> np.ndarray:
+        """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
+        cheap = costs.cheapest(rows)
+        normal = cheap @ np.swapaxes(rows, 1, 2)
+        own = np.einsum("nss->ns", normal)
+        least = np.maximum(1e-9 * own.mean(axis=1, keepdims=True), 1e-30)  # a score that nothing moves divides by this
+        normal = normal + (self.damping * own + least)[:, None] * np.eye(rows.shape[1])
+        weights = np.linalg.solve(normal, missing[..., None])
+        move = np.einsum("ns,nsd->nd", weights[..., 0], cheap)
+        limit = self.longest * self.safe_range.radius
+        length = np.linalg.norm(move, axis=1, keepdims=True)
+        return np.where(length > limit, move * (limit / np.maximum(length, limit)), move)
+
+    def _look(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and derivatives; of codes that are alike, as where many edits begin at one face, once."""
+        unique, where = distinct(v)
+        scores, jacobian = score_jacobian(self.space, self.layer, unique)
+        return scores.astype(np.float64)[where], jacobian[where][..., self.free].astype(np.float64)
+
+    def _scores(self, v: np.ndarray) -> np.ndarray:
+        return self.space.score_codes(self.layer, v.astype(np.float32)).astype(np.float64)
+
+    @staticmethod
+    def _miss(wanted: np.ndarray, scores: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """How far scores are from their targets, ``[n]``."""
+        return np.linalg.norm((wanted - scores)[:, used], axis=1)
+
+    def _result(
+        self,
+        before: np.ndarray,
+        codes: np.ndarray,
+        start: np.ndarray,
+        wanted: np.ndarray,
+        reached: np.ndarray,
+        notes: list[str],
+    ) -> EditResult:
+        """Measures what was reached, and at what price."""
+        names, safe = self.space.property_names, np.array([not note for note in notes])
+        distance = self.safe_range.distance(codes[:, self.free])
+        real = realism(self.space, self.layer, codes, self.discriminator) - self.safe_range.realism
+        for n, miss in enumerate(np.abs(reached - wanted)):
+            if far := [f"{names[p]} by {miss[p]:.2f}" for p in np.flatnonzero(miss > NEAR)]:
+                notes[n] += f"missed {', '.join(far)} sigmas. "
+            notes[n] += beyond_samples(distance[n], real[n])
+        safe &= (distance <= 1) & ~(real < 0)
+        change = self._image_change(before, codes)
+        arrays = (codes, start, wanted, reached, distance, real, change)
+        kinds = ("codes", "start", "wanted", "reached", "distance", "realism", "image_change")
+        measured = {kind: array.astype(np.float32) for kind, array in zip(kinds, arrays, strict=True)}
+        return EditResult(names=names, safe=safe, notes=[note.strip() for note in notes], **measured)
+
+    def _image_change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Mean absolute change of pixels between the pictures of codes ``[n, D]``."""
+        pairs = zip(self.space.render(self.layer, before), self.space.render(self.layer, after), strict=True)
+        changes = [change_map(a, b).mean(dim=(1, 2)) for a, b in pairs]
+        return torch.cat(changes).cpu().numpy()
+
+
+def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of ``[n, D]``, and which of them each row is, ``[n]``."""
+    unique, where = np.unique(codes, axis=0, return_inverse=True)
+    return unique, where.reshape(-1)
+
+
+def joined(parts: Sequence[EditResult]) -> EditResult:
+    """The results of several batches as one."""
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("codes", "start", "wanted", "reached", "distance", "realism", "image_change", "safe")
+    }
+    return EditResult(names=parts[0].names, notes=[note for part in parts for note in part.notes], **arrays)
+
+
+def broyden(jacobian: np.ndarray, move: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Derivatives ``[n, P, D]`` corrected by what a step ``[n, D]`` did to the scores ``[n, P]`` (Broyden 1965)."""
+    squared = np.einsum("nd,nd->n", move, move)[:, None, None]
+    wrong = change - np.einsum("npd,nd->np", jacobian, move)
+    return jacobian + wrong[:, :, None] * move[:, None] / np.maximum(squared, np.finfo(np.float64).tiny)

@@ -1,0 +1,242 @@
+"""Faces to edit, how they move, and how far: what ``python -m ohlora_gan.commands.edit`` draws from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.directions.groups import group_names
+from ohlora_gan.editing.closed_loop import ClosedLoop
+from ohlora_gan.editing.moves import open_loop
+from ohlora_gan.editing.safe_range import SafeRange, realism
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.saved import read_latents
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models.generator import to_uint8
+from ohlora_gan.progress import progress_bar
+
+STREAM = "edit"  # directions are neither found nor judged on its faces
+
+Changes = Mapping[str, np.ndarray]
+"""Property -> changes in score sigmas, one a face and step: ``[N, K]``. What is not named is not asked for."""
+
+
+@dataclass
+class Faces:
+    """The faces to edit.
+
+    Attributes:
+        names: what to call them, N.
+        indices: their numbers, by which random numbers are drawn, N.
+        codes: float32 ``[N, D]``.
+        scores: by the finding scorer, float32 ``[N, P]``.
+        groups: N names; ``""`` where directions are not grouped.
+    """
+
+    names: list[str]
+    indices: list[int]
+    codes: np.ndarray
+    scores: np.ndarray
+    groups: list[str]
+
+
+def open_faces(
+    space: FaceSpace, layer: Layer, seeds: Sequence[int], latents: Path | None, medians: Mapping[str, float]
+) -> Faces:
+    """The faces of some numbers, or of a file of saved latents; groups come from their own scores."""
+    if latents is None:
+        names, indices = [f"seed {seed}" for seed in seeds], list(seeds)
+        codes = space.codes(layer, *space.latents(STREAM, seeds))
+    else:
+        saved = read_latents(latents, sizes=(space.generator.z_dim, space.generator.label_dim))
+        saved.check(space.generator)
+        indices = list(range(len(saved)))
+        names = [f"latent {i}" for i in indices]
+        label = torch.from_numpy(saved.label) if space.generator.label_dim else None
+        codes = space.codes(layer, torch.from_numpy(saved.z), label)
+    scores = space.score_codes(layer, codes)
+    groups = [""] * len(codes)
+    if medians:
+        groups = group_names(scores, medians, space.property_names, tuple(medians)).tolist()
+    return Faces(names, indices, codes, scores, groups)
+
+
+class Mover(Protocol):
+    """Moves all faces: changes ``[N, K]`` a property to codes float32 ``[N, K, D]`` and words about them."""
+
+    def __call__(self, changes: Changes) -> tuple[np.ndarray, list[list[str]]]: ...
+
+
+class OpenLoop:
+    """Moves faces along found directions, each by as much as the direction's slope asks for."""
+
+    def __init__(self, found: DirectionSet, faces: Faces):
+        self.found, self.faces = found, faces
+
+    def __call__(self, changes: Changes) -> tuple[np.ndarray, list[list[str]]]:
+        some = next(iter(changes.values()))
+        sigmas = np.zeros((*some.shape, len(self.found.properties)))
+        for name, values in changes.items():
+            sigmas[..., self.found.properties.index(name)] = values
+        faces = zip(sigmas, self.faces.codes, self.faces.groups, strict=True)
+        moved = [open_loop(self.found, own, "sigma")(code[None], [group]) for own, code, group in faces]
+        return np.concatenate(moved), [[""] * some.shape[1] for _ in moved]
+
+
+class TowardsTargets:
+    """Moves faces to target scores by a closed loop; it says of each how that went."""
+
+    def __init__(self, loop: ClosedLoop, faces: Faces, keep: str | Sequence[str]):
+        self.loop, self.faces, self.keep = loop, faces, keep
+
+    def __call__(self, changes: Changes) -> tuple[np.ndarray, list[list[str]]]:
+        shape = next(iter(changes.values())).shape
+        codes = np.repeat(self.faces.codes, shape[1], axis=0)
+        flat = {name: np.ascontiguousarray(values).reshape(-1) for name, values in changes.items()}
+        with progress_bar("editing", len(codes)) as report:  # targets are held in the range already
+            result = self.loop.edit(codes, flat, keep=self.keep, beyond="allow", progress=report)
+        rows = [result.notes[i : i + shape[1]] for i in range(0, len(codes), shape[1])]
+        return result.codes.reshape(*shape, -1), rows
+
+
+@dataclass
+class Limits:
+    """How far edits may go: as far as sampled faces do.
+
+    Attributes:
+        safe: where sampled faces lie.
+        names: what the P scores are.
+        targets: whether edits ask for a change of each face's own score, or for a score (``closed_loop.TARGETS``).
+    """
+
+    safe: SafeRange
+    names: Sequence[str]
+    targets: str = "change"
+
+    def asked(self, faces: Faces, name: str, values: ArrayLike) -> np.ndarray:
+        """What edits ``[K]`` ask for, as changes against each face's own score, ``[N, K]``."""
+        own = faces.scores[:, self.names.index(name), None].astype(np.float64)
+        return np.asarray(values) - (own if self.targets == "score" else 0 * own)
+
+    def clip(self, faces: Faces, changes: Changes) -> dict[str, np.ndarray]:
+        """Changes so that no face leaves the range; one that lies outside may go back."""
+        low, high = self.safe.limits(faces.scores.astype(np.float64))
+        found = {}
+        for name, values in changes.items():
+            p = self.names.index(name)
+            start = faces.scores[:, p, None].astype(np.float64)
+            found[name] = np.clip(start + values, low[:, p, None], high[:, p, None]) - start
+        return found
+
+    def beyond(self, faces: Faces, changes: Mapping[str, float]) -> list[str]:
+        """A sentence for each face and change that would leave the range."""
+        asked = {name: self.asked(faces, name, [value]) for name, value in changes.items()}
+        clipped = self.clip(faces, asked)
+        words = []
+        for name, value in changes.items():
+            p = self.names.index(name)
+            low, high = self.safe.low[p], self.safe.high[p]
+            each = zip(faces.names, faces.scores[:, p], asked[name][:, 0], clipped[name][:, 0], strict=True)
+            for who, start, change, got in each:
+                if abs(got - change) > 1e-6:
+                    words.append(
+                        f"{name}={value:+g} takes {who} from {start:+.2f} to {start + change:+.2f}, "
+                        f"beyond what faces of this generator show ({low:+.2f} to {high:+.2f})"
+                    )
+        return words
+
+
+@dataclass
+class Walk:
+    """Faces moved from one end of a change, through what they are, to the other end.
+
+    Attributes:
+        changes: property -> what the edit asks for, in sigmas: see ``Limits.targets``.
+        shares: how much of it at each step ``[K]``, from -1 to 1 or back; 0 in the middle is the unedited face.
+        codes: float32 ``[N, K, D]``.
+        images: uint8 ``[N, K, R, R, 3]``.
+        scores: float32 ``[N, K, P]``.
+        distance: of the codes from the sampled cloud, 1 is as far as the outermost samples, ``[N, K]``.
+        held: property -> whether each target was held at the limit of the range, bool ``[N, K]``.
+        notes: words about each, ``[N][K]``; empty where there is nothing to say.
+    """
+
+    changes: dict[str, float]
+    shares: np.ndarray
+    codes: np.ndarray
+    images: np.ndarray
+    scores: np.ndarray
+    distance: np.ndarray
+    held: dict[str, np.ndarray]
+    notes: list[list[str]]
+
+    @property
+    def middle(self) -> int:
+        """The step of the unedited face."""
+        return len(self.shares) // 2
+
+    @property
+    def end(self) -> int:
+        """The step of the whole edit."""
+        return int(np.argmax(self.shares))
+
+    def measured(self, column: int) -> np.ndarray:
+        """The change of a score against the unedited face, ``[N, K]``."""
+        return self.scores[:, :, column] - self.scores[:, self.middle, None, column]
+
+
+@dataclass
+class Session:
+    """Generator, faces and a way to move them.
+
+    Attributes:
+        space, layer: where codes lie.
+        faces: the faces.
+        mover: how they move.
+        limits: the range of scores that targets are held in, and what targets are.
+        discriminator: says how real pictures look; None: nothing does.
+    """
+
+    space: FaceSpace
+    layer: Layer
+    faces: Faces
+    mover: Mover
+    limits: Limits
+    discriminator: nn.Module | None = None
+
+    def walk(self, changes: Mapping[str, float], steps: int) -> Walk:
+        """Moves all faces by shares of a change and looks at them; a single change goes from low to high scores."""
+        falls = len(changes) == 1 and min(changes.values()) < 0 and self.limits.targets == "change"
+        shares = np.linspace(1, -1, steps) if falls else np.linspace(-1, 1, steps)
+        asked = {name: self.limits.asked(self.faces, name, [value]) * shares for name, value in changes.items()}
+        clipped = self.limits.clip(self.faces, asked)
+        codes, notes = self.mover(clipped)
+        held = {name: ~np.isclose(clipped[name], asked[name]) for name in asked}
+        free = codes[..., self.layer.free(self.space.generator)]
+        distance = self.limits.safe.distance(free.reshape(-1, free.shape[-1])).reshape(codes.shape[:2])
+        return Walk(dict(changes), shares, codes, *self.look(codes), distance, held, notes)
+
+    def move(self, edits: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Codes float32 ``[N, K, D]`` of edits ``[K]`` a property, held in the range."""
+        asked = {name: self.limits.asked(self.faces, name, values) for name, values in edits.items()}
+        return self.mover(self.limits.clip(self.faces, asked))[0]
+
+    def realism(self, codes: np.ndarray) -> np.ndarray:
+        """How real the pictures of codes ``[n, D]`` look, see ``closed_loop.EditResult``, ``[n]``."""
+        return realism(self.space, self.layer, codes, self.discriminator) - self.limits.safe.realism
+
+    def look(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 images ``[..., R, R, 3]`` and scores float32 ``[..., P]`` of codes ``[..., D]``, rendered once."""
+        images, scores = [], []
+        for batch in self.space.render(self.layer, codes.reshape(-1, codes.shape[-1])):
+            images.append(to_uint8(batch).cpu().numpy())
+            scores.append(self.space.score(batch).cpu().numpy())
+        shape = codes.shape[:-1]
+        flat = np.concatenate(images)
+        return flat.reshape(*shape, *flat.shape[1:]), np.concatenate(scores).reshape(*shape, -1)

@@ -1,0 +1,62 @@
+"""Pictures made of faces: grids, strips, PNG files and data URIs."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ohlora_gan.files import replacing
+
+WHITE = 255
+
+
+def grid(images: NDArray[np.uint8], columns: int, pad: int = 2, background: int = WHITE) -> NDArray[np.uint8]:
+    """Lay images out row by row.
+
+    Args:
+        images: uint8 ``[N, H, W, 3]``.
+        columns: images a row, at least 1; the last row may stay incomplete.
+        pad: pixels between images (none around them).
+        background: brightness 0 to 255 of the gaps.
+
+    Returns:
+        uint8 ``[rows*H + (rows-1)*pad, columns*W + (columns-1)*pad, 3]``.
+    """
+    num, height, width, channels = images.shape
+    if num == 0 or columns < 1:
+        raise ValueError(f"a grid needs an image and a column, got {num} images and {columns} columns")
+    rows = -(-num // columns)
+    shape = (rows * (height + pad) - pad, columns * (width + pad) - pad, channels)
+    canvas = np.full(shape, background, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + pad), i % columns * (width + pad)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def save_png(path: str | Path, array: NDArray[np.uint8]) -> Path:
+    """Write a uint8 ``[H, W, 3]`` picture, making its folder if needed."""
+    with replacing(path) as partial:
+        Image.fromarray(array).save(partial, format="PNG", optimize=True)
+    return Path(path)
+
+
+def data_uri(array: NDArray[np.uint8], format: str = "webp", size: int | None = None) -> str:
+    """A picture as the text of an ``img`` element's ``src``.
+
+    Args:
+        array: uint8 ``[H, W, 3]``.
+        format: ``"webp"``, ``"png"`` or ``"jpeg"``.
+        size: resample (Lanczos) so that the longer side has this many pixels; as it is where None.
+    """
+    image = Image.fromarray(array)
+    if size is not None and size != max(image.size):
+        scale = size / max(image.size)
+        shape = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(shape, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, format=format.upper(), quality=88)
+    return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

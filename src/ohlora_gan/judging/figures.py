@@ -1,0 +1,254 @@
+"""The judge's figures: pure functions of strengths and scores.
+
+K strength combinations of k edited properties are a grid ``[K, k]``; the scores of N latents' pictures are
+``[N, K, P]``, NaN in the row of a lost picture. A figure of a latent that lost more than half of its pictures is NaN,
+and the latent is left out of means.
+"""
+
+from collections.abc import Callable, Sequence
+from math import sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ohlora_gan import rng as seeding
+
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A mean over latents, and the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def share(passes: NDArray[np.bool_]) -> Interval:
+    """The share of N latents that pass, with Wilson's interval: a bootstrap of none or of all has no width."""
+    low, high = wilson_interval(int(passes.sum()), len(passes))
+    return Interval(float(passes.mean()), low, high)
+
+
+class Bootstrap:
+    """Percentile bootstrap of means over N latents: every figure of a test uses the same resamples of latents.
+
+    Args:
+        num: N.
+        seed: decides the resamples.
+    """
+
+    def __init__(self, num: int, seed: int = 0) -> None:
+        self.counts = resamples(num, seed, "judge/bootstrap")
+
+    def mean(self, values: NDArray[Any], size: bool = False) -> Interval:
+        """The mean of the values ``[N]`` that are not NaN; all NaN where there are none.
+
+        Args:
+            size: the absolute value of the mean, and of the means of the resamples.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        known = ~np.isnan(values)
+        if not known.any():
+            return Interval(np.nan, np.nan, np.nan)
+        totals, nums = self.counts @ np.where(known, values, 0.0), self.counts @ known
+        means, value = totals[nums > 0] / nums[nums > 0], values[known].mean()
+        if size:
+            means, value = np.abs(means), abs(value)
+        low, high = np.quantile(means, [0.025, 0.975])
+        return Interval(float(value), float(low), float(high))
+
+
+def slopes(grid: NDArray[Any], scores: NDArray[Any]) -> Floats:
+    """What one unit of each strength does to each score of each latent: ``[N, k, P]``.
+
+    Least squares of the scores on all strengths and a constant, over the pictures that have scores.
+    """
+    design = np.column_stack([grid, np.ones(len(grid))])
+
+    def fit(seen: NDArray[np.bool_], of_latent: Floats) -> Floats:
+        return np.linalg.lstsq(design[seen], of_latent, rcond=None)[0][:-1]
+
+    return _by_latent(scores, fit, (grid.shape[1], scores.shape[2]))
+
+
+def linearity(grid: NDArray[Any], own: NDArray[Any], column: int) -> Floats:
+    """How straight a property's score runs along its own strength, ``[N]``, 0 to 1.
+
+    A constant and the other strengths are fitted first; of what they leave unexplained of the score, the share that
+    the own strength explains as well (partial R²). 1 is a straight line, and nothing else that moves the score. NaN
+    where nothing is left to explain.
+
+    Args:
+        grid: ``[K, k]``.
+        own: the property's scores, ``[N, K]``.
+        column: the property's column in ``grid``.
+    """
+    others = np.column_stack([np.delete(grid, column, axis=1), np.ones(len(grid))])
+    full = np.column_stack([others, grid[:, column]])
+
+    def fit(seen: NDArray[np.bool_], of_latent: Floats) -> Floats:
+        left = [_unexplained(design[seen], of_latent[:, 0]) for design in (others, full)]
+        return np.array(1 - left[1] / left[0] if left[0] > 1e-12 else np.nan)
+
+    return _by_latent(own[..., None], fit, ())
+
+
+def _unexplained(design: Floats, y: Floats) -> float:
+    """Sum of squares that the columns of a design leave."""
+    return float(np.square(y - design @ np.linalg.lstsq(design, y, rcond=None)[0]).sum())
+
+
+def _by_latent(
+    scores: NDArray[Any], fit: Callable[[NDArray[np.bool_], Floats], Floats], shape: tuple[int, ...]
+) -> Floats:
+    """``fit(which pictures have scores, these scores)`` of each latent; NaN where more than half have none."""
+    results = np.full((len(scores), *shape), np.nan)
+    for i, of_latent in enumerate(np.asarray(scores, dtype=np.float64)):
+        seen = ~lost_pictures(of_latent)
+        if 2 * seen.sum() >= len(seen):
+            results[i] = fit(seen, of_latent[seen])
+    return results
+
+
+class Leak(NamedTuple):
+    """What comes along with a property, in sigmas for each sigma asked for.
+
+    Attributes:
+        worst: the largest mean response of another attribute, without its sign.
+        name: which one.
+        rms: root mean square over all other attributes.
+        interval: bootstrap 95 % interval of that attribute's mean response, without its sign.
+    """
+
+    worst: float
+    name: str | None
+    rms: float
+    interval: tuple[float, float]
+
+
+def leakage(
+    responses: Floats, names: Sequence[str], own: str, bootstrap: Bootstrap, a_sigma_of_its_own: bool = False
+) -> Leak:
+    """What else moves where one property is asked to.
+
+    Args:
+        responses: what a unit of the property's strength does to every score, by latent: ``[N, P]``, see ``slopes``.
+        names: what the P scores are.
+        own: the property.
+        a_sigma_of_its_own: divide by the property's own mean response: for strengths that are not sigmas.
+
+    Returns:
+        NaN where there is no other score, or nothing to divide by.
+    """
+    if a_sigma_of_its_own:
+        unit = abs(bootstrap.mean(responses[:, names.index(own)]).value) if own in names else np.nan
+        responses = responses / (unit if unit > 0 else np.nan)
+    found = {name: bootstrap.mean(responses[:, i], size=True) for i, name in enumerate(names) if name != own}
+    if not found or not np.isfinite([leak.value for leak in found.values()]).all():
+        return Leak(np.nan, None, np.nan, (np.nan, np.nan))
+    worst = max(found, key=lambda name: found[name].value)
+    rms = float(np.sqrt(np.mean([leak.value**2 for leak in found.values()])))
+    return Leak(found[worst].value, worst, rms, (found[worst].low, found[worst].high))
+
+
+def saturation(strengths: NDArray[Any], scores: NDArray[Any]) -> tuple[float, float]:
+    """Between which strengths a property goes on responding: with at least half the slope that its mean score has at 0.
+
+    Args:
+        strengths: ``[S]`` of the property alone, ascending, 0 among them.
+        scores: its score in the pictures of some latents, ``[N, S]``; NaN where a picture is lost.
+
+    Returns:
+        The range about 0. Slopes are central differences (one-sided at the ends), and run straight between two
+        strengths. NaN where the score does not rise at 0.
+    """
+    strengths = np.asarray(strengths, dtype=np.float64)
+    known = ~np.isnan(scores)
+    if not known.any(axis=0).all():
+        return np.nan, np.nan
+    mean = np.where(known, scores, 0.0).sum(axis=0, dtype=np.float64) / known.sum(axis=0)
+    local = np.gradient(mean, strengths)
+    middle = int(np.argmin(np.abs(strengths)))
+    if not local[middle] > 0:
+        return np.nan, np.nan
+    share = local / local[middle] - 0.5
+    return _last(strengths[middle::-1], share[middle::-1]), _last(strengths[middle:], share[middle:])
+
+
+def _last(strengths: Floats, share: Floats) -> float:
+    """How far one can go before ``share`` falls below 0."""
+    below = np.flatnonzero(share < 0)
+    if not len(below):
+        return float(strengths[-1])
+    i = below[0]
+    return float(strengths[i - 1] + (strengths[i] - strengths[i - 1]) * share[i - 1] / (share[i - 1] - share[i]))
+
+
+def passed_again(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Share of those that passed which pass again; NaN where none passed."""
+    return float(second[first].mean()) if first.any() else np.nan
+
+
+def draw_change(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Root mean square change of a score from one draw of the pictures to the other: how hard passing again is.
+
+    NaN where no picture has scores in both draws.
+    """
+    squares = np.square(second.astype(np.float64) - first)
+    known = ~np.isnan(squares)
+    return float(np.sqrt(squares[known].mean())) if known.any() else np.nan
+
+
+def drift(unedited: NDArray[Any], scores: NDArray[Any]) -> Floats:
+    """How far each score of each latent's pictures is from the unedited face's on average, without sign: ``[N, P]``.
+
+    It sees what the response matrix averages out, such as a score that rises in one face and falls in another.
+    """
+    return _mean_size(scores - unedited[:, None])
+
+
+def miss(grid: NDArray[Any], unedited: NDArray[Any], scores: NDArray[Any]) -> Floats:
+    """How far the edited scores are from the face's own plus what was asked for, on average, without sign: ``[N, k]``.
+
+    Args:
+        grid: ``[K, k]`` in sigmas.
+        unedited: ``[N, k]``, the edited properties alone.
+        scores: ``[N, K, k]``, likewise.
+    """
+    return _mean_size(scores - unedited[:, None] - grid)
+
+
+def _mean_size(differences: NDArray[Any]) -> Floats:
+    """Mean absolute value over pictures that are not lost: ``[N, K, P]`` to ``[N, P]``."""
+    differences = np.abs(differences.astype(np.float64))
+    seen = ~lost_pictures(differences)[..., None]
+    num = seen.sum(axis=1)
+    totals = np.where(seen, differences, 0.0).sum(axis=1)
+    return np.where(2 * num >= differences.shape[1], totals / np.maximum(num, 1), np.nan)
+
+
+# --- Bootstrap resamples (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13) ---
+
+
+NUM_RESAMPLES = 1000
+
+
+def resamples(num: int, seed: int, stream: str) -> NDArray[np.float64]:
+    """How often each of ``num`` rows is drawn in each resample, ``[NUM_RESAMPLES, num]``; (seed, stream) decide."""
+    rng = seeding.generator(seed, stream)
+    return rng.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES).astype(np.float64)
+
+
+def lost_pictures(scores: ArrayLike) -> np.ndarray:
+    """Which pictures have no score: bool ``[...]`` of scores ``[..., P]``."""
+    return np.isnan(np.asarray(scores)).any(axis=-1)
+
+
+def wilson_interval(num_passed: int, num: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927), honest also at 0 and for few trials."""
+    z = 1.96
+    middle = (num_passed + z * z / 2) / (num + z * z)
+    half = z / (num + z * z) * sqrt(num_passed * (num - num_passed) / num + z * z / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)

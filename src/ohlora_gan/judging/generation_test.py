@@ -1,0 +1,291 @@
+"""The image generation test: do the measured scores follow the intended strengths?
+
+A latent is moved along the directions of all edited properties at once, by every combination of a few strengths,
+and every picture is scored. The test of a property is the Pearson correlation of intended strength and measured
+score. The test is that of the published Oh-LoRA system; judging directions by re-scored pictures is the
+verification of HiGAN (arXiv 1911.09267).
+
+A picture may have no score, where a judge finds no face in it: then its whole row of scores is NaN. Such a picture
+is lost. Correlations are taken over the others, and a latent that lost a picture does not pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.editing.moves import MakeMover
+from ohlora_gan.judging.figures import lost_pictures, slopes
+from ohlora_gan.judging.grid import PASS_THRESHOLDS, Plan
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.space import CHOOSE, FaceSpace, Progress
+from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the test found for one latent.
+
+    Attributes:
+        index: position of the latent among those tested.
+        group: its group.
+        corrs: correlation of intended strength and measured score, by edited property; NaN where undefined.
+        passed: whether every correlation reaches its threshold, and no picture is lost.
+        scores: the measured scores, float32 ``[K, P]``, one row a strength combination; NaN where it is lost.
+    """
+
+    index: int
+    group: str
+    corrs: dict[str, float]
+    passed: bool
+    scores: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def sum_abs_corr(self) -> float:
+        """Sum of the absolute correlations, 0 to their number; an undefined one counts as 0."""
+        return float(sum(np.nan_to_num(abs(corr)) for corr in self.corrs.values()))
+
+
+def correlations(
+    strengths: ArrayLike,
+    scores: ArrayLike,
+    names: Sequence[str] = PROPERTIES,
+    edited: Sequence[str] = EDITED_PROPERTIES,
+) -> dict[str, float]:
+    """Pearson correlation of each property's intended strengths and measured scores.
+
+    Scores are rounded to 4 decimals first, as in the published tables. Where scores or strengths are all
+    equal the correlation is undefined: NaN, which never passes. Lost pictures are left out; where more than half are
+    lost, all correlations are undefined.
+
+    Args:
+        strengths: ``[K, k]``.
+        scores: ``[K, P]``; the row of a lost picture is NaN.
+        names: what the P columns of ``scores`` are.
+        edited: what the k columns of ``strengths`` are, all among ``names``.
+
+    Returns:
+        By edited property, -1 to 1 or NaN.
+
+    Raises:
+        ValueError: for other shapes, or scores that are infinite.
+    """
+    strengths = np.asarray(strengths, dtype=np.float64)
+    rounded = np.round(np.asarray(scores, dtype=np.float32), 4).astype(np.float64)
+    if strengths.shape != (len(rounded), len(edited)) or rounded.shape[1:] != (len(names),):
+        raise ValueError(
+            f"strengths {list(strengths.shape)} and scores {list(rounded.shape)}: "
+            f"expected [K, {len(edited)}] and [K, {len(names)}]"
+        )
+    num_bad = np.count_nonzero(np.isinf(rounded))
+    if num_bad:
+        raise ValueError(f"{num_bad} of {rounded.size} scores are not finite")
+    seen = ~lost_pictures(rounded)
+    if 2 * seen.sum() < len(seen):
+        return dict.fromkeys(edited, float("nan"))
+    return {name: _pearson(strengths[seen, i], rounded[seen, names.index(name)]) for i, name in enumerate(edited)}
+
+
+def passed(corrs: Mapping[str, float], signed: bool = True, thresholds: Mapping[str, float] = PASS_THRESHOLDS) -> bool:
+    """Whether every correlation reaches its threshold.
+
+    Args:
+        corrs: by edited property; NaN fails.
+        signed: demand that the score rises with the strength, as directions of positive sign promise. False
+            is the published rule, which also accepts a score that falls.
+        thresholds: by edited property.
+    """
+    return all((corrs[name] if signed else abs(corrs[name])) >= least for name, least in thresholds.items())
+
+
+def summary(table: Sequence[Case]) -> dict[str, float]:
+    """What a table of cases says as a whole.
+
+    An undefined correlation counts as 0 in the means: a direction without effect must not improve them.
+
+    Returns:
+        ``{property}_mean_corr``: mean correlation with its sign; ``sum_mean_corr``: their sum;
+        ``mean_sum_abs_corr``: mean sum of absolute correlations; ``num_cases``; ``num_passed``;
+        ``share_passed``, 0 to 1; ``num_undefined``: the number of undefined correlations.
+
+    Raises:
+        ValueError: for an empty table.
+    """
+    if not table:
+        raise ValueError("a summary needs at least one case, got none")
+    edited = list(table[0].corrs)
+    corrs = np.array([[case.corrs[name] for name in edited] for case in table])
+    means = np.nan_to_num(corrs).mean(axis=0).tolist()
+    num_passed = sum(case.passed for case in table)
+    return {
+        **{f"{name}_mean_corr": mean for name, mean in zip(edited, means, strict=True)},
+        "sum_mean_corr": sum(means),
+        "mean_sum_abs_corr": float(np.abs(np.nan_to_num(corrs)).sum(axis=1).mean()),
+        "num_cases": len(table),
+        "num_passed": num_passed,
+        "share_passed": num_passed / len(table),
+        "num_undefined": int(np.isnan(corrs).sum()),
+    }
+
+
+def make_case(
+    index: int,
+    group: str,
+    strengths: np.ndarray,
+    scores: np.ndarray,
+    names: Sequence[str] = PROPERTIES,
+    thresholds: Mapping[str, float] = PASS_THRESHOLDS,
+    signed: bool = True,
+) -> Case:
+    """The test of one latent from the scores of its pictures.
+
+    Args:
+        index: position of the latent among those tested.
+        group: its group.
+        strengths: ``[K, k]``, a column a property of ``thresholds``, in its order.
+        scores: ``[K, P]``; the row of a lost picture is NaN.
+        names: what the P scores are.
+        thresholds: what each edited property has to reach.
+        signed: see ``passed``.
+    """
+    corrs = correlations(strengths, scores, names, list(thresholds))
+    complete = not lost_pictures(scores).any()
+    scores = np.asarray(scores, dtype=np.float32)
+    return Case(index, group, corrs, complete and passed(corrs, signed, thresholds), scores)
+
+
+def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+    if x.min() == x.max() or y.min() == y.max():
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+# --- Directions tested on faces that played no part in finding them ---
+
+
+@dataclass
+class VectorTest:
+    """The image generation test of directions, by the scorer that they were found with.
+
+    Attributes:
+        plan: what was asked for.
+        codes: vectors of the latents, float32 ``[N, D]``.
+        groups: their groups, ``[N]``.
+        cases: what was found, one a tested latent, at most N.
+        make_mover: how codes are moved.
+        grid: what a strength is, see ``movers.GRIDS``.
+    """
+
+    plan: Plan
+    codes: np.ndarray
+    groups: np.ndarray
+    cases: list[Case]
+    make_mover: MakeMover
+    grid: str = "reference"
+
+    def summary(self) -> dict[str, float]:
+        """What the cases say as a whole, see ``generation_test.summary``."""
+        return summary(self.cases)
+
+    def response(self) -> np.ndarray:
+        """What a unit of strength along each direction brings, see ``response``."""
+        return response(self.plan.grid, self.cases)
+
+
+def make_cases(
+    plan: Plan, groups: Sequence[str] | np.ndarray, scores: np.ndarray, names: Sequence[str], signed: bool = True
+) -> list[Case]:
+    """The test of every latent by the edited properties that a judge measures.
+
+    Args:
+        plan: what was asked for.
+        groups: of the latents, ``[N]``.
+        scores: ``[N, K, P]``.
+        names: what the P scores are.
+        signed: see ``generation_test.passed``.
+    """
+    columns = [i for i, name in enumerate(plan.strengths) if name in names]
+    thresholds = {name: least for name, least in plan.thresholds.items() if name in names}
+    grid = plan.grid[:, columns]
+    return [
+        make_case(i, str(group), grid, of_latent, names, thresholds, signed)
+        for i, (group, of_latent) in enumerate(zip(groups, scores, strict=True))
+    ]
+
+
+def response(strengths: ArrayLike, cases: Sequence[Case]) -> np.ndarray:
+    """Score units of each property [P] that one unit of strength along each direction [k] brings: [k, P].
+
+    Least squares over the strength combinations of each latent, averaged over latents. What is off the property's own
+    column is leakage.
+    """
+    return slopes(np.asarray(strengths, dtype=np.float64), np.stack([case.scores for case in cases])).mean(axis=0)
+
+
+# --- Which way directions of unknown sign point: measured on a generator by a scorer ---
+
+
+CLEAR = 2.0  # a response is clear from so many standard errors on
+
+
+def measure_response(
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: Progress | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How much the own score of each direction rises along it, from one standard deviation behind to one ahead.
+
+    The standard deviation is that of the latents' vectors along the direction, so that the step is of the size of
+    natural differences at any layer.
+
+    Args:
+        space: generator and scorer; its seed decides the latents.
+        layer: the layer of the directions.
+        found: directions whose properties the scorer measures.
+        num_latents: latents of the stream "choose", at least 2.
+        progress: told how many of the k x G directions are done.
+
+    Returns:
+        Mean score difference over latents and its standard error, float64 ``[k, G]`` each.
+
+    Raises:
+        ValueError: for too few latents, or a property that is not scored.
+    """
+    if num_latents < 2:
+        raise ValueError(f"num_latents is {num_latents}, expected at least 2")
+    unknown = [name for name in found.properties if name not in space.property_names]
+    if unknown:
+        raise ValueError(
+            f"the scorer does not measure {', '.join(unknown)} but {', '.join(space.property_names)}: give another "
+            f"scorer, or say what the sign is, up or down"
+        )
+    codes = space.codes(layer, *space.latents(CHOOSE, range(num_latents)))
+    rises = np.empty((*found.directions.shape[:2], num_latents))
+    for done, (i, j) in enumerate(np.ndindex(*rises.shape[:2]), start=1):
+        direction = found.directions[i, j]
+        step = (codes @ direction).std() * direction
+        scores = space.score_codes(layer, np.concatenate([codes + step, codes - step]))
+        own = scores[:, space.property_names.index(found.properties[i])].astype(np.float64)
+        rises[i, j] = own[:num_latents] - own[num_latents:]
+        if progress:
+            progress(done, rises.shape[0] * rises.shape[1])
+    return rises.mean(axis=2), rises.std(axis=2, ddof=1) / np.sqrt(num_latents)
+
+
+def turn_up(
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: Progress | None = None
+) -> tuple[DirectionSet, str]:
+    """Turns every direction so that its own score rises along it; see ``measure_response``.
+
+    Returns:
+        The turned directions, and a sentence: how many were turned, and how many have no clear response.
+    """
+    response, error = measure_response(space, layer, found, num_latents, progress)
+    falls = response < 0
+    unclear = np.count_nonzero(np.abs(response) < CLEAR * error)
+    said = f"{np.count_nonzero(falls)} of {falls.size} directions turned, by their response on {num_latents} latents"
+    if unclear:
+        said += f"; {unclear} have no response clear of chance, so that their sign says little"
+    turned = np.where(falls[..., None], -found.directions, found.directions)
+    provenance = found.provenance | {"sign_response": np.abs(response).tolist(), "sign_response_error": error.tolist()}
+    return replace(found, directions=turned, provenance=provenance), said

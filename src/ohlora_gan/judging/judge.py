@@ -1,0 +1,342 @@
+"""The honest judge: one test of directions, by the scorer that found them and by others that had no part in it.
+
+Directions are found on one stream of latents ("bank"), calibrated and chosen on a second ("choose"), and judged here
+on a third ("test"). Every picture is made once and scored by every judge. Means over latents come with 95 % intervals:
+bootstrap over latents, for shares of latents that pass Wilson's.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ohlora_gan.editing.moves import MakeMover, groups_of
+from ohlora_gan.judging.figures import (
+    Bootstrap,
+    Interval,
+    draw_change,
+    drift,
+    leakage,
+    linearity,
+    miss,
+    passed_again,
+    saturation,
+    share,
+    slopes,
+)
+from ohlora_gan.judging.generation_test import VectorTest, make_cases
+from ohlora_gan.judging.grid import Plan
+from ohlora_gan.judging.judges import Judge, LandmarkJudge, NetworkJudge, Scores
+from ohlora_gan.judging.measure import ChangeMeter, Render, Seen, measure, score_pictures
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.metric import Region
+from ohlora_gan.latents.space import REPORT, FaceSpace
+from ohlora_gan.models.checkpoint import weights_hash
+from ohlora_gan.models.zoo import open_scorer
+
+# --- One judge's figures of a test, as the file and the page of a run show them ---
+
+
+ALONG = np.linspace(-4, 4, 17)
+"""Strengths of each property alone, between which its saturation is sought."""
+
+
+def figures_of(
+    seen: Seen,
+    plan: Plan,
+    groups: np.ndarray,
+    along: Scores,
+    bootstrap: Bootstrap,
+    grid: str = "sigma",
+    signed: bool = True,
+) -> dict[str, Any]:
+    """One judge's figures; those of a property are there for every edited property that the judge measures.
+
+    Args:
+        seen: what the judge saw, in sigmas.
+        plan: what was asked for.
+        groups: of the latents, ``[N]``.
+        along: scores along each property alone, ``[n, k, S, P]``, see ``move_along``.
+        bootstrap: of N latents.
+        grid: what a strength is.
+        signed: see ``generation_test.passed``.
+
+    Returns:
+        ``role``, ``names`` (what is measured), ``lost`` (share of pictures without a score); as `Interval`: ``corr``
+        (mean signed correlation, by property; undefined counts as 0), ``sum_corr``, ``sum_abs_corr``, ``pass_share``,
+        ``drift`` (by attribute that is not edited, see ``judge_figures.drift``), ``miss`` (by property; for
+        ``grid="sigma"`` alone); ``response`` (mean over latents, ``[k, P]``), ``leakage`` (by property, see
+        ``judge_figures.Leak``), ``linearity`` (by property, mean over latents), ``saturation`` (by property, in
+        sigmas), ``retest`` (None without a second draw).
+    """
+    names, strengths = seen.names, plan.grid
+    columns = {name: i for i, name in enumerate(plan.strengths)}
+    measured = [name for name in columns if name in names]
+    own = [names.index(name) for name in measured]
+    cases = make_cases(plan, groups, seen.scores, names, signed)
+    corrs = np.nan_to_num([[case.corrs[name] for name in measured] for case in cases])
+    passes = np.array([case.passed for case in cases])
+    responses = slopes(strengths, seen.scores)
+    moved = drift(seen.unedited, seen.scores)
+    missed = miss(strengths[:, [columns[name] for name in measured]], seen.unedited[:, own], seen.scores[..., own])
+    return {
+        "role": seen.role,
+        "names": list(names),
+        "corr": {name: bootstrap.mean(corrs[:, i]) for i, name in enumerate(measured)},
+        "sum_corr": bootstrap.mean(corrs.sum(axis=1)),
+        "sum_abs_corr": bootstrap.mean(np.abs(corrs).sum(axis=1)),
+        "pass_share": share(passes),
+        "retest": retest_of(seen, plan, groups, passes, signed),
+        "response": [[bootstrap.mean(responses[:, i, p]).value for p in range(len(names))] for i in columns.values()],
+        "leakage": {
+            name: leakage(responses[:, i], names, name, bootstrap, grid != "sigma")._asdict()
+            for name, i in columns.items()
+        },
+        "drift": {name: bootstrap.mean(moved[:, p]) for p, name in enumerate(names) if name not in columns},
+        "miss": {name: bootstrap.mean(missed[:, i]) for i, name in enumerate(measured)} if grid == "sigma" else {},
+        "linearity": {
+            name: bootstrap.mean(linearity(strengths, seen.scores[..., names.index(name)], columns[name])).value
+            for name in measured
+        },
+        "saturation": {
+            name: saturation(ALONG, along[:, columns[name], :, names.index(name)]) if len(along) else (np.nan, np.nan)
+            for name in measured
+        },
+        "lost": seen.lost,
+    }
+
+
+def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray, signed: bool) -> dict[str, Any] | None:
+    """The pass share of a second draw of the same latents, the share of passes that are passed again (None where none
+    passed), and how much scores change from draw to draw (``judge_figures.draw_change``)."""
+    if seen.again is None:
+        return None
+    second = np.array([case.passed for case in make_cases(plan, groups, seen.again, seen.names, signed)])
+    return {
+        "pass_share": share(second),
+        "passed_both": passed_again(passes, second),
+        "change": draw_change(seen.scores, seen.again),
+    }
+
+
+# --- The honest judge: one test of directions, by the scorer that found them and by others that had no pa ---
+
+
+LANDMARKS = "landmarks"
+
+
+@dataclass
+class Judgement:
+    """What the judges found.
+
+    Attributes:
+        about: what was judged, as plain data (method, n, seconds, ...).
+        test: the test by the finding scorer, latent by latent.
+        by: judge -> its figures, see ``judge_summary.figures_of``.
+        image_change: how far edited pictures are from the unedited one, by ``image_change.KINDS``.
+        features_by: the judge whose network's features measure the last of them, if any.
+        seconds: what judging took.
+    """
+
+    about: Mapping[str, Any]
+    test: VectorTest
+    by: dict[str, dict[str, Any]]
+    image_change: dict[str, Interval]
+    features_by: str | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but single latents as plain data; None is what could not be measured."""
+        seconds = dict(self.about.get("seconds", {})) | {"testing": round(self.seconds, 1)}
+        found = {
+            **self.about,
+            "edited": list(self.test.plan.strengths),
+            "grid": self.test.grid,
+            "num_latents": len(self.test.cases),
+            "seconds": seconds,
+            "by": self.by,
+            "image_change": self.image_change,
+            "features_by": self.features_by,
+        }
+        return plain_data(found)
+
+
+def plain_data(value: Any) -> Any:
+    """Dictionaries, lists, strings, numbers; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain_data(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def open_judges(
+    space: FaceSpace, scorer: str, judge: str | Sequence[str] | None, landmarks_pose: str = "turn"
+) -> list[Judge]:
+    """The finding scorer and those who judge it.
+
+    Args:
+        space: what the directions were found in.
+        scorer: the name or file of its scorer.
+        judge: names or files of other property networks, ``"landmarks"``, a list of such, or None.
+        landmarks_pose: what ``pose`` is for landmarks, see ``LandmarkJudge``.
+
+    Raises:
+        ValueError: for a judge of another resolution, the finding scorer itself, or one that is not installed.
+    """
+    judges: list[Judge] = [NetworkJudge(_short(scorer), space.scorer, space.device, "finding", space.quantize)]
+    for name in [judge] if isinstance(judge, str) else judge or []:
+        if name == LANDMARKS:
+            judges.append(LandmarkJudge(landmarks_pose))
+            continue
+        net = open_scorer(name)
+        side = space.generator.resolution
+        if getattr(net, "resolution", side) != side:
+            raise ValueError(f"judge={name} takes images of {net.resolution} pixels, the generator makes {side}")
+        if weights_hash(net) == weights_hash(space.scorer):
+            raise ValueError(
+                f"judge={name} is the scorer that finds the directions and cannot judge them: give another one, or null"
+            )
+        judges.append(NetworkJudge(_short(name), net, space.device, "judging", space.quantize))
+    for i, one in enumerate(judges):
+        if one.name in [other.name for other in judges[:i]]:
+            one.name = f"{one.name}_{i + 1}"
+    return judges
+
+
+def _short(name: str | Path) -> str:
+    """What a network is called: a shipped model's name, a file's stem, or its folder where all files are alike."""
+    path = Path(name)
+    return path.resolve().parent.name if path.suffix and path.stem in ("model", "last") else path.stem
+
+
+def judge_vectors(
+    space: FaceSpace,
+    layer: Layer,
+    make_mover: MakeMover,
+    plan: Plan,
+    judges: Sequence[Judge],
+    num_latents: int,
+    *,
+    medians: Mapping[str, float] | None = None,
+    grid: str = "sigma",
+    along: MakeMover | None = None,
+    signed: bool = True,
+    max_passes: int | None = None,
+    retest: bool = True,
+    num_saturation: int = 20,
+    region: Region | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Judgement:
+    """Tests what moves codes on latents of the stream "test".
+
+    Args:
+        space, layer: where codes lie and what makes their pictures.
+        make_mover: strengths ``[K, k]`` to what moves codes so far: ``partial(open_loop, found, grid=grid)``, or a
+            closed loop.
+        plan: the strengths and thresholds; its properties are those of the movers.
+        judges: the finding scorer first, see ``open_judges``.
+        num_latents: at most so many latents are tested, at least 1.
+        medians: of the groups that directions were found for, if any.
+        grid: what a strength is, see ``movers.GRIDS``.
+        along: the same as ``make_mover`` for strengths in sigmas; None: it is the same.
+        signed: see ``generation_test.passed``.
+        max_passes: end with the latent that makes this number of passes full, by the finding scorer; None: never.
+        retest: draw every edited picture a second time, with fresh noise.
+        num_saturation: latents that are moved along each property alone, 0 or more.
+        region: where the face is, see ``image_change.Region``.
+        about: what the file says of the directions, see ``Judgement``.
+        progress: called as ``progress(tested, num_latents)``.
+
+    Raises:
+        ValueError: for limits under 1, or a judge that measures none of the properties.
+    """
+    started = time.monotonic()
+    if num_latents < 1 or (max_passes is not None and max_passes < 1):
+        raise ValueError(f"num_latents {num_latents}, max_passes {max_passes}: expected at least 1")
+    check_judges(judges, plan)
+    codes = space.codes(layer, *space.latents(REPORT, range(num_latents)))
+    groups = groups_of(space, layer, codes, medians or {})
+    networks = sorted(
+        (judge for judge in judges if isinstance(judge, NetworkJudge) and hasattr(judge.net, "features")),
+        key=lambda judge: judge.role == "finding",  # an independent network's features are preferred
+    )
+    meter = ChangeMeter(region or Region(), networks[0] if networks else None)
+    render: Render = partial(space.render, layer)
+    seen = measure(
+        *(codes, groups, make_mover(plan.grid), render, judges, meter),
+        retest=retest,
+        enough=_passes_full(plan, judges[0].property_names, signed, max_passes),
+        progress=progress,
+    )
+    num = len(seen[0].scores)
+    alone = move_along(codes[:num_saturation], groups, along or make_mover, render, judges, len(plan.strengths))
+    bootstrap = Bootstrap(num, space.seed)
+    by = {}
+    for judge, found, of_judge in zip(judges, seen, alone, strict=True):
+        if judge.raw:
+            of_judge, found = found.standardised(of_judge), found.in_sigmas()
+        by[found.name] = figures_of(found, plan, groups[:num], of_judge, bootstrap, grid, signed)
+    cases = make_cases(plan, groups[:num], seen[0].scores, seen[0].names, signed)
+    change = meter.result(num, len(plan.grid))
+    return Judgement(
+        about={"layer": layer.name, "equivalent_to_w": layer.equivalent_to_w, **(about or {})},
+        test=VectorTest(plan, codes, groups, cases, make_mover, grid),
+        by=by,
+        image_change={kind: bootstrap.mean(values) for kind, values in change.items()},
+        features_by=networks[0].name if networks else None,
+        seconds=time.monotonic() - started,
+    )
+
+
+def check_judges(judges: Sequence[Judge], plan: Plan) -> None:
+    """Raises ValueError for a judge that measures none of the edited properties."""
+    for judge in judges:
+        if not set(judge.property_names) & set(plan.strengths):
+            raise ValueError(
+                f"judge {judge.name} measures {', '.join(judge.property_names)}, none of the edited properties "
+                f"{', '.join(plan.strengths)}: give another judge, or null"
+            )
+
+
+def _passes_full(
+    plan: Plan, names: Sequence[str], signed: bool, max_passes: int | None
+) -> Callable[[int, Scores], bool] | None:
+    """Whether a latent's pass makes the number full, for ``measure``."""
+    if max_passes is None:
+        return None
+    passes = 0
+
+    def enough(_: int, scores: Scores) -> bool:
+        nonlocal passes
+        passes += make_cases(plan, [""], scores[None], names, signed)[0].passed
+        return passes >= max_passes
+
+    return enough
+
+
+def move_along(
+    codes: np.ndarray,
+    groups: np.ndarray,
+    make_mover: MakeMover,
+    render: Render,
+    judges: Sequence[Judge],
+    num_properties: int,
+    strengths: np.ndarray = ALONG,
+) -> list[Scores]:
+    """Every judge's scores float32 ``[n, k, S, P]`` of faces moved along each of k properties alone."""
+    rows = np.concatenate([strengths[:, None] * np.eye(num_properties)[i] for i in range(num_properties)])
+    mover, shape = make_mover(rows), (num_properties, len(strengths))
+    parts: list[list[Scores]] = [[np.empty((0, *shape, len(judge.property_names)), np.float32)] for judge in judges]
+    for i in range(len(codes)):
+        moved = mover(codes[i : i + 1], groups[i : i + 1])
+        for part, scores in zip(parts, score_pictures(moved, render, judges), strict=True):
+            part.append(scores.reshape(1, *shape, -1))
+    return [np.concatenate(part) for part in parts]

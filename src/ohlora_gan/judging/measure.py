@@ -1,0 +1,265 @@
+"""Pictures of moved latents: each is rendered once and scored by all judges, a batch of latents at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ohlora_gan.editing.moves import Mover
+from ohlora_gan.judging.figures import lost_pictures
+from ohlora_gan.judging.judges import Judge, NetworkJudge, Role, Scores
+from ohlora_gan.latents.metric import Region
+from ohlora_gan.latents.space import change_map
+
+# --- What an edit does to the picture besides its scores: how many pixels it changes, where, and how far  ---
+
+
+PARTS = ("all", "face", "border")
+"""What of a picture is to stay: all of it, the face, or what surrounds the face."""
+KINDS = ("whole", "face", "outside", "features")
+
+
+def pixel_change(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute change of a picture's pixels: everywhere, inside a mask, outside of it.
+
+    Args:
+        before, after: images ``[n, 3, R, R]`` in [-1, 1]; values beyond are cut off, as files cut them off.
+        mask: bool ``[R, R]``.
+
+    Returns:
+        float32 ``[n, 3]`` on the scale of pixels in [0, 1]: 0 is no change, 1 is black against white. NaN where no
+        pixel lies inside, or none outside.
+    """
+    change = change_map(before, after)
+    inside = mask.to(change.device, change.dtype)
+    parts = [change.mean(dim=(1, 2))]
+    parts += [(change * weight).sum(dim=(1, 2)) / weight.sum() for weight in (inside, 1 - inside)]
+    return torch.stack(parts, dim=1)
+
+
+def mean_distance(features: NDArray[np.float32]) -> float:
+    """Mean Euclidean distance of two different rows of ``[N, F]``; NaN for fewer than two rows."""
+    if len(features) < 2:
+        return float("nan")
+    return float(torch.pdist(torch.from_numpy(features)).mean())
+
+
+@dataclass
+class ChangeMeter:
+    """Collects, latent by latent, how far edited pictures are from the unedited one.
+
+    The distance of features is Euclidean, between the activations of the last hidden layer of a judge's network,
+    divided by the mean distance of two different unedited faces of the test: 1 is as far as another person. What was
+    asked for is part of it: open eyes are far from closed ones.
+
+    Args:
+        region: where the face is.
+        net: whose features are compared; None: features are not.
+    """
+
+    region: Region = field(default_factory=Region)
+    net: NetworkJudge | None = None
+    _changes: list[NDArray[np.float32]] = field(default_factory=list)
+    _features: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def start(self, unedited: Tensor) -> None:
+        """Begins the latents of these pictures ``[n, 3, R, R]``."""
+        self._unedited = unedited
+        self._mask = self.region.mask(unedited.shape[-1])
+        self._before = None if self.net is None else self.net.features(unedited)
+        if self._before is not None:
+            self._features.append(self._before.cpu().numpy())
+
+    def compare(self, images: Tensor, of: Tensor) -> None:
+        """Compares edited pictures ``[m, 3, R, R]`` with the unedited ones of the numbers ``of [m]``."""
+        change = torch.full((len(images), len(KINDS)), torch.nan)
+        change[:, :3] = pixel_change(self._unedited[of], images, self._mask).cpu()
+        if self._before is not None and self.net is not None:
+            after = self.net.features(images)
+            assert after is not None
+            change[:, 3] = (after - self._before[of]).norm(dim=1).cpu()
+        self._changes.append(change.numpy())
+
+    def result(self, num_latents: int, num_pictures: int) -> dict[str, NDArray[np.float64]]:
+        """By the names of ``KINDS``: mean change of each latent's pictures, ``[N]``; NaN where it is not known.
+
+        Args:
+            num_latents: N, of those that were begun first.
+            num_pictures: pictures a latent.
+        """
+        changes = np.concatenate(self._changes).astype(np.float64).reshape(-1, num_pictures, len(KINDS))
+        means = changes[:num_latents].mean(axis=1)
+        means[:, 3] /= mean_distance(np.concatenate(self._features)[:num_latents]) if self._features else np.nan
+        return dict(zip(KINDS, means.T, strict=True))
+
+
+# --- Pictures of moved latents: each is rendered once and scored by all judges, a batch of latents at a t ---
+
+
+Render = Callable[[np.ndarray, int | None, int], Iterator[Tensor]]
+"""Codes ``[M, D]``, the number of a draw of noise (None: the fixed noise) and of the first picture, to pictures
+``[m, 3, R, R]`` in about [-1, 1], batch by batch."""
+
+SECOND_DRAW = 1
+"""The number of the noise of the second draw."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one judge saw of N latents; the row of a lost picture is NaN.
+
+    Attributes:
+        name, role, names: the judge's name, its role, and what its P scores are.
+        unedited: scores of the unedited faces, float32 ``[N, P]``.
+        scores: scores of the edited faces, float32 ``[N, K, P]``.
+        again: the same with fresh noise, ``[N, K, P]``; None where there was no second draw.
+    """
+
+    name: str
+    role: Role
+    names: tuple[str, ...]
+    unedited: Scores
+    scores: Scores
+    again: Scores | None = None
+
+    @property
+    def lost(self) -> float:
+        """Share of the edited pictures without a score, 0 to 1."""
+        return float(lost_pictures(self.scores).mean())
+
+    def standardised(self, scores: Scores) -> Scores:
+        """Raw measures ``[..., P]`` in standard deviations over the unedited faces, from their mean.
+
+        Raises:
+            ValueError: where fewer than two unedited faces have scores, or they do not differ.
+        """
+        known = self.unedited[~lost_pictures(self.unedited)].astype(np.float64)
+        spread = known.std(axis=0) if len(known) > 1 else np.zeros(1)
+        if (spread == 0).any():
+            raise ValueError(
+                f"{self.name} measured {len(known)} of {len(self.unedited)} unedited faces, too few that differ to "
+                f"say what a standard deviation is: raise test.num_latents, or judge by a network"
+            )
+        return ((scores - known.mean(axis=0)) / spread).astype(np.float32)
+
+    def in_sigmas(self) -> "Seen":
+        """The same with all scores standardised."""
+        again = None if self.again is None else self.standardised(self.again)
+        unedited, scores = self.standardised(self.unedited), self.standardised(self.scores)
+        return replace(self, unedited=unedited, scores=scores, again=again)
+
+
+def measure(
+    codes: np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    mover: Mover,
+    render: Render,
+    judges: Sequence[Judge],
+    meter: ChangeMeter | None = None,
+    *,
+    retest: bool = False,
+    enough: Callable[[int, Scores], bool] | None = None,
+    latents_per_batch: int = 8,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Seen]:
+    """Moves latents and has every judge score every picture.
+
+    Args:
+        codes: vectors of the latents, float32 ``[N, D]``.
+        groups: their groups, ``[N]``.
+        mover: what moves them.
+        render: what makes pictures of vectors.
+        judges: at least one; none may be ``raw`` where it comes first and ``enough`` is given.
+        meter: told of every picture and of the unedited one it came from.
+        retest: make every edited picture a second time, with fresh noise.
+        enough: told the number and the first judge's scores ``[K, P]`` of each latent in turn; True ends the test
+            with that latent.
+        latents_per_batch: how many latents' codes are held at a time, at least 1; it has no part in the result.
+        progress: called as ``progress(measured, N)``.
+
+    Returns:
+        What each judge saw of the latents tested, in their own units where they are ``raw``.
+
+    Raises:
+        ValueError: for lengths that differ, or no latent or judge.
+    """
+    if len(groups) != len(codes) or not len(codes) or not judges or latents_per_batch < 1:
+        raise ValueError(
+            f"there are {len(codes)} codes, {len(groups)} groups, {len(judges)} judges and {latents_per_batch} latents "
+            f"a batch: expected as many groups as codes, and at least 1 of each"
+        )
+    unedited: list[list[Scores]] = [[] for _ in judges]
+    edited: list[list[Scores]] = [[] for _ in judges]
+    again: list[list[Scores]] = [[] for _ in judges]
+    num, done = 0, False
+    while num < len(codes) and not done:
+        batch = slice(num, num + latents_per_batch)
+        faces = torch.cat(list(render(codes[batch], None, num)))
+        moved = mover(codes[batch], groups[batch])
+        first = num * moved.shape[1]
+        if meter is not None:
+            meter.start(faces)
+        scores = score_pictures(moved, render, judges, None, first, meter)
+        _append(unedited, [judge.score(faces) for judge in judges])
+        _append(edited, scores)
+        if retest:
+            _append(again, score_pictures(moved, render, judges, SECOND_DRAW, first))
+        for of_latent in scores[0]:
+            done = enough is not None and enough(num, of_latent)
+            num += 1
+            if progress is not None:
+                progress(num, len(codes))
+            if done:
+                break
+    return [
+        Seen(
+            judge.name,
+            judge.role,
+            judge.property_names,
+            np.concatenate(unedited[j])[:num],
+            np.concatenate(edited[j])[:num],
+            np.concatenate(again[j])[:num] if retest else None,
+        )
+        for j, judge in enumerate(judges)
+    ]
+
+
+def _append(parts: list[list[Scores]], scores: Sequence[Scores]) -> None:
+    """Adds each judge's scores of a batch to its others."""
+    for of_judge, new in zip(parts, scores, strict=True):
+        of_judge.append(new)
+
+
+def score_pictures(
+    moved: np.ndarray,
+    render: Render,
+    judges: Sequence[Judge],
+    noise_seed: int | None = None,
+    first: int = 0,
+    meter: ChangeMeter | None = None,
+) -> list[Scores]:
+    """Every judge's scores float32 ``[n, K, P]`` of the pictures of codes ``[n, K, D]``; see ``measure``.
+
+    Raises:
+        ValueError: if a judge gives another number of scores than it has names.
+    """
+    num_latents, num_strengths, size = moved.shape
+    parts: list[list[Scores]] = [[] for _ in judges]
+    position = 0
+    for images in render(moved.reshape(-1, size), noise_seed, first):
+        if meter is not None:
+            meter.compare(images, torch.arange(position, position + len(images)) // num_strengths)
+        position += len(images)
+        for judge, of_judge in zip(judges, parts, strict=True):
+            of_judge.append(np.asarray(judge.score(images), dtype=np.float32))
+    results = []
+    for judge, of_judge in zip(judges, parts, strict=True):
+        scores = np.concatenate(of_judge)
+        expected = (num_latents * num_strengths, len(judge.property_names))
+        if scores.shape != expected:
+            raise ValueError(f"{judge.name} gave scores of shape {list(scores.shape)}, expected {list(expected)}")
+        results.append(scores.reshape(num_latents, num_strengths, -1))
+    return results

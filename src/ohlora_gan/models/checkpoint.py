@@ -1,0 +1,192 @@
+"""Our checkpoints: safetensors with a JSON description in the metadata. Nothing in them can run code.
+
+The description says how each network is built (``networks``), and where the weights come from: ``stage``, ``seed``,
+``images_seen``, ``metrics``, ``parent`` (SHA-256 of the checkpoint that training started from), and ``world`` (which
+version of the embedded world was learnt from). Other people's formats are read in ``pretrained`` alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ohlora_gan.files import replacing
+from ohlora_gan.models.registry import class_name, network_class
+
+FORMAT = 1
+METADATA_KEY = "ohlora_gan"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, with the reason."""
+
+
+@dataclass
+class Checkpoint:
+    """Weights of one or several networks and their description.
+
+    ``tensors`` maps network name -> key -> float32 tensor; ``networks`` maps network name -> ``{"class", "config"}``.
+    """
+
+    tensors: dict[str, dict[str, Tensor]]
+    networks: dict[str, dict[str, Any]]
+    info: dict[str, Any] = field(default_factory=dict)
+    source: str = "memory"
+
+    @property
+    def generator_name(self) -> str:
+        """The generator to sample and to train on from: genforce's moving average where there is one."""
+        return "generator_smooth" if "generator_smooth" in self.tensors else "generator"
+
+    def build(self, name: str) -> nn.Module:
+        """The network ``name`` as it was saved."""
+        if name not in self.networks:
+            raise CheckpointError(f"{self.source} holds {sorted(self.networks)}, expected a {name!r} among them")
+        network = make_network(self.networks[name], self.source)
+        load_strictly(network, self.tensors[name], f"{self.source} ({name})")
+        return network
+
+
+def make_network(description: Mapping[str, Any], source: str = "checkpoint") -> nn.Module:
+    """Builds a network from ``{"class": name, "config": keyword arguments}``; see `registry`."""
+    try:
+        return network_class(str(description["class"]))(**description["config"])
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source} describes a network that cannot be built: {error}") from error
+
+
+def describe(network: nn.Module) -> dict[str, Any]:
+    """The description from which ``make_network`` rebuilds a network that keeps its ``config``."""
+    return {"class": class_name(network), "config": network.config}
+
+
+def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False, **info: Any) -> Path:
+    """Writes networks and their description to a ``.safetensors`` file, whole or not at all.
+
+    Args:
+        half: store floats as float16 (loading gives float32 again).
+        info: JSON data for the description: stage, seed, images_seen, metrics, parent, ...
+    """
+    path = Path(path)
+    tensors = {
+        f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous().clone()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    description = {"format": FORMAT, "networks": {n: describe(net) for n, net in networks.items()}, **info}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
+    return path
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Reads one of our checkpoints.
+
+    Raises:
+        CheckpointError: if the file is missing, cut off, or not one of ours.
+    """
+    with _opened(Path(path)) as file:
+        info = _description(file, path)
+        flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    networks = info.pop("networks")
+    tensors: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
+    for key, value in flat.items():
+        name, _, rest = key.partition(".")
+        tensors[name][rest] = value.float() if value.is_floating_point() else value
+    return Checkpoint(tensors, networks, info, str(path))
+
+
+def load_info(path: str | Path) -> dict[str, Any]:
+    """What one of our checkpoints says of where its weights come from; no tensor is read.
+
+    Raises:
+        CheckpointError: see ``load``.
+    """
+    with _opened(Path(path)) as file:
+        info = _description(file, path)
+    del info["networks"]
+    return info
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist: give the path of a file, or a shipped model's name")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {error}") from error
+
+
+def _description(file: Any, path: str | Path) -> dict[str, Any]:
+    metadata = file.metadata() or {}
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(f"checkpoint {path} has no ohlora_gan description: it was not written by this project")
+    info = json.loads(metadata[METADATA_KEY])
+    if info.pop("format") != FORMAT:
+        raise CheckpointError(f"checkpoint {path} has another format than {FORMAT}: use the version that wrote it")
+    return info
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 of a network's state, independent of device and file."""
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_strictly(
+    network: nn.Module, tensors: Mapping[str, Tensor], source: str, fresh: Iterable[str] = ()
+) -> list[str]:
+    """Loads every tensor of a network, except that those named ``fresh`` may stay as initialised.
+
+    A fresh tensor keeps its initial value where the source lacks it or has it in another shape; its own state
+    elsewhere must match exactly.
+
+    Returns:
+        The fresh tensors that stayed as initialised.
+
+    Raises:
+        CheckpointError: listing the keys that are missing, left over or of another shape.
+    """
+    own, fresh = network.state_dict(), set(fresh)
+    stayed = [k for k in own if k in fresh and (k not in tensors or tensors[k].shape != own[k].shape)]
+    missing = [k for k in own if k not in tensors and k not in fresh]
+    left_over = [k for k in tensors if k not in own and k not in fresh]
+    reshaped = [
+        f"{k} {list(tensors[k].shape)} instead of {list(own[k].shape)}"
+        for k in own
+        if k in tensors and k not in stayed and tensors[k].shape != own[k].shape
+    ]
+    problems = [
+        f"{word}: {', '.join(keys[:12])}{f' and {len(keys) - 12} more' if len(keys) > 12 else ''}"
+        for word, keys in (("missing", missing), ("left over", left_over), ("of another shape", reshaped))
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(f"{source} does not fit {type(network).__name__}: " + "; ".join(problems))
+    with torch.no_grad():
+        for key, value in own.items():
+            if key not in stayed:
+                value.copy_(tensors[key])
+    return stayed

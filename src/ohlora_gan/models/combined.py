@@ -1,0 +1,107 @@
+"""Several scoring networks seen as one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ohlora_gan.models.registry import class_name, network_class
+
+
+class Panel(nn.Module):
+    """Puts what several networks say of an image side by side.
+
+    Args:
+        networks: name -> images [N, 3, R, R] in [-1, 1] to [N], a column of that name (a filter ensemble), or to
+            [N, P], columns named by the network's ``property_names`` (a property network).
+
+    Attributes:
+        property_names: the columns.
+        resolution: side of the square images, in pixels.
+
+    Raises:
+        ValueError: if there is no network, or if networks take images of different sizes.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        sizes: dict[str, Any] = {name: network.resolution for name, network in networks.items()}
+        if len(set(sizes.values())) != 1:
+            listed = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"
+            raise ValueError(f"scoring networks take images of one size in pixels, got {listed}: give others")
+        self.networks = nn.ModuleList(networks.values())
+        self.resolution: int = next(iter(sizes.values()))
+        self.property_names: tuple[str, ...] = sum((columns(*item) for item in networks.items()), ())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[N, 3, R, R]`` images in [-1, 1] to float32 ``[N, len(property_names)]``."""
+        return torch.cat([network(images).float().reshape(len(images), -1) for network in self.networks], dim=1)
+
+
+def columns(name: str, network: nn.Module) -> tuple[str, ...]:
+    names: Any = getattr(network, "property_names", (name,))
+    return tuple(names)
+
+
+# --- Several networks that score the same attributes, as one: the mean of what they say ---
+
+
+class MeanScorer(nn.Module):
+    """The mean score of several networks, with the interface of one.
+
+    Args:
+        nets: how each network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
+
+    Attributes:
+        property_names, resolution, config: as in `attribute_nets.PropertyNet`.
+        scale, shift: what brings each network's scores to common units, ``[len(nets), P]``: 1 and 0 unless set.
+
+    Raises:
+        ValueError: if there is no network, for a class that is not known (see `registry`), or for networks that score
+            other attributes or take images of other sizes than the first.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, nets: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        built: list[Any] = [network_class(net["class"])(**net["config"]) for net in nets]
+        kinds = list(dict.fromkeys(f"{', '.join(net.property_names)} at {net.resolution} pixels" for net in built))
+        if len(kinds) != 1:
+            raise ValueError(f"nets score {' and '.join(kinds) or 'nothing'}: expected the same of all, in one order")
+        self.nets = nn.ModuleList(built)
+        self.property_names: tuple[str, ...] = built[0].property_names
+        self.resolution: int = built[0].resolution
+        self.config: dict[str, Any] = {
+            "nets": [{"class": str(net["class"]), "config": dict(net["config"])} for net in nets]
+        }
+        self.register_buffer("scale", torch.ones(len(built), len(self.property_names)))
+        self.register_buffer("shift", torch.zeros(len(built), len(self.property_names)))
+
+    @classmethod
+    def of(cls, nets: Sequence[nn.Module], scale: Tensor | None = None, shift: Tensor | None = None) -> "MeanScorer":
+        """The mean of trained networks, copies of their weights, in eval mode.
+
+        Args:
+            nets: the networks.
+            scale, shift: ``[len(nets), P]``: a network's score times scale plus shift is in common units. None: they
+                all are already.
+        """
+        mean = cls([{"class": class_name(n), "config": n.config} for n in nets])
+        for own, net in zip(mean.nets, nets, strict=True):
+            own.load_state_dict(net.state_dict())
+        with torch.no_grad():
+            mean.scale.copy_(mean.scale if scale is None else scale)
+            mean.shift.copy_(mean.shift if shift is None else shift)
+        return mean.eval()
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to the activations of all networks side by side, ``[B, F]``."""
+        return torch.cat([net.features(images) for net in self.nets], dim=1)  # type: ignore[operator]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
+        scores = torch.stack([net(images).float() for net in self.nets], dim=1)
+        return (scores * self.scale + self.shift).mean(dim=1)

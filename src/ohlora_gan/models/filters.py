@@ -1,0 +1,219 @@
+"""Filters: networks that say with what probability a picture has a binary attribute, and their ensembles.
+
+Networks of one fold share an interface: images in [-1, 1] to logits ``[B]``. `SmallFilterCNN` is for small pictures,
+`photo_cnn.PhotoFilterCNN` for photographs, `texture_cnn.TextureFilterCNN` for what shows in their texture,
+`ReferenceFilterCNN` one of the reference system's four (Oh-LoRA v3.1, 256x256). What decides whether a picture is kept
+is the mean probability of all folds, `FilterEnsemble`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ohlora_gan.models.registry import class_name, network_class
+from ohlora_gan.models.scorers import (
+    GRID,
+    WHOLE,
+    FilterCNN,
+    SmallCropCNN,
+    SmallSpec,
+    channels_last,
+    check_images,
+    checked_box,
+)
+
+# --- A filter for what shows in fine texture rather than in shapes, blur above all ---
+
+
+WIDTHS = (1, 2, 4, 4)  # of the convolutions, in units of width; the side is halved before all but the first
+DROPOUT = 0.4
+BINOMIAL = (1, 4, 6, 4, 1)
+NEIGHBOURHOOD = 4  # pixels to either side over which detail and contrast are averaged
+LEAST = 0.003  # of detail, on the scale of images in [-1, 1]: less than a grey level
+
+
+class TextureFilterCNN(nn.Module):
+    """One fold of a filter, with the interface of `filter_nets.SmallFilterCNN`.
+
+    Beside its colours the network is shown the picture's detail: what a Gaussian of five pixels takes away, how much of
+    that there is around each pixel, and how much of it against the local contrast (compare Pech-Pacheco et al., ICPR
+    2000, "Diatom autofocusing in brightfield microscopy"). The last layer sees mean and deviation of the maps of all
+    levels (compare Gatys et al. 2015, "Texture synthesis using convolutional neural networks"), so that what is fine
+    need not survive pooling, and the last maps themselves.
+
+    Args:
+        resolution: side of the square images in pixels, 32 or more.
+        width: the four convolutions have 1, 2, 4 and 4 times as many channels.
+
+    Attributes:
+        resolution, config: as in `attribute_nets.PropertyNet`.
+
+    Raises:
+        ValueError: for a resolution or width out of range.
+    """
+
+    blur: Tensor
+
+    def __init__(self, resolution: int = 64, width: int = 24) -> None:
+        super().__init__()
+        if width < 1 or resolution < 32:
+            raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
+        self.resolution = resolution
+        self.config: dict[str, Any] = {"resolution": resolution, "width": width}
+        row = torch.tensor(BINOMIAL, dtype=torch.float32) / sum(BINOMIAL)
+        self.register_buffer("blur", torch.outer(row, row)[None, None], persistent=False)
+        channels = [6, *(width * times for times in WIDTHS)]
+        self.levels = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+            for inputs, outputs in pairwise(channels)
+        )
+        self.dropout = nn.Dropout(DROPOUT)
+        self.last = nn.Linear(2 * sum(channels[1:]) + channels[-1] * GRID**2, 1)
+
+    def penultimate(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to what the layer ``last`` sees, ``[B, F]``, after dropout."""
+        check_images(images, self.resolution)
+        maps = channels_last(torch.cat([images, self.detail(images)], dim=1))
+        found = []
+        for i, level in enumerate(self.levels):
+            maps = level(F.max_pool2d(maps, 2) if i else maps)
+            found += [maps.mean(dim=(2, 3)), maps.std(dim=(2, 3))]
+        found.append(F.adaptive_avg_pool2d(maps, GRID).flatten(1))
+        return self.dropout(torch.cat(found, dim=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
+        return self.last(self.penultimate(images)).squeeze(1)
+
+    def detail(self, images: Tensor) -> Tensor:
+        """Detail, the logarithm of its strength, and that against the contrast, ``[B, 3, R, R]`` as the images."""
+        grey = images.mean(dim=1, keepdim=True)
+        smooth = F.conv2d(F.pad(grey, [len(BINOMIAL) // 2] * 4, mode="reflect"), self.blur.to(grey.dtype))
+        detail = grey - smooth
+        strength = around(detail.abs()) + LEAST
+        contrast = around((grey - smooth.mean(dim=(2, 3), keepdim=True)).abs()) + 10 * LEAST
+        # scaled so that all are of the size of the colours
+        return torch.cat([6 * detail, strength.log() + 3, (strength / contrast).log() + 2], dim=1)
+
+
+def around(values: Tensor) -> Tensor:
+    """The mean over each pixel's neighbourhood, ``[B, 1, R, R]`` to ``[B, 1, R, R]``."""
+    return F.avg_pool2d(F.pad(values, [NEIGHBOURHOOD] * 4, mode="reflect"), 2 * NEIGHBOURHOOD + 1, 1)
+
+
+# --- Filters: networks that say with what probability a picture has a binary attribute, and their ensembl ---
+
+
+MAX_MAP = 8  # pixels: convolutions halve a crop until its shorter side is no longer
+
+
+def start_at(net: nn.Module, base_rate: float) -> None:
+    """Sets the last bias of a fresh network so that it says what is known before looking: the share of ones.
+
+    Without this, where ones are rare, the first steps push every output towards 0, and with it the hidden layer into
+    saturation, out of which some networks never come.
+
+    Args:
+        net: a fold's network; its last linear layer gives the logit.
+        base_rate: share of ones in the training data, above 0 and below 1.
+    """
+    last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias.fill_(math.log(base_rate / (1 - base_rate)))
+
+
+class SmallFilterCNN(nn.Module):
+    """One fold of a filter for small pictures: strided convolutions on a crop. It has no dropout.
+
+    Args:
+        box: what it sees: top, bottom, left and right edge in 32nds of the picture's side.
+        resolution: side of the square images in pixels, 32 or more.
+        width: the i-th convolution has i x width channels, at most 4 x width.
+
+    Raises:
+        ValueError: for a box, resolution or width out of range.
+    """
+
+    def __init__(self, box: Sequence[int] = WHOLE, resolution: int = 64, width: int = 8) -> None:
+        super().__init__()
+        if width < 1 or resolution < 32:
+            raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
+        top, bottom, left, right = checked_box(box, "box")
+        side = min(bottom - top, right - left) * resolution // 32
+        num_convs = 1
+        while side > MAX_MAP << num_convs:
+            num_convs += 1
+        channels = tuple(width * min(i, 4) for i in range(1, num_convs + 1))
+        self.cnn = SmallCropCNN(SmallSpec((top, bottom, left, right)), channels, 2 * width, num_outputs=1)
+        self.resolution = resolution
+        self.config: dict[str, Any] = {"box": [top, bottom, left, right], "resolution": resolution, "width": width}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
+        check_images(images, self.resolution)
+        return self.cnn(channels_last(images)).squeeze(1)
+
+
+class ReferenceFilterCNN(FilterCNN):
+    """The reference's network with the interface of a fold: same tensors, images in [-1, 1], logits.
+
+    Args:
+        name: ``"gender"``, ``"quality"``, ``"age"`` or ``"glass"``.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, 256, 256]`` images in **[-1, 1]** to logits ``[B]``."""
+        check_images(images, self.resolution)
+        return self.fc_final.get_submodule("0")(self.features(images / 2 + 0.5)).squeeze(1)
+
+
+class FilterEnsemble(nn.Module):
+    """The mean probability of several folds' networks.
+
+    Args:
+        net: how a fold's network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
+        num_folds: number of networks, at least 1.
+        name: the attribute, without dots.
+
+    Attributes:
+        resolution: side of the square images, in pixels.
+        config: the constructor's arguments, plain data.
+
+    Raises:
+        ValueError: for a class that is not known (see `registry`), no folds, or a name with a dot.
+    """
+
+    def __init__(self, net: Mapping[str, Any], num_folds: int, name: str) -> None:
+        super().__init__()
+        kind = network_class(net["class"])
+        if num_folds < 1:
+            raise ValueError(f"num_folds is {num_folds}, expected at least 1")
+        if not name or "." in name:
+            raise ValueError(f"a filter's name is {name!r}, expected a name without dots: rename the attribute")
+        arguments = dict(net["config"])
+        self.folds = nn.ModuleList(kind(**arguments) for _ in range(num_folds))
+        self.resolution = int(self.folds[0].resolution)  # type: ignore[arg-type]
+        self.name = name
+        self.config: dict[str, Any] = {
+            "net": {"class": net["class"], "config": arguments},
+            "num_folds": num_folds,
+            "name": name,
+        }
+
+    @classmethod
+    def of(cls, nets: Sequence[nn.Module], name: str) -> "FilterEnsemble":
+        """The ensemble of trained folds, copies of their weights, in eval mode."""
+        described = {"class": class_name(nets[0]), "config": nets[0].config}
+        ensemble = cls(described, len(nets), name)
+        for own, net in zip(ensemble.folds, nets, strict=True):
+            own.load_state_dict(net.state_dict())
+        return ensemble.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to probabilities ``[B]``."""
+        return torch.stack([fold(images).float().sigmoid() for fold in self.folds]).mean(dim=0)

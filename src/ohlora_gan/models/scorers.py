@@ -1,0 +1,460 @@
+"""Networks that score faces: eight properties (regression) and four filters (binary).
+
+Each property has its own small CNN that sees only its crop of the picture, so a score cannot be read off
+something elsewhere in the face. Two families share the interface of `PropertyNet`: `MergedPropertyCNN`, the
+networks of the reference system (Oh-LoRA v3.1: 256x256, 20 M parameters, its key names and shapes), and
+`SmallPropertyCNN`, the same idea for small pictures at a fraction of the cost. `FilterCNN` is one fold of a
+filter of the reference system.
+
+Only the reference's networks have dropout and none has batch statistics: in eval mode an image's scores
+depend on nothing but that image.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ohlora_gan.names import PROPERTIES
+
+REFERENCE_RESOLUTION = 256
+
+Box = tuple[int, int, int, int]
+"""Top, bottom, left and right edge of a crop, in 32nds of the picture's side."""
+
+WHOLE: Box = (0, 32, 0, 32)
+UPPER_HALF: Box = (0, 16, 0, 32)
+LOWER_HALF: Box = (16, 32, 0, 32)
+
+
+class Spec(NamedTuple):
+    """A CNN of the reference system: what it sees, its convolutions, its dense layer."""
+
+    box: Box
+    channels: tuple[int, ...]
+    pools: tuple[int, ...]  # the convolutions, counted from 1, that a 2x2 max-pool follows
+    hidden: int = 256
+    dropout: float = 0.45  # of the dense layer
+
+
+PROPERTY_SPECS = {
+    "eyes": Spec((12, 18, 8, 24), (32, 64, 64, 128), (2, 3, 4)),
+    "mouth": Spec((20, 26, 12, 20), (32, 64, 64, 128), (2, 3, 4)),
+    "pose": Spec((14, 20, 11, 21), (32, 64, 64, 128, 128), (2, 3)),
+    "hair_color": Spec(WHOLE, (32, 64, 64, 128, 128, 128), (2, 3, 4, 5, 6)),
+    "hair_length": Spec(LOWER_HALF, (32, 64, 64, 128, 128, 128), (2, 3, 4, 5)),
+    "background": Spec(UPPER_HALF, (32, 64, 64, 128, 128, 128), (2, 3, 4, 5)),
+    "hairstyle": Spec((16, 32, 0, 12), (32, 64, 64, 96, 128, 128), (2, 3, 4), hidden=512, dropout=0.3),
+}
+FILTER_SPECS = {
+    "gender": Spec(WHOLE, (32, 64, 128, 128, 256, 256), (2, 3, 4, 5, 6), hidden=512),
+    "quality": Spec((0, 8, 8, 24), (32, 64, 128, 128, 256), (2, 3, 4), hidden=512),
+    "age": Spec(UPPER_HALF, (32, 64, 128, 128, 256, 256), (2, 3, 4, 5), hidden=512),
+    "glass": Spec((10, 16, 8, 24), (32, 64, 128, 128, 256), (2, 3, 4), hidden=512),
+}
+
+OUTPUTS: dict[str, tuple[str, ...]] = {name: (name,) for name in PROPERTY_SPECS}
+OUTPUTS["background"] = ("background_mean", "background_std")
+"""The properties that each CNN of a property network scores; its order is that of the state dict."""
+
+
+class SmallSpec(NamedTuple):
+    """A CNN of `SmallPropertyCNN`."""
+
+    box: Box
+    coarse: bool = False  # sees its crop at half the resolution: enough for areas and their brightness
+    mirrored: bool = False  # sees the mirror image of the opposite crop, too
+
+
+SMALL_SPECS = {  # wider crops: in the embedded world features are bigger and heads tilt further
+    "eyes": SmallSpec((8, 22, 4, 28)),
+    "mouth": SmallSpec((16, 30, 8, 24)),
+    "pose": SmallSpec((8, 26, 6, 26)),
+    "hair_color": SmallSpec(WHOLE, coarse=True),
+    "hair_length": SmallSpec(LOWER_HALF, coarse=True),
+    "background": SmallSpec(UPPER_HALF, coarse=True),
+    "hairstyle": SmallSpec((16, 32, 0, 12), mirrored=True),
+}
+GRID = 4  # side of the map of averages that a dense layer of `SmallPropertyCNN` sees
+
+
+def crop(images: Tensor, box: Box) -> Tensor:
+    """A view of ``[B, C, H, W]`` images inside a box; edges are rounded down to whole pixels."""
+    height, width = images.shape[2:]
+    top, bottom, left, right = box
+    return images[:, :, top * height // 32 : bottom * height // 32, left * width // 32 : right * width // 32]
+
+
+def mirror(box: Box) -> Box:
+    """The box on the opposite side of the picture."""
+    top, bottom, left, right = box
+    return top, bottom, 32 - right, 32 - left
+
+
+def checked_box(box: Sequence[int], name: str) -> Box:
+    """A user's box as a tuple; ValueError, with the name it goes by, unless it is one."""
+    edges = tuple(box)
+    whole = len(edges) == 4 and all(isinstance(edge, int) for edge in edges)
+    if not (whole and 0 <= edges[0] < edges[1] <= 32 and 0 <= edges[2] < edges[3] <= 32):
+        raise ValueError(
+            f"{name} is {list(edges)}, expected [top, bottom, left, right] in 32nds of the picture's side: "
+            f"four whole numbers from 0 to 32 such as {list(WHOLE)}, top above bottom, left before right"
+        )
+    return edges[0], edges[1], edges[2], edges[3]
+
+
+def check_images(images: Tensor, resolution: int) -> None:
+    """Raises ValueError unless images are ``[B, 3, resolution, resolution]``."""
+    if images.ndim != 4 or images.shape[1:] != (3, resolution, resolution):
+        raise ValueError(
+            f"images have shape {list(images.shape)}, expected [B, 3, {resolution}, {resolution}]; "
+            f"resize them, or build the network for their resolution"
+        )
+
+
+class ConvStack(nn.Module):
+    """Crop, then a `Spec`'s 3x3 convolutions without padding (leaky ReLU 0.01, dropout) and max-pools."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+        for number, (in_channels, out_channels) in enumerate(pairwise((3, *spec.channels)), start=1):
+            conv = nn.Conv2d(in_channels, out_channels, kernel_size=3)
+            self.add_module(f"conv{number}", nn.Sequential(conv, nn.LeakyReLU(0.01), nn.Dropout2d(0.05)))
+
+    @property
+    def out_features(self) -> int:
+        """Length of the output for 256x256 images."""
+        top, bottom, left, right = (edge * REFERENCE_RESOLUTION // 32 for edge in self.spec.box)
+        height, width = bottom - top, right - left
+        for number, _ in enumerate(self.spec.channels, start=1):
+            height, width = height - 2, width - 2
+            if number in self.spec.pools:
+                height, width = height // 2, width // 2
+        return self.spec.channels[-1] * height * width
+
+    def convolve(self, images: Tensor) -> Tensor:
+        """``[B, 3, 256, 256]`` images to ``[B, out_features]``."""
+        x = crop(images, self.spec.box)
+        for number, _ in enumerate(self.spec.channels, start=1):
+            x = self.get_submodule(f"conv{number}")(x)
+            if number in self.spec.pools:
+                x = F.max_pool2d(x, 2)
+        return x.flatten(1)
+
+
+def dense(in_features: int, spec: Spec) -> nn.Sequential:
+    """The hidden dense layer of the reference's networks."""
+    return nn.Sequential(nn.Linear(in_features, spec.hidden), nn.Tanh(), nn.Dropout(spec.dropout))
+
+
+class CropCNN(ConvStack):
+    """A `ConvStack` with a hidden dense layer and linear outputs."""
+
+    def __init__(self, spec: Spec, num_outputs: int = 1) -> None:
+        super().__init__(spec)
+        self.fc1 = dense(self.out_features, spec)
+        self.fc_final: nn.Module = nn.Linear(spec.hidden, num_outputs)
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[B, 3, 256, 256]`` images to hidden activations ``[B, hidden]``."""
+        return self.fc1(self.convolve(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, 256, 256]`` images to outputs ``[B, num_outputs]``."""
+        return self.fc_final(self.features(images))
+
+
+class HairstyleCNN(nn.Module):
+    """Two `ConvStack`, left and right of the neck, with a common dense layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        spec = PROPERTY_SPECS["hairstyle"]
+        self.bottom_left_cnn = ConvStack(spec)
+        self.bottom_right_cnn = ConvStack(spec._replace(box=mirror(spec.box)))
+        self.fc1 = dense(2 * self.bottom_left_cnn.out_features, spec)
+        self.fc_final = nn.Linear(spec.hidden, 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[B, 3, 256, 256]`` images in [-1, 1] to hidden activations ``[B, 512]``."""
+        sides = [self.bottom_left_cnn.convolve(images), self.bottom_right_cnn.convolve(images)]
+        return self.fc1(torch.cat(sides, dim=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, 256, 256]`` images in [-1, 1] to scores ``[B, 1]``."""
+        return self.fc_final(self.features(images))
+
+
+class FilterCNN(CropCNN):
+    """One fold of a filter that decides by a probability whether an image is kept.
+
+    Args:
+        name: ``"gender"``, ``"quality"``, ``"age"`` or ``"glass"``.
+    """
+
+    def __init__(self, name: str) -> None:
+        if name not in FILTER_SPECS:
+            raise ValueError(f"no filter is called {name!r}; choose one of {', '.join(FILTER_SPECS)}")
+        super().__init__(FILTER_SPECS[name])
+        self.fc_final = nn.Sequential(self.fc_final, nn.Sigmoid())
+        self.resolution = REFERENCE_RESOLUTION
+        self.config: dict[str, Any] = {"name": name}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, 256, 256]`` images in **[0, 1]** to probabilities ``[B, 1]``."""
+        check_images(images, self.resolution)
+        return super().forward(images)
+
+
+class PropertyNet(nn.Module):
+    """Scores images with several CNNs, of which each scores one property or a few, as in `OUTPUTS`.
+
+    Attributes:
+        property_names: what the outputs are, in their order.
+        resolution: side of the square images, in pixels.
+        config: the constructor's arguments, plain data: ``type(net)(**net.config)`` builds an equal network.
+    """
+
+    def __init__(
+        self,
+        cnns: Mapping[str, nn.Module],
+        resolution: int,
+        config: dict[str, Any],
+        outputs: Mapping[str, Sequence[str]] = OUTPUTS,
+        property_names: Sequence[str] = PROPERTIES,
+    ) -> None:
+        super().__init__()
+        for name in outputs:
+            self.add_module(f"{name}_score_cnn", cnns[name])
+        self.property_names = tuple(property_names)
+        self.resolution = resolution
+        self.config = config
+        columns = [name for names in outputs.values() for name in names]
+        self._order = [columns.index(name) for name in self.property_names]
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` images in [-1, 1] to the hidden activations ``[B, F]`` of all CNNs, in (-1, 1)."""
+        check_images(images, self.resolution)
+        return torch.cat([cnn.features(images) for cnn in self.children()], dim=1)  # type: ignore[operator]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
+        check_images(images, self.resolution)
+        return torch.cat([cnn(images) for cnn in self.children()], dim=1)[:, self._order]
+
+
+class MergedPropertyCNN(PropertyNet):
+    """The reference's property network for 256x256 images; F = 2048."""
+
+    def __init__(self) -> None:
+        cnns: dict[str, nn.Module] = {
+            name: HairstyleCNN() if name == "hairstyle" else CropCNN(spec, len(OUTPUTS[name]))
+            for name, spec in PROPERTY_SPECS.items()
+        }
+        super().__init__(cnns, REFERENCE_RESOLUTION, config={})
+
+
+class SmallCropCNN(nn.Module):
+    """Crop, strided 3x3 convolutions (padding 1), averages over a 4x4 grid, a dense layer (tanh), outputs.
+
+    SiLU and averages instead of leaky ReLU and max-pools make a score's gradient continuous in the image.
+    """
+
+    def __init__(self, spec: SmallSpec, channels: tuple[int, ...], hidden: int, num_outputs: int) -> None:
+        super().__init__()
+        self.spec = spec
+        layers: list[nn.Module] = [nn.AvgPool2d(2)] if spec.coarse else []
+        for in_channels, out_channels in pairwise((3, *channels)):
+            layers += [nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), nn.SiLU()]
+        self.convs = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
+        num_crops = 2 if spec.mirrored else 1
+        self.fc1 = nn.Sequential(nn.Linear(num_crops * channels[-1] * GRID**2, hidden), nn.Tanh())
+        self.fc_final = nn.Linear(hidden, num_outputs)
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` images in [-1, 1] to hidden activations ``[B, hidden]``."""
+        x = crop(images, self.spec.box)
+        if not self.spec.mirrored:
+            return self.fc1(self.convs(x))
+        opposite = crop(images, mirror(self.spec.box)).flip(3)
+        return self.fc1(torch.cat(self.convs(torch.cat([x, opposite])).chunk(2), dim=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` images in [-1, 1] to scores ``[B, num_outputs]``."""
+        return self.fc_final(self.features(images))
+
+
+class SmallPropertyCNN(PropertyNet):
+    """A property network that scores thousands of small images a second on a CPU; F = 21 x width.
+
+    It has no dropout: training and eval mode compute the same.
+
+    Args:
+        width: the i-th convolution has i x width channels, at most 4 x width.
+        resolution: side of the images, 32 or more; each doubling adds one convolution to every CNN.
+    """
+
+    def __init__(self, width: int = 16, resolution: int = 64) -> None:
+        channels = small_channels(width, resolution)
+        cnns = {
+            name: SmallCropCNN(spec, channels[spec.coarse :], 3 * width, len(OUTPUTS[name]))
+            for name, spec in SMALL_SPECS.items()
+        }
+        super().__init__(cnns, resolution, config={"width": width, "resolution": resolution})
+
+    def features(self, images: Tensor) -> Tensor:
+        return super().features(channels_last(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(channels_last(images))
+
+
+def small_channels(width: int, resolution: int) -> tuple[int, ...]:
+    """Channels of a small CNN's convolutions: the i-th has i x width, at most 4 x width.
+
+    Raises:
+        ValueError: if the width is under 1 or the resolution under 32.
+    """
+    if width < 1 or resolution < 32:
+        raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
+    return tuple(width * min(i, 4) for i in range(1, resolution.bit_length() - 3))
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The same images, channels last in memory: faster on a CPU, and allowed inside ``torch.func.vmap``."""
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
+# --- A regressor of any attributes: one small crop CNN for each, as in `attribute_nets` ---
+
+
+KNOWN_SPECS = {name: SMALL_SPECS[cnn] for cnn, names in OUTPUTS.items() for name in names}
+"""What the CNN of each of the eight properties sees."""
+
+
+class AttributeCNN(PropertyNet):
+    """Scores any attributes of small images; F = 3 x width for each attribute.
+
+    A property that `SmallPropertyCNN` knows is looked for where that looks for it, anything else in the whole picture.
+
+    Args:
+        names: the attributes, in the order of the outputs. None: the eight properties.
+        resolution: side of the images, 32 or more.
+        width: see `SmallPropertyCNN`.
+        boxes: where to look for an attribute instead: top, bottom, left and right edge in 32nds of the picture's side,
+            such as ``{"lip_color": [16, 30, 8, 24]}``.
+
+    Raises:
+        ValueError: for names that are not different words, and for a box that is none.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str] | None = None,
+        resolution: int = 64,
+        width: int = 16,
+        boxes: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        names = list(PROPERTIES if names is None else names)
+        own_boxes = {name: list(box) for name, box in (boxes or {}).items()}
+        check_names(names)
+        if unknown := [name for name in own_boxes if name not in names]:
+            raise ValueError(f"boxes names {unknown[0]!r}, expected one of the attributes {', '.join(names)}")
+        channels = small_channels(width, resolution)
+        cnns = {}
+        for name in names:
+            spec = KNOWN_SPECS.get(name, SmallSpec(WHOLE))
+            if name in own_boxes:
+                spec = spec._replace(box=checked_box(own_boxes[name], f"boxes.{name}"))
+            cnns[name] = SmallCropCNN(spec, channels[spec.coarse :], 3 * width, num_outputs=1)
+        config = {"names": names, "resolution": resolution, "width": width, "boxes": own_boxes}
+        super().__init__(cnns, resolution, config, {name: (name,) for name in names}, names)
+
+    def features(self, images: Tensor) -> Tensor:
+        return super().features(channels_last(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(channels_last(images))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ValueError unless names are different and fit as names of networks and of logged figures."""
+    unfit = [name for name in names if not name or "." in name or "/" in name]
+    if unfit or not names or len(set(names)) < len(names):
+        raise ValueError(f"attributes are called {names}, expected one or more different names without '.' and '/'")
+
+
+# --- Networks for photographs: one trunk that sees the whole picture, for all attributes together ---
+
+
+DROPOUT = 0.3
+
+
+class PhotoCNN(nn.Module):
+    """Scores photographs of faces.
+
+    Args:
+        names: the attributes, in the order of the outputs. None: the eight properties.
+        resolution: side of the square images in pixels, a power of two, 32 or more.
+        width: the first convolution has so many channels, the second twice, all others four times as many.
+
+    Attributes:
+        property_names, resolution, config: as in `attribute_nets.PropertyNet`.
+
+    Raises:
+        ValueError: for a resolution or width out of range.
+    """
+
+    def __init__(self, names: Sequence[str] | None = None, resolution: int = 64, width: int = 24) -> None:
+        super().__init__()
+        if width < 1 or resolution < 32 or resolution & (resolution - 1):
+            raise ValueError(
+                f"width is {width}, resolution {resolution}; expected 1 or more, and a power of two from 32 on"
+            )
+        self.property_names = tuple(PROPERTIES if names is None else names)
+        self.resolution = resolution
+        self.config: dict[str, Any] = {"names": list(self.property_names), "resolution": resolution, "width": width}
+        layers: list[nn.Module] = []
+        previous = 3
+        for i in range(resolution.bit_length() - 3):  # at 64: 64, 32, 16 and 8 pixels a side
+            if i:
+                layers.append(nn.MaxPool2d(2))
+            channels = width * min(2**i, 4)
+            layers += [nn.Conv2d(previous, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+            previous = channels
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
+        self.dropout = nn.Dropout(DROPOUT)
+        self.last = nn.Linear(previous * GRID**2, len(self.property_names))
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to the trunk's activations ``[B, 64 x width]``, 0 or more."""
+        check_images(images, self.resolution)
+        return self.trunk(channels_last(images))
+
+    def penultimate(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to what the layer ``last`` sees: ``features`` after dropout."""
+        return self.dropout(self.features(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
+        return self.last(self.penultimate(images))
+
+
+class PhotoFilterCNN(PhotoCNN):
+    """One fold of a filter for photographs, with the interface of `filter_nets.SmallFilterCNN`.
+
+    Args:
+        resolution, width: see `PhotoCNN`.
+    """
+
+    def __init__(self, resolution: int = 64, width: int = 24) -> None:
+        super().__init__(["filter"], resolution, width)
+        self.config = {"resolution": resolution, "width": width}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
+        return super().forward(images).squeeze(1)

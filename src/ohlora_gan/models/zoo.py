@@ -1,0 +1,260 @@
+"""Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
+
+A run's ``last.ckpt`` can be used before the run has ended. Foreign formats: genforce ``.pth`` (a dict of ``generator``,
+``discriminator``, ``generator_smooth``) and flat state dicts of one network (a generator, a discriminator, the
+merged property CNN, or one fold of a filter). Their tensor names are ours; the architecture is read off the shapes.
+"""
+
+import pickle
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load
+from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
+from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.scorers import FILTER_SPECS
+from ohlora_gan.models.truth_net import TruthNet
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def shipped() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(p.stem for p in ASSETS.glob("*.safetensors"))
+
+
+def resolve(name: str | Path) -> Path:
+    """The file of a shipped model's name (``v1``) or of a path."""
+    path = Path(name)
+    shipped_path = ASSETS / f"{name}.safetensors"
+    if path.suffix == "" and not path.exists() and shipped_path.is_file():
+        return shipped_path
+    if not path.is_file():
+        raise CheckpointError(
+            f"checkpoint {str(name)!r} does not exist: give a file's path or a shipped model ({', '.join(shipped())})"
+        )
+    return path
+
+
+def open_checkpoint(name: str | Path) -> Checkpoint:
+    """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign ``.pth``.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, would run code, or is no StyleGAN-1 of the known layout.
+    """
+    path = resolve(name)
+    return load(path) if path.suffix == ".safetensors" else load_foreign(path)
+
+
+def open_generator(name: str | Path) -> Generator:
+    """The generator to sample from, of a shipped model's name or a file.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    weights = open_checkpoint(name)
+    generator = weights.build(weights.generator_name)
+    assert isinstance(generator, Generator)
+    return generator
+
+
+def open_discriminator(name: str | Path) -> nn.Module | None:
+    """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none."""
+    weights = open_checkpoint(name)
+    return weights.build("discriminator") if "discriminator" in weights.networks else None
+
+
+def open_scorer(name: str | Path) -> nn.Module:
+    """The property network of a shipped model's name or a file.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    return open_checkpoint(name).build("scorer")
+
+
+def open_truth(name: str | Path) -> TruthNet:
+    """The network that reads everything about a face, of a shipped model's name or a file; in eval mode.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    weights = open_checkpoint(name)
+    network = weights.build("scorer") if "scorer" in weights.networks else None
+    if not isinstance(network, TruthNet):
+        held = ", ".join(str(net["class"]).rpartition(".")[2] for net in weights.networks.values())
+        remedy = "make one with python train.py model=truth data.world=2"
+        raise CheckpointError(f"{weights.source} holds {held}, expected a TruthNet: {remedy}")
+    return network.eval().requires_grad_(False)
+
+
+def shipped_filters() -> list[str]:
+    """Names of the shipped filters, in the reference system's order."""
+    return [name for name in (f"filter_{kind}" for kind in FILTER_SPECS) if name in shipped()]
+
+
+def open_filters(names: Iterable[str | Path]) -> dict[str, FilterEnsemble]:
+    """Filter ensembles by the attribute that each judges, in the order of the names; in eval mode, without gradients.
+
+    Args:
+        names: shipped models' names (``filter_gender``), files of ours, or the folder of a foreign filter's
+            folds (one ``.pth`` or ``.pt`` each); a foreign file alone is an ensemble of one fold.
+
+    Raises:
+        CheckpointError: if one is missing, damaged or no filter, or if two judge the same attribute.
+    """
+    found: dict[str, FilterEnsemble] = {}
+    for name in names:
+        for ensemble in read_filters(name):
+            if ensemble.name in found:
+                raise CheckpointError(f"{str(name)!r} is a second filter of {ensemble.name!r}: give one of them")
+            found[ensemble.name] = ensemble.eval().requires_grad_(False)
+    return found
+
+
+def read_filters(name: str | Path) -> list[FilterEnsemble]:
+    """The ensembles of one file, or the one of a folder of foreign folds."""
+    if Path(name).is_dir():
+        paths = sorted(p for p in Path(name).iterdir() if p.suffix in (".pth", ".pt"))
+        return [join_folds([load_foreign(path) for path in paths], str(name))]
+    weights = open_checkpoint(name)
+    if "filter" in weights.networks and weights.info.get("stage") == "imported":
+        return [join_folds([weights], weights.source)]
+    ensembles = [net for net in map(weights.build, weights.networks) if isinstance(net, FilterEnsemble)]
+    if not ensembles:
+        raise CheckpointError(
+            f"{weights.source} holds {sorted(weights.networks)}, expected a filter ensemble: "
+            f"one is made by python train.py model=filter_cnn"
+        )
+    return ensembles
+
+
+def join_folds(folds: list[Checkpoint], source: str) -> FilterEnsemble:
+    """The ensemble of foreign files of one fold each."""
+    nets = [fold.build("filter") for fold in folds]
+    kinds = {str(net.config["name"]) for net in nets}  # type: ignore[index]
+    if len(kinds) != 1:
+        raise CheckpointError(
+            f"{source} holds folds of {', '.join(sorted(kinds)) or 'no filter'}: expected .pth files of one filter"
+        )
+    return FilterEnsemble.of(nets, *kinds)
+
+
+def load_foreign(path: Path) -> Checkpoint:
+    """Reads a genforce ``.pth`` or a flat state dict with ``weights_only=True``."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"checkpoint {path} holds more than tensors, so that loading it could run code, or is no torch file: "
+            f"save its state_dict alone"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
+    if isinstance(content.get("state_dict"), Mapping):
+        content = split_lightning(content["state_dict"])
+    for mark, part in MARKS.items():
+        if mark in content:
+            content = {part: content}
+    parts = {k: v for k, v in content.items() if isinstance(v, Mapping) and k.partition("_")[0] in READERS}
+    if not parts:
+        raise CheckpointError(
+            f"checkpoint {path} has the keys {sorted(map(str, content))[:6]}, "
+            f"expected generator, discriminator or generator_smooth, or the flat state dict of one network"
+        )
+    tensors, networks = {}, {}
+    for part, state in parts.items():
+        state = {k: v.float() for k, v in state.items() if isinstance(v, Tensor)}
+        reader, class_name = READERS[part.partition("_")[0]]
+        try:
+            networks[part] = {"class": class_name, "config": reader(state)}
+        except (KeyError, IndexError) as error:
+            raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, part of the StyleGAN-1 layout") from error
+        except CheckpointError as error:
+            raise CheckpointError(f"checkpoint {path} ({part}) cannot be used: {error}") from error
+        tensors[part] = state
+    return Checkpoint(tensors, networks, {"stage": "imported"}, str(path))
+
+
+def split_lightning(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The networks of a GAN run's ``last.ckpt``; its moving average, where there is one, is the generator."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        part, _, rest = key.partition(".")
+        if rest:
+            parts.setdefault(part, {})[rest] = value
+    if "generator_ema" in parts:
+        parts["generator"] = parts.pop("generator_ema")
+    return parts
+
+
+def generator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``Generator``'s arguments, read off the shapes of its tensors."""
+    refuse_partial_detail(state.get("synthesis.lod"))
+    num_blocks = sum(k.startswith("synthesis.output") and k.endswith(".weight") for k in state)
+    label = state.get("mapping.label_weight")
+    return {
+        "resolution": 2 << num_blocks,
+        "z_dim": state["mapping.dense0.weight"].shape[1] - (label.shape[1] if label is not None else 0),
+        "w_dim": state["truncation.w_avg"].shape[0],
+        "mapping_dim": state["mapping.dense0.weight"].shape[0],
+        "label_dim": 0 if label is None else label.shape[0],
+        "split_mapping": "mapping.dense_new0.weight" in state,
+        "mapping_layers": sum(k.startswith("mapping.dense") and k[13].isdigit() and "weight" in k for k in state),
+        "fmaps": [state[f"synthesis.layer{2 * i}.bias"].shape[0] for i in range(num_blocks)],
+        "image_channels": state["synthesis.output0.weight"].shape[0],
+    }
+
+
+def discriminator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``Discriminator``'s arguments, read off the shapes of its tensors."""
+    refuse_partial_detail(state.get("lod"))
+    num_blocks = sum(k.startswith("input") and k.endswith(".weight") for k in state)
+    fmaps = [state[f"input{i}.weight"].shape[0] for i in reversed(range(num_blocks))]
+    return {
+        "resolution": 2 << num_blocks,
+        "label_dim": state[f"layer{2 * num_blocks}.weight"].shape[1] - fmaps[0],
+        "fmaps": fmaps,
+        "image_channels": state["input0.weight"].shape[1],
+    }
+
+
+def filter_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Which of the reference's four filters a fold is: no two have the same shapes."""
+    shapes = {key: value.shape for key, value in state.items()}
+    for name in FILTER_SPECS:
+        with torch.device("meta"):
+            own = ReferenceFilterCNN(name).state_dict()
+        if {key: value.shape for key, value in own.items()} == shapes:
+            return {"name": name}
+    raise CheckpointError(f"its shapes are those of no known filter, expected {', '.join(FILTER_SPECS)} at 256x256")
+
+
+def refuse_partial_detail(lod: Tensor | None) -> None:
+    if lod is not None and float(lod) != 0.0:
+        raise CheckpointError(f"the checkpoint's level of detail is {float(lod)}, expected 0 (a fully grown network)")
+
+
+MARKS = {
+    "mapping.dense0.weight": "generator",
+    "input0.weight": "discriminator",
+    "eyes_score_cnn.conv1.0.weight": "scorer",
+    "fc_final.0.weight": "filter",
+}
+"""A tensor by which a flat state dict is told."""
+
+READERS: dict[str, tuple[Callable[[Mapping[str, Tensor]], dict[str, Any]], str]] = {
+    "generator": (generator_config, "Generator"),
+    "discriminator": (discriminator_config, "Discriminator"),
+    "scorer": (lambda state: {}, "MergedPropertyCNN"),
+    "filter": (filter_config, "ReferenceFilterCNN"),
+}

@@ -1,0 +1,105 @@
+"""Names that many parts share: the published system's properties, their order, the groups made of them, and a file.
+
+They are defaults: a scorer says what it measures (``property_names``), and a configuration which of that is edited.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PROPERTIES = (
+    "eyes",
+    "hair_color",
+    "hair_length",
+    "mouth",
+    "pose",
+    "background_mean",
+    "background_std",
+    "hairstyle",
+)
+"""The eight scored properties, in the order of the property CNN's outputs."""
+
+LABEL_PROPERTIES = PROPERTIES[:7]
+"""The seven properties that condition FineTune-v1 and v9 (everything but hairstyle), in label order."""
+
+EDITED_PROPERTIES = ("eyes", "mouth", "pose")
+"""The properties for which directions are sought, if nothing else is asked for."""
+
+GROUP_PROPERTIES = ("hair_color", "hair_length", "background_mean", "hairstyle")
+"""The properties whose medians split samples into 16 groups by default, in the order of the group name's letters."""
+
+FAILED_FILE = "failed.txt"
+"""What a job of a sweep that failed leaves in its folder: the sentence that says why."""
+
+
+# --- Bounds on scores that a generated image must keep to be used: `{"gender": ">=0.92", "age": "<=0.008 ---
+
+
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+REFERENCE = {"gender": ">=0.92", "quality": ">=0.9", "age": "<=0.008", "glass": "<=0.01"}
+"""What the reference system keeps of FineTune-v1's images for FineTune-v9."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A bound on a score, such as ``>=0.92``; ``str()`` gives it back."""
+
+    comparison: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.comparison}{self.bound:g}"
+
+    def passes(self, scores: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which scores are within the bound."""
+        return COMPARISONS[self.comparison](scores, self.bound)
+
+
+def read_thresholds(keep: Mapping[str, str | None], known: Sequence[str], where: str = "keep") -> dict[str, Threshold]:
+    """The bounds of a ``keep`` mapping; one that is None is left out.
+
+    Args:
+        keep: filter name -> bound.
+        known: the filters that there are.
+        where: what users call the mapping.
+
+    Raises:
+        ValueError: for a filter that there is not, or what is no bound.
+    """
+    found = {}
+    for name, text in keep.items():
+        if text is None:
+            continue
+        if name not in known:
+            raise ValueError(
+                f"{where} has a bound for {name!r}, but the filters given judge {', '.join(known) or 'nothing'}: "
+                f"give a filter of {name} too, or no bound"
+            )
+        found[name] = read_threshold(f"{where}.{name}", text)
+    return found
+
+
+def read_threshold(name: str, text: str) -> Threshold:
+    match = re.fullmatch(r"(>=|<=|>|<)([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", str(text).replace(" ", ""))
+    if not match:
+        raise ValueError(f"{name} is {text!r}, expected a bound in quotes such as '>=0.92' or '<=0.01'")
+    return Threshold(match[1], float(match[2]))
+
+
+def within(scores: NDArray[Any], names: Sequence[str], thresholds: Mapping[str, Threshold]) -> NDArray[np.bool_]:
+    """Which rows of scores ``[N, len(names)]`` are within all bounds: bool ``[N]``."""
+    kept = np.ones(len(scores), dtype=bool)
+    for name, threshold in thresholds.items():
+        kept &= threshold.passes(scores[:, names.index(name)])
+    return kept

@@ -1,0 +1,277 @@
+"""The chain: every stage from pictures to directions, each run once and again only when what it depends on changes.
+
+A stage is one of the project's own commands with the stages' folder as its run folder. What decides its result is its
+key: the command and the contents of the files that the command names. The key is written to ``stage.json`` before the
+stage starts, and again, with the seconds it took, when it has ended well. So a stage with the same key is
+
+* skipped, if it has ended and its output is still there,
+* continued, if it was interrupted: a training from its ``last.ckpt``, everything else from what its folder holds,
+
+and a stage with another key is run anew; its old folder is kept beside it as ``NAME.1``, ``NAME.2``, ...
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ohlora_gan.files import write_json
+from ohlora_gan.models.checkpoint import file_hash
+
+log = logging.getLogger(__name__)
+
+MAX_HASHED = 1 << 28  # larger files are known by size and time of change
+RESUMED_BY_CHECKPOINT = "last.ckpt"
+
+
+class StageError(ValueError):
+    """A stage that cannot be run or has failed, with the reason."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the chain.
+
+    Args:
+        name: the stage's name and that of its folder.
+        program: what Python runs: ``train.py``, or ``-m ohlora_gan.commands.filter_means``.
+        folder: the run folder.
+        settings: ``key=value`` arguments of a Hydra program.
+        arguments: arguments of a plain program.
+        output: the file that is there when the stage has ended well, relative to the folder.
+        figures: what to show of the stage's ``metrics.json``.
+    """
+
+    name: str
+    program: str
+    folder: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
+    output: str = "model.safetensors"
+    figures: Sequence[str] = ()
+
+    def command(self, resumed: bool) -> list[str]:
+        """The arguments of the Python interpreter; a training that was interrupted goes on from its checkpoint."""
+        settings = dict(self.settings)
+        last = self.folder / RESUMED_BY_CHECKPOINT
+        if resumed and self.settings and last.is_file():
+            settings.pop("checkpoint", None)
+            settings["ckpt_path"] = last
+        if settings:
+            settings["paths.output_dir"] = self.folder
+        return [*self.program.split(), *self.arguments, *(f"{key}={literal(v)}" for key, v in settings.items())]
+
+    def key(self) -> str:
+        """SHA-256 of what decides the stage's result."""
+        values = [*leaves(self.settings), *self.arguments]
+        inputs = {v: fingerprint(Path(v)) for v in map(str, values) if is_input(v, self.folder)}
+        what = [self.program, dict(self.settings), list(self.arguments), inputs]
+        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """What ``stage.json`` says; empty where the stage was never started, or the file cannot be read."""
+        try:
+            return json.loads((self.folder / "stage.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            return {}
+
+    def write_record(self, **record: Any) -> None:
+        write_json(self.folder / "stage.json", record)
+
+    def is_done(self, key: str) -> bool:
+        """Whether the stage has ended well with this key and its output is there."""
+        record = self.record()
+        return record.get("key") == key and "seconds" in record and (self.folder / self.output).is_file()
+
+    def shown_figures(self) -> str:
+        """The chosen figures of ``metrics.json`` as text."""
+        try:
+            metrics = json.loads((self.folder / "metrics.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            return ""
+        return ", ".join(f"{name} {metrics[name]:.3f}" for name in self.figures if name in metrics)
+
+
+def literal(value: Any) -> str:
+    """A value in Hydra's grammar of overrides."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if isinstance(value, str) and any(c in value for c in " ,:=<>{}[]()'\""):
+        return "'" + value.replace("'", "\\'") + "'"
+    return str(value)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The values in nested dicts and lists."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def is_input(value: str, folder: Path) -> bool:
+    """Whether an argument names a file that a stage with this folder reads, or a folder from outside the chain.
+
+    Folders of the chain itself are caches that stages share and fill: what they hold decides no result.
+    """
+    path = Path(value)
+    outside = not path.resolve().is_relative_to(folder.parent.resolve())
+    return path.is_file() or (path.is_dir() and outside)
+
+
+def fingerprint(path: Path) -> str:
+    """What changes when a file's contents change, or a folder's list of files."""
+    if path.is_dir():
+        listed = [f"{p.relative_to(path)} {p.stat().st_size}" for p in sorted(path.rglob("*")) if p.is_file()]
+        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    if path.stat().st_size > MAX_HASHED:
+        return f"{path.stat().st_size} bytes of {path.stat().st_mtime_ns}"
+    return file_hash(path)
+
+
+def read_stages(cfg: DictConfig, root: Path) -> list[Stage]:
+    """The stages of a composed ``conf/chain.yaml``, in order, with paths relative to ``root`` where they lie in it.
+
+    Raises:
+        StageError: if ``only`` or ``skip`` names a stage that there is not.
+    """
+    chain = Path(relative(str(cfg.paths.output_dir), root))
+    chosen: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    described = {name: given for name, given in chosen["stages"].items() if given is not None}
+    for key in ("only", "skip"):
+        if unknown := set(cfg[key] or ()) - set(described):
+            raise StageError(f"{key} names {', '.join(sorted(unknown))}, expected some of {', '.join(described)}")
+    stages = []
+    for name, given in described.items():
+        if name in (cfg.skip or ()) or (cfg.only and name not in cfg.only):
+            continue
+        generate = given.pop("generate", None) or {}
+        if "settings" in given:
+            given["settings"] = chosen["common"] | given["settings"]
+            given["settings"] |= {"data": "generated"} if generate else {}
+            given["settings"] |= {f"data.{key}": value for key, value in generate.items()}
+        arguments = [str(argument) for argument in given.pop("arguments", ())]
+        stages.append(Stage(name, folder=chain / name, arguments=clean(arguments, root), **clean(given, root)))
+    return stages
+
+
+def clean(value: Any, root: Path) -> Any:
+    """Nested values with paths relative to ``root``."""
+    if isinstance(value, dict):
+        return {key: clean(item, root) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item, root) for item in value]
+    return relative(value, root) if isinstance(value, str) else value
+
+
+def relative(text: str, root: Path) -> str:
+    return text.removeprefix(f"{root}{os.sep}")
+
+
+def make_room(stage: Stage) -> None:
+    """Moves the folder of an outdated stage aside."""
+    if not stage.folder.exists():
+        return
+    number = 1
+    while (old := stage.folder.with_name(f"{stage.name}.{number}")).exists():
+        number += 1
+    stage.folder.rename(old)
+    log.info("%s: what it depends on has changed; its old folder is now %s", stage.name, old)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Holds the chain's folder for this process and the stage that it runs, which inherits the lock.
+
+    Raises:
+        StageError: if another process holds it, such as a stage that outlived a killed chain.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(f"another process works in {folder}: wait for it or stop it, then start again") from None
+        yield file.fileno()
+
+
+def raise_interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mapping[str, str] | None) -> None:
+    """Runs a stage, or goes on with it.
+
+    Raises:
+        KeyboardInterrupt: if it was interrupted.
+        StageError: if it failed or left no output.
+    """
+    resumed = stage.record().get("key") == key
+    if not resumed:
+        make_room(stage)
+    command = stage.command(resumed)
+    stage.write_record(key=key, command=command)
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, *command], cwd=root, env=environment, pass_fds=[lock])
+    try:
+        code = process.wait()
+    except BaseException:  # Ctrl+C reaches the stage, too: it saves what it has, then ends
+        process.terminate()
+        process.wait()
+        raise
+    if code in (130, -2, -15):
+        raise KeyboardInterrupt
+    if code != 0:
+        raise StageError(f"stage {stage.name} failed (exit code {code}), see above; what it has made is kept")
+    if not (stage.folder / stage.output).is_file():
+        raise StageError(f"stage {stage.name} ended without {stage.folder / stage.output}: see what it says above")
+    stage.write_record(key=key, command=command, seconds=round(time.monotonic() - started, 1))
+
+
+def run_chain(cfg: DictConfig, root: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Runs all stages of a composed ``conf/chain.yaml`` that are not up to date; ``root`` holds ``train.py``.
+
+    ``environment`` is that of the stages; None: this process's.
+    """
+    os.chdir(root)  # the stages' paths are relative to it
+    signal.signal(signal.SIGTERM, raise_interrupt)
+    stages = read_stages(cfg, root)
+    with locked(Path(cfg.paths.output_dir)) as lock:
+        for number, stage in enumerate(stages, start=1):
+            key = stage.key()
+            if stage.is_done(key):
+                log.info("[%d/%d] %s: up to date", number, len(stages), stage.name)
+                continue
+            log.info("[%d/%d] %s: python %s", number, len(stages), stage.name, " ".join(stage.command(False)))
+            run_stage(stage, key, root, lock, environment)
+    log.info("The chain is up to date:\n%s", table(stages))
+
+
+def table(stages: Sequence[Stage]) -> str:
+    """A line a stage: its name, how long it took, its figures."""
+    width = max((len(stage.name) for stage in stages), default=0)
+    return "\n".join(
+        f"  {stage.name:{width}} {stage.record().get('seconds', 0):8.1f} s  {stage.shown_figures()}".rstrip()
+        for stage in stages
+    )

@@ -1,0 +1,202 @@
+"""Checks across fields of a composed config: each error names the value, what was expected and the remedy."""
+
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from ohlora_gan.directions.base import check_edited
+from ohlora_gan.directions.groups import check_group_by
+from ohlora_gan.editing.moves import GRIDS
+from ohlora_gan.judging.grid import STRENGTHS, Plan, make_plan
+
+MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
+
+
+def check_train(cfg: DictConfig) -> None:
+    """Raises ValueError for settings of train.py that cannot work together."""
+    if cfg.ckpt_path is not None and cfg.checkpoint is not None:
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} resumes a run and checkpoint={cfg.checkpoint} starts one from given weights: "
+            f"give one of them"
+        )
+    if cfg.ckpt_path is not None and Path(cfg.ckpt_path).is_file() and not is_run_checkpoint(Path(cfg.ckpt_path)):
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} is no run's last.ckpt, or is cut off: give a whole last.ckpt; "
+            f"weights alone are given with checkpoint="
+        )
+    for flag in ("max_epochs", "max_steps"):
+        value = cfg.trainer[flag]
+        if value is not None and not isinstance(value, int):
+            raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
+    check_seed(cfg.seed)
+    if is_filter(cfg):
+        check_filter(cfg)
+    if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
+        raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
+
+
+def is_filter(cfg: DictConfig) -> bool:
+    """Whether train.py trains a filter: folds instead of one network."""
+    return "folds" in cfg.model
+
+
+FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
+
+
+def check_filter(cfg: DictConfig) -> None:
+    """Raises ValueError for settings that a filter cannot be trained with."""
+    name = cfg.attribute
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(
+            f"attribute={name}, expected gender, quality, age, glass or a column of your labels, its name without dots"
+        )
+    check_auxiliary(cfg)
+    for key in FILTER_NUMBERS:
+        value = cfg.model.module.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"model.module.{key} is {value!r}, expected a number")
+    asked = cfg.data.get("attributes")
+    if OmegaConf.is_list(asked) and asked != [name]:
+        raise ValueError(f"data.attributes={list(asked)}, but a filter learns one attribute: give attribute= alone")
+    if cfg.ckpt_path is not None:
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} resumes no filter: give paths.output_dir=, the folder that holds its folds"
+        )
+    if cfg.device.devices * cfg.device.num_nodes > 1:
+        raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
+
+
+def check_auxiliary(cfg: DictConfig) -> None:
+    """Raises ValueError for auxiliary attributes of a filter that are no list of other attributes' names."""
+    names = cfg.model.auxiliary
+    if not OmegaConf.is_list(names) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"model.auxiliary={names}, expected a list of attributes' names, such as [Smiling,Bangs]")
+    if cfg.attribute in names:
+        raise ValueError(
+            f"model.auxiliary={list(names)} names the filter's own attribute={cfg.attribute}: name others only"
+        )
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise ValueError(f"model.auxiliary names {', '.join(repeated)} twice, expected each attribute once: remove one")
+
+
+def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
+    """``data.attributes`` of a filter: its attribute, then the auxiliary ones, by the columns that a mapping gives."""
+    asked, names = cfg.data.get("attributes"), [cfg.attribute, *cfg.model.auxiliary]
+    return {name: asked.get(name, name) for name in names} if OmegaConf.is_dict(asked) else names
+
+
+def is_run_checkpoint(path: Path) -> bool:
+    """Whether a file is a whole torch archive, as Lightning's checkpoints are."""
+    return path.suffix != ".safetensors" and zipfile.is_zipfile(path)
+
+
+def check_find_vectors(cfg: DictConfig) -> None:
+    """Raises ValueError for settings of find_vectors.py that cannot work together."""
+    check_seed(cfg.seed)
+    for key in ("n", "batch_size", "test.num_latents", "strips.num_faces", "strips.steps"):
+        if type(value := OmegaConf.select(cfg, key)) is not int:
+            raise ValueError(f"{key} is {value!r}, expected a whole number")
+    check_name_list(cfg, "properties")
+    if cfg.groups not in ("medians", "none"):
+        raise ValueError(f"groups is {cfg.groups!r}, expected 'medians' (groups of look-alikes) or 'none'")
+    if cfg.n < MIN_SAMPLES:
+        raise ValueError(f"n={cfg.n} is too small to find directions, expected at least {MIN_SAMPLES}")
+    if cfg.groups == "medians":
+        check_groups(cfg)
+    if cfg.test.num_latents < 1:
+        raise ValueError(f"test.num_latents={cfg.test.num_latents}, expected at least 1")
+    if cfg.strips.num_faces < 1:
+        raise ValueError(f"strips.num_faces={cfg.strips.num_faces}, expected at least 1")
+    check_measuring(cfg)
+    generation_plan(cfg)
+
+
+SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
+
+
+def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
+    """Who judges besides the finding scorer; ``auto``: the shipped judge of a shipped scorer, nobody for others."""
+    if cfg.judge == "auto":
+        return SHIPPED_JUDGES.get(str(cfg.scorer))
+    return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
+
+
+def is_closed_loop(cfg: DictConfig) -> bool:
+    """Whether faces are moved by feedback instead of along directions."""
+    return "loop" in cfg.method
+
+
+def check_measuring(cfg: DictConfig) -> None:
+    """Raises ValueError for settings of metric, calibration or correction that cannot be used."""
+    if cfg.metric.region not in ("all", "face", "border"):
+        raise ValueError(f"metric.region is {cfg.metric.region!r}, expected all, face or border")
+    if not isinstance(cfg.num_calibration, int) or cfg.num_calibration < 2:
+        raise ValueError(f"num_calibration is {cfg.num_calibration}, expected a whole number of at least 2 latents")
+    if cfg.test.grid not in GRIDS:
+        raise ValueError(f"test.grid is {cfg.test.grid!r}, expected one of {', '.join(GRIDS)}")
+    if is_closed_loop(cfg) and cfg.test.grid != "sigma":
+        raise ValueError(f"test.grid={cfg.test.grid}, but a closed loop knows no lengths: give test.grid=sigma")
+
+
+def check_groups(cfg: DictConfig) -> None:
+    """Raises ValueError for groups that cannot be made."""
+    check_name_list(cfg, "group_by")
+    num_groups = 2 ** len(cfg.group_by)
+    if cfg.n < MIN_SAMPLES * num_groups:
+        raise ValueError(
+            f"n={cfg.n} is too small for {num_groups} groups, expected at least {MIN_SAMPLES * num_groups} (some "
+            f"thousands for good directions): raise n, or give groups=none"
+        )
+    missing = [name for name in cfg.group_by if cfg.medians is not None and name not in cfg.medians]
+    if missing:
+        raise ValueError(f"medians lack {', '.join(missing)}: give one for each of group_by, or medians=null")
+
+
+def check_name_list(cfg: DictConfig, key: str) -> None:
+    """Raises ValueError unless a key holds different names that can be part of a file's name."""
+    names = cfg[key]
+    if not OmegaConf.is_list(names) or not names or len({*names}) < len(names):
+        raise ValueError(f"{key} is {names}, expected a list of different names such as [eyes,mouth]")
+    bad = [name for name in names if not isinstance(name, str) or not re.fullmatch(r"\w[\w .-]*", name)]
+    if bad:
+        raise ValueError(f"{key} names {bad[0]!r}, expected letters, digits, spaces, '_', '-' and '.', as in lip_color")
+
+
+def check_names(cfg: DictConfig, property_names: Sequence[str]) -> None:
+    """Raises ValueError where a config of find_vectors.py asks for what its scorer does not measure."""
+    check_edited(cfg.properties, property_names)
+    finders = cfg.method.finder.get("finders") if "finder" in cfg.method else None
+    missing = [] if finders is None else [name for name in cfg.properties if name not in finders]
+    if missing:
+        raise ValueError(
+            f"method {cfg.method.name} has no finder for {missing[0]}: give one with "
+            f"'+method.finder.finders.{missing[0]}=${{method.parts.svm.finder}}', or edit other properties"
+        )
+    if cfg.groups == "medians":
+        check_group_by(cfg.group_by, property_names)
+
+
+def generation_plan(cfg: DictConfig) -> Plan:
+    """The image generation test of a composed config.
+
+    ``test.strengths`` is a published set's name or property -> strengths. Properties that it leaves out, or all where
+    it is null, have the published ones: in sigmas one set for all methods, as lengths that of the method.
+    """
+    strengths, thresholds = cfg.test.strengths, cfg.test.thresholds
+    published = "svm" if cfg.test.grid == "sigma" else cfg.method.strengths
+    if strengths is not None and not OmegaConf.is_dict(strengths) and strengths not in STRENGTHS:
+        options = ", ".join(STRENGTHS)
+        raise ValueError(f"test.strengths is {strengths!r}, expected one of {options}, or {{property: [-1,0,1]}}")
+    if thresholds is not None and not OmegaConf.is_dict(thresholds):
+        raise ValueError(f"test.thresholds is {thresholds!r}, expected {{property: correlation}} or null")
+    if isinstance(strengths, str):
+        return make_plan(cfg.properties, strengths, None, thresholds)
+    return make_plan(cfg.properties, published, strengths, thresholds)
+
+
+def check_seed(seed: object) -> None:
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ValueError(f"seed is {seed!r}, expected a whole number")

@@ -1,0 +1,367 @@
+"""find_vectors(cfg): sample, find, calibrate, judge, report; no maths."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.directions.decorrelate import held_names
+from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
+from ohlora_gan.directions.finders import free_jacobian, recipe_of
+from ohlora_gan.directions.groups import group_names, medians
+from ohlora_gan.editing.calibration import calibrate, correct
+from ohlora_gan.editing.closed_loop import ClosedLoop
+from ohlora_gan.editing.moves import MakeMover, closed_loop, open_loop
+from ohlora_gan.files import write_json
+from ohlora_gan.judging.grid import Plan
+from ohlora_gan.judging.judge import LANDMARKS, Judgement, check_judges, judge_vectors, open_judges
+from ohlora_gan.latents.bank import ScoreBank
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.metric import Region, stored_metric
+from ohlora_gan.latents.saved import SavedLatents, write_latents
+from ohlora_gan.latents.space import REPORT, FaceSpace
+from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
+from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
+from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
+from ohlora_gan.progress import progress_bar
+from ohlora_gan.reports import published_tables as tables
+from ohlora_gan.reports.pages import write_report
+from ohlora_gan.reports.pictures import save_strips
+from ohlora_gan.reports.vectors import (
+    VectorSearch,
+    describe_judges,
+    describe_results,
+    draw_strips,
+    vector_page,
+)
+from ohlora_gan.training.loggers import log_files, open_loggers
+from ohlora_gan.world.same_world import check_same_world, network, networks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Search:
+    """A search for directions, while it goes on.
+
+    Attributes:
+        cfg: the composed config.
+        space, layer: where codes lie.
+        bank: the samples.
+        num_reused: samples that the bank held already.
+        seconds: what each part took.
+    """
+
+    cfg: DictConfig
+    space: FaceSpace
+    layer: Layer
+    bank: ScoreBank
+    num_reused: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def region(self) -> Region:
+        """Where the face is in the generator's pictures."""
+        return Region(**self.cfg.test.region) if self.cfg.test.region else Region()
+
+
+def find_vectors(cfg: DictConfig) -> float:
+    """Finds directions with a composed ``conf/find_vectors.yaml``; returns the mean sum of correlations, of the first
+    scorer that had no part in finding them where there is one."""
+    check_find_vectors(cfg)
+    started = time.monotonic()
+    check_worlds(cfg)
+    space, layer = open_space(cfg), instantiate(cfg.layer)
+    layer.check(space.generator)
+    check_names(cfg, space.property_names)
+    plan = generation_plan(cfg)
+    judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
+    check_judges(judges, plan)
+    search = Search(cfg, space, layer, ScoreBank(cfg.paths.bank_dir, space))
+    save_config(cfg)
+
+    found: DirectionSet | None = None
+    finder: DirectionFinder | None = None
+    if is_closed_loop(cfg):
+        make_mover, along = closed_loop_mover(search), None
+    else:
+        finder = instantiate(cfg.method.finder)
+        if cfg.correct and finder.pointwise:
+            raise ValueError(f"method {cfg.method.name} gives each face its own directions: give correct=false")
+        found = find_directions(search, finder, plan)
+        save_found(found, Path(cfg.paths.output_dir))
+        make_mover, along = partial(open_loop, found, grid=cfg.test.grid), partial(open_loop, found, grid="sigma")
+    with progress_bar("testing", cfg.test.num_latents) as report:
+        judgement = judge_vectors(
+            *(space, layer, make_mover, plan, judges, cfg.test.num_latents),
+            medians=found.medians if found else None,
+            grid=cfg.test.grid,
+            along=along,
+            signed=cfg.test.signed,
+            max_passes=cfg.test.max_passes,
+            retest=cfg.test.retest,
+            num_saturation=cfg.test.num_saturation,
+            region=search.region,
+            about=about(search, found),
+            progress=report,
+        )
+    return write_results(search, found, finder, judgement, time.monotonic() - started)
+
+
+def check_worlds(cfg: DictConfig) -> None:
+    """Raises ValueError unless generator, scorer and judges have learnt from one version of the embedded world."""
+    judge = chosen_judge(cfg) or []
+    judges = [name for name in ([judge] if isinstance(judge, str) else judge) if name != LANDMARKS]
+    finding = network("generator", cfg.checkpoint, called="checkpoint"), network("scorer", cfg.scorer)
+    check_same_world(*finding, *networks("judge", judges, "judge=null for none"))
+
+
+def open_space(cfg: DictConfig) -> FaceSpace:
+    """Generator, scorer and device of a composed config."""
+    networks = open_generator(cfg.checkpoint), open_scorer(cfg.scorer)
+    return FaceSpace(*networks, open_device(cfg), cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
+
+
+def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> DirectionSet:
+    """Fits the finder on the bank's samples, and measures what its directions bring."""
+    cfg, space, bank = search.cfg, search.space, search.bank
+    names, edited = space.property_names, tuple(cfg.properties)
+    started = time.monotonic()
+    search.num_reused = min(bank.num_stored(), cfg.n)
+    log.info("bank %s holds %d of the %d samples", bank.folder, search.num_reused, cfg.n)
+    with progress_bar("sampling", cfg.n) as report:
+        scores = bank.scores(cfg.n, report)
+    search.seconds["sampling"] = time.monotonic() - started
+    cuts: dict[str, float] = {}
+    if cfg.groups == "medians":
+        given = cfg.medians or medians(scores, names, cfg.group_by)
+        cuts = {name: given[name] for name in cfg.group_by}
+    groups = group_names(scores, cuts, names, tuple(cuts)) if cuts else None
+    started = time.monotonic()
+    metric = open_metric(search)
+    free = search.layer.free(space.generator)
+    sought = (*edited, *held(cfg, edited, names)) if cfg.correct else edited
+    with progress_bar("finding", 1) as report:
+        finder.fit(
+            *(bank.codes(search.layer, cfg.n)[:, free], scores, groups, report),
+            names=names,
+            edited=sought,
+            jacobian=partial(cached_jacobian, search),
+            metric=metric,
+        )
+    if finder.pointwise:  # what is asked for from now on are the faces of tests: nothing for the bank to keep
+        jacobian = free_jacobian(space, search.layer)
+        finder.restore(finder.directions_, finder.group_names_, names, sought, finder.state_, jacobian)
+    found = padded_set(search, finder, cuts, sought)
+    with progress_bar("calibrating", len(sought)) as report:
+        found = calibrate(space, search.layer, found, cfg.num_calibration, report)
+    if cfg.correct:
+        tested = {name: plan.strengths[name] for name in edited} if cfg.test.grid == "sigma" else {}
+        with progress_bar("correcting", len(sought)) as report:
+            found = correct(space, search.layer, found, edited, tested, cfg.num_calibration, report)
+    search.seconds["finding"] = time.monotonic() - started
+    return found
+
+
+def held(cfg: DictConfig, edited: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The scores that are to stay besides the edited ones: those that the finder holds, or all."""
+    chosen = cfg.method.finder.get("decorrelate", "all")
+    chosen = chosen if isinstance(chosen, str) else list(chosen)
+    return [name for name in held_names("all" if chosen == "none" else chosen, names) if name not in edited]
+
+
+def open_metric(search: Search) -> np.ndarray | None:
+    """The metric of ``cfg.metric``, measured once for a generator, layer and settings."""
+    settings: Any = OmegaConf.to_container(search.cfg.metric, resolve=True)
+    return stored_metric(search.bank, search.layer, settings, search.region)
+
+
+def cached_jacobian(search: Search, codes: np.ndarray) -> np.ndarray:
+    """The scores' derivatives at samples; what another run of a sweep has taken is read."""
+    take = partial(free_jacobian(search.space, search.layer), codes)
+    return search.bank.cached("jacobian", search.layer, np.ascontiguousarray(codes).tobytes(), take)
+
+
+def padded_set(
+    search: Search, finder: DirectionFinder, cuts: dict[str, float], properties: Sequence[str]
+) -> DirectionSet:
+    """What a fitted finder found, as vectors of the whole layer."""
+    cfg, space, layer = search.cfg, search.space, search.layer
+    free, size = layer.free(space.generator), layer.size(space.generator)
+    directions = np.zeros((*finder.directions_.shape[:2], size), dtype=np.float32)
+    directions[..., free] = finder.directions_
+    return DirectionSet(
+        directions,
+        finder.group_names_,
+        layer.name,
+        cfg.method.name,
+        cuts if len(finder.group_names_) > 1 else {},
+        provenance(cfg, space, finder),
+        tuple(properties),
+        names=space.property_names,
+        finder=finder if finder.pointwise else None,
+        recipe=recipe_of(finder) if finder.pointwise else {},
+        state=finder.state_,
+        free=(free.start, free.stop) if free.stop - free.start < size else None,
+    )
+
+
+def closed_loop_mover(search: Search) -> MakeMover:
+    """The closed loop of ``cfg.method.loop`` as what is tested."""
+    started = time.monotonic()
+    metric = open_metric(search)
+    settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
+    how = {key: settings.pop(key) for key in ("keep", "beyond", "targets")}
+    if search.cfg.metric.name != "image":
+        settings["own"] = 0.0
+    weights = search.region.weights(search.cfg.metric.region)
+    loop = ClosedLoop(search.space, search.layer, metric, weights=weights, **settings)
+    search.seconds["finding"] = time.monotonic() - started
+    return partial(closed_loop, loop, tuple(search.cfg.properties), **how)
+
+
+def save_found(found: DirectionSet, folder: Path) -> None:
+    """Writes the directions in our format and in the published one."""
+    save_directions(folder / "vectors.safetensors", found)
+    write_directions(folder / "vectors", found.directions, found.group_names, found.layer, found.properties)
+
+
+def about(search: Search, found: DirectionSet | None) -> dict[str, Any]:
+    """What ``judge.json`` says of the method."""
+    cfg = search.cfg
+    chosen = cfg.method.finder.get("decorrelate", "none") if found else cfg.method.loop.keep
+    seconds = {name: round(value, 1) for name, value in search.seconds.items()}
+    said = {"method": cfg.method.name, "decorrelate": chosen if isinstance(chosen, str) else list(chosen)}
+    said |= {
+        "metric": cfg.metric.name,
+        "correct": bool(cfg.correct) and found is not None,
+        "n": cfg.n,
+        "seconds": seconds,
+    }
+    if found is not None and found.slopes is not None and found.spreads is not None:
+        said["slopes"] = {p: float(found.slopes[i].mean()) for i, p in enumerate(found.properties)}
+        said["spreads"] = {p: float(found.spreads[i].mean()) for i, p in enumerate(found.properties)}
+    return said
+
+
+def write_results(
+    search: Search,
+    found: DirectionSet | None,
+    finder: DirectionFinder | None,
+    judgement: Judgement,
+    seconds: float,
+) -> float:
+    """Writes figures, tables, latents that passed, strips and the page; returns the run's metric."""
+    cfg, space, layer, test = search.cfg, search.space, search.layer, judgement.test
+    folder, properties = Path(cfg.paths.output_dir), tuple(cfg.properties)
+    fit_metrics = finder.metrics_ if finder else {}
+    write_json(folder / "judge.json", judgement.to_dict())
+    results, name = test.summary(), cfg.method.name
+    tables.write_cases(folder / f"test_result_{name}_{layer.name}.csv", test.cases)
+    k = int(0.2 * cfg.n) if "samples_per_class" in fit_metrics else None
+    row = tables.sweep_row(cfg.n, seconds, fit_metrics, results, k, properties)
+    tables.append_sweep_row(folder / f"test_result_summary_{name}_{layer.name}.csv", row)
+    save_passed(search, judgement)
+    strips = draw_strips(space, layer, test, properties, **cfg.strips)
+    save_strips(folder / "strips", strips)
+    metrics = {"n": cfg.n, "seconds": round(seconds, 1), "test": results, "finder": fit_metrics}
+    metrics |= {"response": test.response().tolist(), "bank_samples_reused": search.num_reused}
+    write_json(folder / "metrics.json", metrics)
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    page = VectorSearch(settings, space, layer, found, fit_metrics, judgement, strips, seconds)
+    write_report(folder / "report.html", vector_page(page))
+    log_vectors(cfg, results)
+    for line in describe_judges(judgement):
+        log.info("%s", line)
+    by = judgement.by.values()
+    return next((of["sum_corr"][0] for of in by if of["role"] == "judging"), results["sum_mean_corr"])
+
+
+def save_passed(search: Search, judgement: Judgement) -> None:
+    """Keeps the latents that passed, if any, in our format and in the published one."""
+    space, cases = search.space, [case for case in judgement.test.cases if case.passed]
+    if not cases:
+        return
+    z, label = space.latents(REPORT, [case.index for case in cases])
+    saved = SavedLatents(
+        z.numpy(),
+        np.zeros((len(z), 0), np.float32) if label is None else label.numpy(),
+        [case.group for case in cases],
+        np.array([case.index for case in cases]),
+        {name: np.array([case.corrs[name] for case in cases]) for name in search.cfg.properties},
+        {"generator": weights_hash(space.generator), "layer": search.layer.name, "seed": space.seed},
+    )
+    write_latents(Path(search.cfg.paths.output_dir) / "latents", saved, search.layer.name, search.cfg.method.name)
+
+
+def log_vectors(cfg: DictConfig, results: dict[str, float]) -> None:
+    """Sends what was found to the loggers and says it."""
+    folder = Path(cfg.paths.output_dir)
+    with open_loggers(make_loggers(cfg)) as loggers:
+        flat = {f"test/{k}": float(v) for k, v in results.items()}
+        for logger in loggers:
+            logger.log_metrics(flat)
+        files = [folder / "vectors.safetensors", folder / "report.html"]
+        log_files(loggers, [path for path in files if path.exists()], "vectors")
+    log.info("%s", describe_results(results, cfg.properties))
+    log.info("report: %s", folder / "report.html")
+
+
+def provenance(cfg: DictConfig, space: FaceSpace, finder: DirectionFinder) -> dict[str, Any]:
+    """What directions were made from."""
+    return {
+        "n": cfg.n,
+        "seed": cfg.seed,
+        "generator": weights_hash(space.generator),
+        "generator_file": file_hash(resolve(cfg.checkpoint)),
+        "scorer": weights_hash(space.scorer),
+        "method": OmegaConf.to_container(cfg.method, resolve=True),
+        "metrics": finder.metrics_,
+    }
+
+
+# --- The end of a sweep (`python find_vectors.py -m ...`): Hydra's callback that writes a leaderboard ---
+
+
+class Leaderboard(Callback):
+    """Writes the leaderboard of all jobs into the sweep's folder once the last one has ended.
+
+    Hydra calls ``on_multirun_end`` only where every job went well, so after a failed one the leaderboard is written
+    again with each job. What went wrong in writing is told, and ends no sweep.
+    """
+
+    def __init__(self) -> None:
+        self.has_failed = False
+        self.told = ""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self.has_failed |= job_return.status == JobStatus.FAILED
+        if self.has_failed and config.hydra.mode == RunMode.MULTIRUN:
+            self._write(config)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        self._write(config)
+
+    def _write(self, config: DictConfig) -> None:
+        from ohlora_gan.pipelines import compare  # here, so that --help and errors in keys come at once
+
+        try:
+            page = compare.run([config.hydra.sweep.dir])
+        except (ValueError, OSError) as error:
+            if self.told != str(error):
+                log.warning("no leaderboard: %s", error)
+            self.told = str(error)
+        else:
+            log.info("leaderboard: %s", page)

@@ -1,0 +1,190 @@
+"""train(cfg): instantiate in order, run, save; no maths. ``vector_pipeline`` has find_vectors(cfg)."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from ohlora_gan import rng as seeding
+from ohlora_gan.devices import Device, keep_freed_memory
+from ohlora_gan.files import write_json, write_text
+from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
+from ohlora_gan.pipelines.checks import (
+    check_train,
+    filter_attributes,
+    is_filter,
+)
+from ohlora_gan.pipelines.train_filter import train_filter
+from ohlora_gan.training.callbacks import was_stopped
+from ohlora_gan.training.checks import check_data, check_worlds, open_parents, scoring_members, start_gan, start_member
+from ohlora_gan.training.gan import GanModule
+from ohlora_gan.training.loggers import open_loggers
+
+log = logging.getLogger(__name__)
+
+
+# ---------------------------------------------------------------------- train
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Trains the model of a composed ``conf/train.yaml``; returns the metric named ``optimized_metric``, for sweepers.
+
+    Raises:
+        ValueError: at the end, if the run logged no such metric.
+    """
+    check_train(cfg)
+    cfg.command = cfg.command or command_line()
+    device = open_device(cfg)
+    if is_filter(cfg):
+        cfg.data.attributes = filter_attributes(cfg)
+    elif "attributes" in cfg.model and cfg.data.get("attributes") is None:
+        cfg.data.attributes = cfg.model.attributes
+    data = instantiate(cfg.data)
+    if cfg.model.needs_labels and not data.labelled:
+        raise ValueError(
+            f"model={cfg.model.name} learns from scores, which these pictures lack: give data.labels=FILE.csv, or "
+            f"use data=faces"
+        )
+    world = learnt_world(cfg, data)
+    module = None if is_filter(cfg) else build_module(cfg, data.attribute_names)
+    if module is not None:
+        module.world = world  # type: ignore[assignment]
+        check_data(cfg.model.name, module, data)
+    save_config(cfg)
+    with open_loggers(make_loggers(cfg)) as loggers:
+        for logger in loggers:
+            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        if module is None:
+            metrics = train_filter(cfg, device, data, loggers, partial(make_callbacks, cfg), world)
+        else:
+            metrics = train_module(cfg, module, device, data, loggers)
+    rank_zero_only(write_json)(Path(cfg.paths.output_dir) / "metrics.json", metrics)
+    wanted = cfg.optimized_metric
+    if wanted is not None and wanted not in metrics:
+        raise ValueError(f"optimized_metric={wanted} was not logged, expected one of {', '.join(sorted(metrics))}")
+    return metrics.get(wanted)
+
+
+def train_module(
+    cfg: DictConfig, module: pl.LightningModule, device: Device, data: pl.LightningDataModule, loggers: list[Logger]
+) -> dict[str, float]:
+    """Fits and, where the model asks for it, tests a module; returns what it logged.
+
+    Raises:
+        KeyboardInterrupt: when a signal has ended training early, and all is saved.
+    """
+    if device.compile and isinstance(module, GanModule):
+        module.compile_networks()
+    callbacks = make_callbacks(cfg)
+    trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
+    trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    if was_stopped(callbacks):
+        raise KeyboardInterrupt
+    if cfg.model.test and not trainer.should_stop:
+        trainer.test(module, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def build_module(cfg: DictConfig, attribute_names: Sequence[str] = ()) -> pl.LightningModule:
+    """The LightningModule with its start weights: a parent's, or fresh ones that depend on the seed alone.
+
+    A network with the setting ``names`` gets the names of the data's attributes there.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeding.stream_key(cfg.seed, "init") % 2**63)
+        parent = start_name(cfg)
+        if "discriminator" in cfg.model.module:
+            networks = {name: instantiate(cfg.model.module[name]) for name in ("generator", "discriminator")}
+        else:
+            names = {"names": list(attribute_names)} if "names" in cfg.model.module.net else {}
+            networks = {"net": instantiate(cfg.model.module.net, **names)}
+        parent_hash = None
+        if parent is not None:
+            weights, parent_hash = open_parents(parent)
+            if "net" in networks:
+                if "scorer" not in weights.tensors:
+                    raise CheckpointError(f"{weights.source} holds {sorted(weights.tensors)}, expected a scorer")
+                load_strictly(networks["net"], weights.tensors["scorer"], weights.source)
+                new: dict[str, list[str]] = {}
+            else:
+                new = start_gan(cfg.model.module.stage, **networks, parent=weights)
+            log.info("%s starts from %s%s", cfg.model.name, weights.source, describe_new(new))
+        module: pl.LightningModule = instantiate(cfg.model.module, **networks)
+    module.parent = parent_hash  # type: ignore[assignment]
+    return module
+
+
+def start_name(cfg: DictConfig) -> Any:
+    """What weights to start from: ``checkpoint=``, else the model's default; None for fresh ones or a resumed run."""
+    name = cfg.model.default_checkpoint if cfg.checkpoint is None else cfg.checkpoint
+    if cfg.ckpt_path is not None or name == "scratch":
+        return None
+    return OmegaConf.to_container(name) if OmegaConf.is_list(name) else name
+
+
+def learnt_world(cfg: DictConfig, data: Any) -> int | None:
+    """The version of the embedded world that a model learns from, see `check_worlds`.
+
+    Raises:
+        ValueError: if data, start weights and what scores a GAN's faces are of several versions.
+    """
+    resumed = cfg.ckpt_path is not None
+    name = cfg.ckpt_path if resumed else start_name(cfg)
+    names = [] if name is None else name if isinstance(name, list) else [name]
+    start = [start_member(name, data, resumed) for name in names]
+    scores = OmegaConf.select(cfg, "callbacks.scores")
+    if scores is None or "discriminator" not in cfg.model.module:
+        return check_worlds(data, start)
+    return check_worlds(data, start, scoring_members(scores.scorer_checkpoint, scores.filters, cfg.resolution))
+
+
+def describe_new(new: dict[str, list[str]]) -> str:
+    names = [f"{network}.{key}" for network, keys in new.items() for key in keys]
+    return f"; new: {', '.join(names)}" if names else ""
+
+
+# ---------------------------------------------------------------------- shared
+
+
+def open_device(cfg: DictConfig) -> Device:
+    """The device of a composed config, known to be there."""
+    device: Device = instantiate(cfg.device).check()
+    if device.accelerator == "cpu":
+        keep_freed_memory()
+    return device
+
+
+def command_line() -> str:
+    """The command that started this run, without what only says where on this machine files lie."""
+    kept = [a for a in sys.argv[1:] if not a.startswith(("paths.", "ckpt_path="))]
+    return " ".join(["python", Path(sys.argv[0]).name, *kept])
+
+
+def make_callbacks(cfg: DictConfig) -> list[Callback]:
+    """The callbacks of ``conf/callbacks``, less those that a Trainer flag switches off."""
+    switched_off = [
+        kind
+        for kind, flag in ((ProgressBar, "enable_progress_bar"), (Checkpoint, "enable_checkpointing"))
+        if not cfg.trainer[flag]
+    ]
+    return [c for c in instantiate(cfg.callbacks).values() if not isinstance(c, tuple(switched_off))]
+
+
+def make_loggers(cfg: DictConfig) -> list[Logger]:
+    """The loggers of ``conf/logger``, whose other keys (``mode``) are settings that they share."""
+    return [logger for logger in instantiate(cfg.logger).values() if isinstance(logger, Logger)]
+
+
+def save_config(cfg: DictConfig) -> None:
+    """Keeps the run's whole configuration in its folder."""
+    write_text(Path(cfg.paths.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))

@@ -1,0 +1,343 @@
+"""Pictures of edits: strips, before and after, grids over two properties, jittered versions, frames."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from ohlora_gan.files import replacing
+from ohlora_gan.images import grid, save_png
+from ohlora_gan.reports.summary import Strip
+from ohlora_gan.reports.wording import plain
+
+Bytes = NDArray[np.uint8]
+
+
+def signed(value: float) -> str:
+    """``+0.50``, with 0 as it is."""
+    return f"{value + 0.0:+.2f}" if abs(value) >= 0.005 else "0"
+
+
+def described(changes: Mapping[str, float], targets: str = "change") -> str:
+    """``eyes +1.00, mouth -0.50``; of scores that faces are taken to, ``eyes to +1.00``."""
+    to = "to " if targets == "score" else ""
+    return ", ".join(f"{plain(name)} {to}{signed(value)}" for name, value in changes.items())
+
+
+def property_strip(
+    name: str,
+    wanted: Sequence[float],
+    images: Bytes,
+    measured: NDArray[np.floating],
+    held: NDArray[np.bool_],
+    faces: Sequence[str],
+    goal: float | None = None,
+) -> Bytes:
+    """Faces along one property, what was asked for above, what was measured below.
+
+    Args:
+        name: the property.
+        wanted: changes in sigmas ``[K]``, 0 in the middle; with a ``goal`` shares of the way there.
+        images: ``[N, K, H, W, 3]``.
+        measured: changes in sigmas, ``[N, K]``.
+        held: where the target was held at a limit, ``[N, K]``.
+        faces: what to call the N faces.
+        goal: the score that faces are taken to, where that was asked for.
+    """
+    middle = len(wanted) // 2
+    shown = [signed(value) if goal is None else f"{value:+.0%}" for value in wanted]
+    columns = [*shown[:middle], "the face", *shown[middle + 1 :]]
+    captions = _measured(measured, held)
+    for row in captions:
+        row[middle] = ""
+    title = f"{plain(name)}: change in score sigmas, asked for above, measured below each face"
+    if goal is not None:
+        title = f"{plain(name)} to {signed(goal)}: share of the way above, change in score sigmas below each face"
+    return labelled_grid(images, faces, columns, title, captions)
+
+
+def before_after(
+    asked: str,
+    changes: Sequence[str],
+    shares: Sequence[float],
+    images: Bytes,
+    measured: Sequence[NDArray[np.floating]],
+    held: Sequence[NDArray[np.bool_]],
+    faces: Sequence[str],
+) -> Bytes:
+    """Faces on their way to a joint edit.
+
+    Args:
+        asked: what was asked for in full, in words.
+        changes: the properties.
+        shares: how much of it in each column ``[K]``, from 0 to 1.
+        images: ``[N, K, H, W, 3]``.
+        measured: the change of each property of ``changes``, ``[N, K]`` each.
+        held: where its target was held at a limit, likewise.
+        faces: what to call the N faces.
+    """
+    ends = {0.0: "before", 1.0: "after"}
+    columns = [ends.get(share, f"{share:.0%}") for share in shares]
+    each = zip(changes, measured, held, strict=True)
+    parts = [_measured(got, stops, f"{plain(name)} ") for name, got, stops in each]
+    captions = [["\n".join(texts) for texts in zip(*rows, strict=True)] for rows in zip(*parts, strict=True)]
+    for row in captions:
+        row[0] = ""
+    return labelled_grid(images, faces, columns, f"asked for: {asked} (score sigmas)", captions)
+
+
+def two_properties(
+    names: Sequence[str],
+    wanted: Sequence[NDArray[np.floating]],
+    images: Bytes,
+    measured: NDArray[np.floating],
+    face: str,
+) -> Bytes:
+    """One face over two properties, the first down, the second across.
+
+    Args:
+        names: the two properties.
+        wanted: changes of each, ``[R]`` and ``[C]``.
+        images: ``[R, C, H, W, 3]``.
+        measured: changes of both, ``[R, C, 2]``.
+        face: what to call it.
+    """
+    down, across = (plain(name) for name in names)
+    rows, columns = ([f"{name} {signed(v)}" for v in own] for name, own in zip((down, across), wanted, strict=True))
+    captions = [[f"{signed(a)}, {signed(b)}" for a, b in row] for row in measured]
+    return labelled_grid(images, rows, columns, f"{face}: {down} down, {across} across; below: measured", captions)
+
+
+def jittered_versions(
+    changes: Mapping[str, float], before: Bytes, edited: Bytes, versions: Bytes, faces: Sequence[str], how_far: str
+) -> Bytes:
+    """Each face before, edited, and edited with jitter: ``[N, H, W, 3]`` twice, and ``[N, J, H, W, 3]``."""
+    images = np.concatenate([np.stack([before, edited], axis=1), versions], axis=1)
+    columns = ["before", "edited", *(f"version {j + 1}" for j in range(versions.shape[1]))]
+    return labelled_grid(images, faces, columns, f"{described(changes)}, jittered by {how_far}")
+
+
+def frames(images: Bytes, titles: Sequence[str], rows: Sequence[str], columns: Sequence[str]) -> Bytes:
+    """Frames ``[F, H, W, 3]`` of an animation: images ``[R, C, F, H, W, 3]`` side by side under a title a frame."""
+    sheets = [labelled_grid(images[:, :, f], rows, columns, title) for f, title in enumerate(titles)]
+    width = max(sheet.shape[1] for sheet in sheets)
+    padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in sheets]
+    return np.stack(padded)
+
+
+def _measured(changes: NDArray[np.floating], held: NDArray[np.bool_], before: str = "") -> list[list[str]]:
+    """``+0.97``, or ``+0.14 (limit)`` where a target was held back, ``[N][K]``."""
+    return [
+        [f"{before}{signed(v)}{' (limit)' * bool(stop)}" for v, stop in zip(*own, strict=True)]
+        for own in zip(changes, held, strict=True)
+    ]
+
+
+# --- Grids of faces that explain themselves: words above columns, before rows and below faces ---
+
+
+SHOWN = 128  # smaller faces are enlarged to about so many pixels
+GAP, MARGIN, TEXT, SMALL = 3, 8, 15, 12
+INK, FAINT = (20, 20, 20), (110, 110, 110)
+
+
+def enlarged(images: Bytes, shown: int = SHOWN) -> Bytes:
+    """Images ``[..., H, W, 3]`` enlarged by the whole factor that brings their height nearest below ``shown``."""
+    height, width = images.shape[-3:-1]
+    factor = max(1, shown // height)
+    if factor == 1:
+        return images
+    size = (width * factor, height * factor)
+    flat = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)) for image in _flat(images)]
+    return np.stack(flat).reshape(*images.shape[:-3], size[1], size[0], 3)
+
+
+def labelled_grid(
+    images: Bytes,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    captions: Sequence[Sequence[str]] | None = None,
+) -> Bytes:
+    """A grid of faces with its words.
+
+    Args:
+        images: uint8 ``[R, C, H, W, 3]``, small faces are enlarged (``enlarged``).
+        rows: R words, left of each row.
+        columns: C words, above each column.
+        title: a line above all.
+        captions: a short text below each face, ``[R][C]``; lines are split by ``\\n``.
+
+    Returns:
+        RGB, uint8 ``[height, width, 3]``.
+
+    Raises:
+        ValueError: where words and images do not have the same number.
+    """
+    if images.ndim != 5 or images.shape[:2] != (len(rows), len(columns)):
+        raise ValueError(f"images {list(images.shape)}, {len(rows)} rows, {len(columns)} columns of words: do not fit")
+    faces, font, small = enlarged(images), ImageFont.load_default(TEXT), ImageFont.load_default(SMALL)
+    height, width = faces.shape[2:4]
+    lines = max((text.count("\n") + 1 for row in captions or () for text in row), default=0)
+    left = MARGIN + round(max(font.getlength(text) for text in rows)) + MARGIN
+    top = MARGIN + (TEXT + 8 if title else 0) + TEXT + 6
+    step_y, step_x = height + GAP + lines * (SMALL + 3), width + GAP
+    wide = max(left + len(columns) * step_x, round(2 * MARGIN + font.getlength(title)))
+    sheet = Image.new("RGB", (wide, top + len(rows) * step_y + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN), title, INK, font)
+    for c, text in enumerate(columns):
+        draw.text((left + c * step_x + width // 2, top - 4), text, INK, font, anchor="mb")
+    for r, text in enumerate(rows):
+        y = top + r * step_y
+        draw.text((left - MARGIN, y + height // 2), text, INK, font, anchor="rm")
+        for c in range(len(columns)):
+            x = left + c * step_x
+            sheet.paste(Image.fromarray(faces[r, c]), (x, y))
+            if captions:
+                place = (x + width // 2, y + height + 2)
+                draw.multiline_text(place, captions[r][c], FAINT, small, anchor="ma", align="center", spacing=2)
+    return np.asarray(sheet)
+
+
+def _flat(images: Bytes) -> Bytes:
+    return images.reshape(-1, *images.shape[-3:])
+
+
+# --- Sheets of faces beside their parse maps, for the eye to judge ---
+
+
+TILE, STRIP = 112, 14
+CLASSES = (
+    ("background", (40, 40, 48)),
+    ("skin", (236, 188, 156)),
+    ("brows", (120, 80, 50)),
+    ("brow or glasses", (150, 110, 80)),
+    ("left eye", (60, 120, 255)),
+    ("right eye", (0, 220, 220)),
+    ("nose", (255, 160, 80)),
+    ("upper lip", (220, 40, 60)),
+    ("inner mouth", (90, 0, 20)),
+    ("lower lip", (255, 100, 140)),
+    ("hair", (110, 60, 160)),
+    ("clothes, rest", (90, 150, 90)),
+    ("neck", (200, 200, 100)),
+)
+"""Name and colour of each class code."""
+
+
+def map_sheet(images: Sequence[Bytes], maps: Sequence[Bytes], captions: Sequence[str], columns: int = 5) -> Bytes:
+    """Pictures, each with its colour-coded map on its right and a caption below, over a legend of the colours.
+
+    Args:
+        images: RGB, uint8 ``[H, W, 3]`` each; at least one.
+        maps: their parse maps, uint8 ``[224, 224]`` each.
+        captions: a short line for each.
+        columns: pairs a row.
+
+    Returns:
+        RGB, uint8 ``[height, width, 3]``.
+    """
+    tiles = np.stack([_pair(*three) for three in zip(images, maps, captions, strict=True)])
+    rows = grid(tiles, min(columns, len(tiles)), pad=4)
+    legend = _legend(max(rows.shape[1], 4 * TILE))
+    if rows.shape[1] < legend.shape[1]:
+        rows = np.pad(rows, ((0, 0), (0, legend.shape[1] - rows.shape[1]), (0, 0)), constant_values=255)
+    return np.concatenate([rows, legend])
+
+
+def _pair(image: Bytes, codes: Bytes, caption: str) -> Bytes:
+    colors = np.array([color for _, color in CLASSES], dtype=np.uint8)[codes]
+    pair = Image.new("RGB", (2 * TILE, TILE + STRIP), "white")
+    pair.paste(Image.fromarray(image).resize((TILE, TILE), Image.Resampling.LANCZOS), (0, 0))
+    pair.paste(Image.fromarray(colors).resize((TILE, TILE), Image.Resampling.NEAREST), (TILE, 0))
+    ImageDraw.Draw(pair).text((2, TILE + 1), caption, fill="black")
+    return np.asarray(pair)
+
+
+def _legend(width: int) -> Bytes:
+    per_row = max(1, width // TILE)
+    picture = Image.new("RGB", (width, STRIP * -(-len(CLASSES) // per_row) + 6), "white")
+    draw = ImageDraw.Draw(picture)
+    for i, (name, color) in enumerate(CLASSES):
+        x, y = i % per_row * TILE, i // per_row * STRIP + 4
+        draw.rectangle((x + 2, y, x + 12, y + 10), fill=color)
+        draw.text((x + 16, y - 1), name, fill="black")
+    return np.asarray(picture)
+
+
+# --- Moving pictures: frames as an animated GIF or WebP, the same bytes for the same frames ---
+
+
+GIF_COLOURS = 256
+SAMPLED_PIXELS = 1 << 18
+
+
+def ping_pong(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """There and back again without a stop at either end: ``[F, ...]`` to ``[2F - 2, ...]`` (F at least 2)."""
+    return np.concatenate([frames, frames[-2:0:-1]])
+
+
+def save_animation(path: str | Path, frames: NDArray[np.uint8], fps: float = 15.0) -> Path:
+    """Writes frames that repeat for ever, making the folder if needed.
+
+    A GIF's frames share one palette, made of pixels of all of them, and are not dithered: colours of their own would
+    make what stands still flicker.
+
+    Args:
+        path: ends in ``.gif`` or ``.webp``.
+        frames: uint8 ``[F, H, W, 3]``; viewers may show equal neighbours as one longer frame.
+        fps: frames a second, above 0 and at most 50, what viewers of GIFs keep up with. A GIF counts in hundredths
+            of a second.
+
+    Raises:
+        ValueError: for another ending, no frames, or a rate out of range.
+    """
+    path = Path(path)
+    if path.suffix not in (".gif", ".webp"):
+        raise ValueError(f"an animation is a .gif or a .webp, got {path.name}")
+    if len(frames) == 0 or not 0 < fps <= 50:
+        raise ValueError(f"an animation of {len(frames)} frames, {fps:g} a second: expected 1 or more, at most 50")
+    options: dict[str, Any]
+    pictures = [Image.fromarray(frame) for frame in frames]
+    if path.suffix == ".gif":
+        palette = _shared_palette(frames)
+        pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+        options = {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}
+    else:
+        options = {"duration": round(1000 / fps), "quality": 90, "method": 4}
+    with replacing(path) as partial:
+        kind = path.suffix[1:].upper()
+        pictures[0].save(partial, kind, save_all=True, append_images=pictures[1:], loop=0, **options)
+    return path
+
+
+def _shared_palette(frames: NDArray[np.uint8]) -> Image.Image:
+    """256 colours for all frames, as a picture that Pillow takes palettes from.
+
+    A colour counts by the root of its pixels: else large even areas take all the colours, and small bright ones, which
+    the eye goes to, turn grey.
+    """
+    pixels = frames.reshape(-1, 3)
+    sampled = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLED_PIXELS)).astype(np.int64)]
+    colours, counts = np.unique(sampled & 0xFC, axis=0, return_counts=True)
+    weighted = np.repeat(colours | 0x02, np.ceil(np.sqrt(counts)).astype(np.int64), axis=0)
+    return Image.fromarray(weighted[None]).quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT)
+
+
+def strip(images: NDArray[np.uint8], pad: int = 2) -> NDArray[np.uint8]:
+    """Images ``[K, H, W, 3]`` side by side: uint8 ``[H, K*W + (K-1)*pad, 3]``."""
+    return grid(images, columns=len(images), pad=pad)
+
+
+def save_strips(folder: str | Path, strips: Iterable[Strip]) -> list[Path]:
+    """Write each strip as ``strip_{property}.png`` (a row a face, a column a strength)."""
+    return [save_png(Path(folder) / f"strip_{item.property}.png", _strip_picture(item.images)) for item in strips]
+
+
+def _strip_picture(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    rows, columns = images.shape[:2]
+    return grid(images.reshape(rows * columns, *images.shape[2:]), columns=columns)

@@ -1,0 +1,280 @@
+"""Training of a property network: regression of z-normalised property scores from images."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCorrCoef, R2Score
+from torchmetrics.classification import BinaryAccuracy, BinaryRecall, BinarySpecificity
+from torchmetrics.wrappers import MultioutputWrapper
+
+from ohlora_gan.judging.reliability import Reliability, retest, write_scorer_table
+from ohlora_gan.models.generator import to_uint8
+from ohlora_gan.models.scorers import PropertyNet
+from ohlora_gan.names import PROPERTIES
+from ohlora_gan.rng import torch_generator
+from ohlora_gan.training.augmentation import blur, shift
+
+Batch = tuple[Tensor, Tensor]
+
+COLOR_PROPERTIES = ("hair_color", "background_mean", "background_std")
+"""Properties that a change of brightness or contrast changes."""
+SHAPE_PROPERTIES = tuple(name for name in PROPERTIES if name not in COLOR_PROPERTIES)
+"""Properties that it leaves alone; of attributes of one's own nothing is known, so they are not among these."""
+
+MAX_SHIFT = 0.75  # pixels
+MAX_BLUR = 0.5  # share of a 1-2-1 blur that is mixed in
+MAX_NOISE = 0.06  # standard deviation; images span [-1, 1]
+MAX_JITTER = 0.25  # of brightness (added) and contrast (times 1 + jitter)
+JITTER_PROBABILITY = 0.3
+
+
+def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Light changes of the kind that separates generated images from the training data.
+
+    Every image is shifted by less than a pixel, blurred a little and made noisy, each by a random amount.
+    Some have brightness and contrast jittered, which leaves every property alone but `COLOR_PROPERTIES`.
+
+    Args:
+        images: ``[B, 3, H, W]`` in [-1, 1].
+        strength: factor on every amount; 0 returns the images as they are.
+        rng: generator on the images' device; nothing else decides the result.
+
+    Returns:
+        the changed images in [-1, 1], and ``[B]`` bool: which ones were jittered.
+    """
+    n = len(images)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(n, *shape, generator=rng, device=images.device)
+
+    if strength == 0:
+        return images, torch.zeros(n, dtype=torch.bool, device=images.device)
+    jittered = uniform(0, 1) < JITTER_PROBABILITY
+    x = shift(images, strength * uniform(-MAX_SHIFT, MAX_SHIFT, 2))
+    x = x.lerp(blur(x), (strength * uniform(0, MAX_BLUR, 1, 1, 1)).clamp(max=1))
+    jitter = strength * jittered.view(n, 1, 1, 1)
+    x = x * (1 + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1))
+    x = x + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1)
+    noise = torch.randn(x.shape, generator=rng, device=x.device)
+    x = x + strength * uniform(0, MAX_NOISE, 1, 1, 1) * noise
+    return x.clamp(-1, 1), jittered
+
+
+def warmup_cosine(step: int, total_steps: float, warmup: float) -> float:
+    """Learning rate at a step as a share of the highest: linear rise, then half a cosine down to 0."""
+    progress = min((step + 1) / total_steps, 1.0)
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def regression_metrics(num_outputs: int) -> MetricCollection:
+    """R^2, mean absolute error and Pearson correlation, each ``[num_outputs]``, over all batches."""
+    metrics: dict[str, Metric] = {
+        "r2": R2Score(multioutput="raw_values"),
+        "mae": MeanAbsoluteError(num_outputs=num_outputs),
+        "pearson": PearsonCorrCoef(num_outputs=num_outputs),
+    }
+    return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
+
+
+def binary_metrics(num_outputs: int) -> MetricCollection:
+    """Shares that are right: of all, of those that have an attribute, of those that lack it; each ``[num_outputs]``."""
+    kinds = {"accuracy": BinaryAccuracy, "recall": BinaryRecall, "specificity": BinarySpecificity}
+    metrics: dict[str, Metric] = {
+        name: MultioutputWrapper(kind(validate_args=False), num_outputs) for name, kind in kinds.items()
+    }
+    return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
+
+
+def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
+    """A text table: a row a property and a last row of means, a column a metric."""
+    widths = {metric: max(9, len(metric) + 2) for metric in columns}
+    lines = [f"{'':16}" + "".join(f"{metric:>{width}}" for metric, width in widths.items())]
+    for i, name in enumerate(names):
+        lines.append(f"{name:16}" + "".join(f"{columns[m][i].item():{width}.4f}" for m, width in widths.items()))
+    lines.append(f"{'mean':16}" + "".join(f"{columns[m].mean().item():{width}.4f}" for m, width in widths.items()))
+    return "\n".join(lines)
+
+
+class RegressorModule(pl.LightningModule):
+    """Trains a property network by mean squared error; outputs that are logits, if any, by cross entropy.
+
+    Batches are ``(images, scores)``: ``[B, 3, H, W]`` floats in [-1, 1] and z-normalised scores ``[B, P]`` in
+    the order of ``property_names``. Logs ``train/loss`` and, a stage being ``val`` or ``test``,
+    ``{stage}/loss``, ``{stage}/{metric}/{property}`` and ``{stage}/{metric}_mean``: ``r2``, ``mae`` and
+    ``pearson`` over all of the stage's data. A table of them is shown at the end, and kept in ``tables``.
+    The test stage adds ``reliability`` (test-retest) and the ``ceiling`` that it puts on correlations, see
+    `evaluation.reliability`, and writes the table, with the reliability's interval, to ``scorer_table.csv`` in
+    the trainer's ``default_root_dir``. All this is of outputs that are scores; of those that the net's
+    ``binary_names`` call logits, ``accuracy``, ``recall`` and ``specificity`` are logged likewise, and the test stage
+    writes them to ``binary_table.csv``.
+
+    Args:
+        net: the network, ``[B, 3, H, W]`` to ``[B, P]``.
+        lr: highest learning rate of AdamW; it rises over the first ``warmup`` of all steps, then falls to 0.
+            The default suits `SmallPropertyCNN`; the reference system's big networks need a smaller one.
+        weight_decay: of AdamW.
+        warmup: share of all steps, from 0 to below 1.
+        augmentation: strength of the changes to training images, see `augment`; 0 is none.
+        seed: decides the augmentation, together with epoch, batch and rank.
+        property_names: what the network's outputs are; None: as the network says.
+    """
+
+    is_color: Tensor
+    is_binary: Tensor
+
+    def __init__(
+        self,
+        net: PropertyNet,
+        lr: float = 0.01,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        augmentation: float = 1.0,
+        seed: int = 0,
+        property_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup is {warmup}, a share of all steps: expected 0 or more and less than 1")
+        self.net = net
+        property_names = list(property_names or net.property_names)  # plain data, whatever Hydra passes
+        self.save_hyperparameters(ignore=["net"])
+        self.property_names = property_names
+        binary = getattr(net, "binary_names", ())
+        self.binary_names = [name for name in property_names if name in binary]
+        self.score_names = [name for name in property_names if name not in binary]
+        if not self.score_names:
+            raise ValueError(
+                f"there is nothing but yes or no to learn ({', '.join(self.binary_names)}), expected a score, too: "
+                f"use model=filter_cnn attribute={self.binary_names[0]}"
+            )
+        self.metrics = nn.ModuleDict()
+        for stage in ("val", "test"):
+            self.metrics[f"{stage}_scores"] = regression_metrics(len(self.score_names))
+            if self.binary_names:
+                self.metrics[f"{stage}_binary"] = binary_metrics(len(self.binary_names))
+        self.tables: dict[str, str] = {}
+        self._retests: list[Tensor] = []
+        is_color = torch.tensor([name not in SHAPE_PROPERTIES for name in self.property_names])
+        self.register_buffer("is_color", is_color, persistent=False)
+        is_binary = torch.tensor([name in binary for name in self.property_names])
+        self.register_buffer("is_binary", is_binary, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores and logits ``[B, P]`` of ``[B, 3, H, W]`` images in [-1, 1]."""
+        return self.net(images)
+
+    def change(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Training images, changed, and ``[B]`` bool: which of them say nothing about colours."""
+        return augment(images, self.hparams["augmentation"], rng)
+
+    def errors(self, outputs: Tensor, scores: Tensor) -> Tensor:
+        """What training lowers, ``[B, P]``: squared errors of scores, cross entropies of logits."""
+        squares = (outputs - scores) ** 2
+        if not self.binary_names:
+            return squares
+        entropies = F.binary_cross_entropy_with_logits(outputs, scores, reduction="none")
+        return torch.where(self.is_binary, entropies, squares)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, scores = batch
+        stream = f"regressor/augmentation/epoch{self.current_epoch}/rank{self.global_rank}"
+        rng = torch_generator(self.hparams["seed"], stream, batch_idx, images.device)
+        images, jittered = self.change(images, rng)
+        # a jittered image says nothing about colours: it stays out of the mean for those properties
+        counts = ~(jittered[:, None] & self.is_color)
+        errors = self.errors(self(images).float(), scores) * counts
+        loss = (errors.sum(dim=0) / counts.sum(dim=0).clamp(min=1)).mean()
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def on_test_epoch_start(self) -> None:
+        self._retests.clear()  # of a test that was broken off
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+        # samples are dealt out to processes one by one: a face is changed alike however many there are
+        done, world_size = sum(map(len, self._retests)), self.trainer.world_size
+        indices = [(done + i) * world_size + self.global_rank for i in range(len(batch[0]))]
+        images = to_uint8(batch[0].cpu()).numpy()
+        self._retests.append(torch.from_numpy(retest(self, images, self.hparams["seed"], indices)).to(self.device))
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        images, scores = batch
+        outputs = self(images).float()
+        loss = self.errors(outputs, scores).mean()
+        self.log(f"{stage}/loss", loss, batch_size=len(images), sync_dist=True)
+        self._metrics(stage, "scores").update(outputs[:, ~self.is_binary], scores[:, ~self.is_binary])
+        if self.binary_names:
+            # probabilities: the metrics would take logits that lie in [0, 1] for such
+            probabilities = outputs[:, self.is_binary].sigmoid()
+            self._metrics(stage, "binary").update(probabilities, scores[:, self.is_binary].int())
+
+    def _metrics(self, stage: str, kind: str) -> MetricCollection:
+        return self.metrics[f"{stage}_{kind}"]  # type: ignore[return-value]
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        scores = self.all_gather(torch.cat(self._retests))
+        assert isinstance(scores, Tensor)  # [N, 2, P], or with several processes one more axis in front
+        pairs = scores.flatten(0, -3)[..., ~self.is_binary].cpu().numpy()
+        found = Reliability.of(pairs, self.score_names, self.hparams["seed"])
+        columns = self._log_metrics("test", {"reliability": found.r_xx, "ceiling": found.ceiling})
+        if self.trainer.is_global_zero:
+            folder = Path(self.trainer.default_root_dir)
+            write_scorer_table(folder / "scorer_table.csv", self.score_names, {**columns["scores"], **found.columns()})
+            if self.binary_names:
+                write_scorer_table(folder / "binary_table.csv", self.binary_names, columns["binary"])
+
+    def _log_metrics(self, stage: str, more: Mapping[str, np.ndarray] | None = None) -> dict[str, dict[str, Tensor]]:
+        """Logs a stage's figures, and ``more`` of the scores; returns those of scores and of logits by their names."""
+        columns: dict[str, dict[str, Tensor]] = {}
+        tables = []
+        for kind, names in (("scores", self.score_names), ("binary", self.binary_names)):
+            if not names:
+                continue
+            found = self._metrics(stage, kind).compute()
+            self._metrics(stage, kind).reset()
+            columns[kind] = {name: values.reshape(-1) for name, values in found.items()}  # of one output: 0-d
+            if kind == "scores":
+                columns[kind] |= {name: torch.from_numpy(v).float() for name, v in (more or {}).items()}
+            for metric, values in columns[kind].items():
+                for name, value in zip(names, values, strict=True):
+                    self.log(f"{stage}/{metric}/{name}", value)
+                self.log(f"{stage}/{metric}_mean", values.mean(), prog_bar=metric == "r2")
+            tables.append(format_table(columns[kind], names))
+        self.tables[stage] = "\n\n".join(tables)
+        return columns
+
+    def on_fit_end(self) -> None:
+        if "val" in self.tables:
+            rank_zero_info("Validation:\n" + self.tables["val"])
+
+    def on_test_end(self) -> None:
+        rank_zero_info("Test:\n" + self.tables["test"])
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise ValueError("the schedule needs an end: set the trainer's max_epochs or max_steps")
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, total, self.hparams["warmup"])
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
