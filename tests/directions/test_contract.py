@@ -12,10 +12,10 @@ import ohlora_gan.directions
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.finders import make_finder, recipe_of
 from ohlora_gan.directions.gradient import GradientFinder
-from ohlora_gan.directions.gradient_net import NetTrainer
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.training.gradient_net import NetTrainer
 
 NETS = NetTrainer(max_epochs=2, lr=3e-3)
 SETTINGS: dict[str, dict] = {

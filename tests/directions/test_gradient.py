@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ohlora_gan.directions.gradient import KEYS, GradientFinder, input_gradients
-from ohlora_gan.directions.gradient_net import GradientNet, NetTrainer
-from ohlora_gan.directions.gradient_net import input_gradients as gradients_by_autograd
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.training.gradient_net import GradientNet, NetTrainer
+from ohlora_gan.training.gradient_net import input_gradients as gradients_by_autograd
 from tests.recordings import recipe_state
 
 SIZE = 12

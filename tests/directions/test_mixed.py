@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.gradient import GradientFinder, MixedFinder, merged
-from ohlora_gan.directions.gradient_net import NetTrainer
 from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.training.gradient_net import NetTrainer
 
 SIZE = 6
 GRADIENT, SVM = GradientFinder(NetTrainer(max_epochs=1)), SvmFinder()

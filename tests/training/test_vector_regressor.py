@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.directions.gradient_net import (
+from ohlora_gan.training.gradient_net import (
     GradientNet,
     NetTrainer,
     VectorBatches,

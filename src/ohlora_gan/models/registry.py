@@ -16,7 +16,7 @@ NETWORKS = {
     "TruthNet": "truth_net",
     "SmallFilterCNN": "filters",
     "ReferenceFilterCNN": "filters",
-    "PhotoFilterCNN": "filters",
+    "PhotoFilterCNN": "scorers",
     "TextureFilterCNN": "filters",
     "FilterEnsemble": "filters",
 }

@@ -20,7 +20,7 @@ from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.scorers import FILTER_SPECS
 from ohlora_gan.models.truth_net import TruthNet
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
 def shipped() -> list[str]:

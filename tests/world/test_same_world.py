@@ -124,16 +124,19 @@ def test_two_worlds_do_not_meet(files, tmp_path, capsys, program, arguments, mee
         with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
             HYDRA[program](composed(program, *given, tmp_path=tmp_path))
     else:
-        assert import_module(f"ohlora_gan.{program}").main(given) == 2
+        assert import_module(f"ohlora_gan.commands.{program}").main(given) == 2
         assert capsys.readouterr().err == f"error: {expected}\n"
     assert not any(tmp_path.iterdir())
     assert not Path(files.out).exists()
 
 
 def test_every_program_that_opens_networks_is_tried():
-    alone = {"sample", "ship", "compare"}  # of one network, of a run's own file, of none (it reads settings)
-    opens = re.compile(r"^from ohlora_gan\.(pretrained|run_settings) import ", re.M)
-    sources = {path.stem: path.read_text(encoding="utf-8") for path in (PROJECT / "src" / "ohlora_gan").glob("*.py")}
+    alone = {"sample", "ship"}  # of one network, of a run's own file
+    opens = re.compile(r"^from ohlora_gan\.(models\.zoo|pipelines\.runs) import ", re.M)
+    sources = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in (PROJECT / "src" / "ohlora_gan" / "commands").glob("*.py")
+    }
     programs = {name for name, text in sources.items() if "__main__" in text and opens.search(text)}
     assert programs - alone | set(HYDRA) == {program for program, *_ in MEETINGS}
 

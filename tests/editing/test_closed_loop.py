@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from ohlora_gan.editing import closed_loop
 from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, broyden
-from ohlora_gan.editing.moves import closed_loop
 from ohlora_gan.latents.layers import W, WPlus
 from ohlora_gan.latents.metric import make_metric, own_probes
 from tests.analytic_world import NAMES, SIZE, make_world

@@ -12,8 +12,8 @@ from ohlora_gan.images import grid
 from ohlora_gan.reports.leaderboard import Column, _marks, share, with_interval, write_leaderboard
 from ohlora_gan.reports.leaderboard_plots import cut_rows
 from ohlora_gan.reports.runs_table import FailedCell, Figure, figure, ranked, read_cell, scorer_order
-from tests.evaluation.test_report import Page
 from tests.judged_runs import judgement, scorer, write_run
+from tests.reports.test_report import Page
 
 CONFIG = {"strips.steps": 5, "strips.reach": 2.0, "checkpoint": "v9"}
 WAYS = [

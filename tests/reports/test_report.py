@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ohlora_gan import images as pictures
+from ohlora_gan import images
 from ohlora_gan.directions.groups import all_group_names
 from ohlora_gan.judging.figures import wilson_interval
 from ohlora_gan.judging.grid import nested
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
-from ohlora_gan.reports import plots
+from ohlora_gan.reports import pictures, plots
 from ohlora_gan.reports.pages import CaseGrid, ReportData, Strip, Training, write_report
 from ohlora_gan.reports.wording import finite_mean, line_fit, number, strength
 
@@ -313,16 +313,16 @@ def test_strip_rejects_shapes_that_do_not_fit():
 
 
 def test_grid_places_images_row_by_row(tmp_path):
-    images = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30)])
-    picture = pictures.grid(images, columns=2, pad=1)
+    three = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30)])
+    picture = images.grid(three, columns=2, pad=1)
     assert picture.shape == (9, 13, 3)
     assert (picture[:4, 7:] == 20).all()
     assert (picture[5:, :6] == 30).all()
     assert (picture[4] == 255).all()
     assert (picture[5:, 7:] == 255).all()
-    assert pictures.strip(images, pad=0).shape == (4, 18, 3)
+    assert pictures.strip(three, pad=0).shape == (4, 18, 3)
     with pytest.raises(ValueError, match="needs an image"):
-        pictures.grid(images[:0], columns=2)
+        images.grid(three[:0], columns=2)
 
 
 def test_save_strips_writes_a_png_a_property(tmp_path):
@@ -333,7 +333,7 @@ def test_save_strips_writes_a_png_a_property(tmp_path):
 
 @pytest.mark.parametrize("format", ["webp", "png", "jpeg"])
 def test_data_uri(format):
-    assert pictures.data_uri(faces(1)[0], format, size=32).startswith(f"data:image/{format};base64,")
+    assert images.data_uri(faces(1)[0], format, size=32).startswith(f"data:image/{format};base64,")
 
 
 def test_plots_take_the_colours_of_the_page():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ohlora_gan.directions.gradient_net import GradientNet, input_gradients
+from ohlora_gan.training.gradient_net import GradientNet, input_gradients
 from tests.recordings import recipe_state
 
 SIZES = (512, 1024, 2560)
