@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 
 SIZE, SIDE = 16, 4
 
@@ -17,7 +17,7 @@ def render(codes: np.ndarray, noise_seed: int | None = None, first: int = 0, noi
         pixels = torch.from_numpy(codes[start : start + 30])
         if noise_seed is not None:
             numbers = range(first + start, first + start + len(pixels))
-            pixels = pixels + noise * seeding.normal(0, f"noise/{noise_seed}", numbers, SIZE)
+            pixels = pixels + noise * rng.normal(0, f"noise/{noise_seed}", numbers, SIZE)
         yield pixels.reshape(-1, 1, SIDE, SIDE).expand(-1, 3, -1, -1)
 
 

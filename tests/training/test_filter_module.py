@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ohlora_gan.models.filters import SmallFilterCNN
 from ohlora_gan.models.scorers import PhotoFilterCNN
-from ohlora_gan.rng import torch_generator
+from ohlora_gan.rng import torch_stream
 from ohlora_gan.training.filters import FIGURES, FilterModule, shifted
 from tests.training.test_callbacks import Pictures
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def toy_data(n, rate=0.3, seed=0):
     """Noise [n, 3, 32, 32], brighter at the top where the label [n, 1] is 1."""
-    rng = torch_generator(seed, "toy")
+    rng = torch_stream(seed, "toy")
     labels = (torch.rand(n, 1, generator=rng) < rate).float()
     images = 0.3 * torch.randn(n, 3, 32, 32, generator=rng)
     images[:, :, :10] += 0.4 * labels[:, :, None, None]
@@ -81,7 +81,7 @@ def test_auxiliary_attributes_teach_the_features_and_are_thrown_away(tmp_path):
     def two_labels(n, seed):
         """The own label is a coin's toss, the other one is to be seen."""
         images, seen = toy_data(n, 0.5, seed).tensors
-        tosses = torch.rand(n, 1, generator=torch_generator(seed, "tosses")) < 0.5
+        tosses = torch.rand(n, 1, generator=torch_stream(seed, "tosses")) < 0.5
         return TensorDataset(images, torch.cat([tosses.float(), seen], dim=1))
 
     def other_auroc(weight):
@@ -110,8 +110,8 @@ def test_networks_without_a_last_layer_to_share_learn_no_auxiliary_attributes():
 
 
 def test_a_shift_moves_whole_pixels():
-    images = torch.rand(2, 3, 20, 24, generator=torch_generator(0, "shift"))
-    rng = torch_generator(0, "shifts")
+    images = torch.rand(2, 3, 20, 24, generator=torch_stream(0, "shift"))
+    rng = torch_stream(0, "shifts")
     for _ in range(20):
         moved = shifted(images, 4, rng)
         places = [
@@ -121,7 +121,7 @@ def test_a_shift_moves_whole_pixels():
             if torch.equal(moved[:, :, 4:-4, 4:-4], images.roll((down, right), (2, 3))[:, :, 4:-4, 4:-4])
         ]
         assert len(places) == 1
-    first, second = (shifted(images, 4, torch_generator(1, "shifts")) for _ in range(2))
+    first, second = (shifted(images, 4, torch_stream(1, "shifts")) for _ in range(2))
     assert torch.equal(first, second)
     with pytest.raises(ValueError, match="shift is 20, expected less than the 20 pixels"):
         shifted(images, 20, rng)

@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.training import gan as gan_module
 from ohlora_gan.training.losses import Alternation
 from tests.training.tiny_training import BATCH, Record, fit, gan, state
@@ -168,7 +168,7 @@ def test_style_mixing(tmp_path, monkeypatch):
     wp, own = caught["mixed"][0], caught["plain"][0]  # the first update, d0
     w = own[:, :1]
     assert torch.equal(own, w.expand_as(own))  # without mixing every layer gets the same w
-    z = seeding.normal(0, "train/z/d0/mix", range(BATCH), 16)
+    z = rng.normal(0, "train/z/d0/mix", range(BATCH), 16)
     other = mapping(z, torch.zeros(BATCH, 7)).w
     own_layers = [torch.equal(wp[:, k], own[:, k]) for k in range(wp.shape[1])]
     cut = own_layers.index(False)

@@ -13,7 +13,7 @@ from ohlora_gan.judging.reliability import reliability
 from ohlora_gan.models.generator import to_uint8
 from ohlora_gan.models.scorers import AttributeCNN, SmallPropertyCNN
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.rng import torch_generator
+from ohlora_gan.rng import torch_stream
 from ohlora_gan.training import scorers as regressor_module
 from ohlora_gan.training.augmentation import blur, shift
 from ohlora_gan.training.scorers import COLOR_PROPERTIES, RegressorModule, augment, warmup_cosine
@@ -32,7 +32,7 @@ PATCHES = {  # rows and columns that are as bright as the property is high, insi
 
 def toy_data(n, seed=0):
     """Images [n, 3, 32, 32] made of eight patches, whose brightness gives the scores [n, 8]."""
-    scores = torch.randn(n, 8, generator=torch_generator(seed, "toy"))
+    scores = torch.randn(n, 8, generator=torch_stream(seed, "toy"))
     images = torch.zeros(n, 3, 32, 32)
     for k, name in enumerate(PROPERTIES):
         rows, columns = PATCHES[name]
@@ -162,15 +162,15 @@ def test_learning_rate_rises_and_falls(tmp_path):
 def test_augmentation_is_light_and_reproducible():
     images, _ = toy_data(64).tensors
     before = torch.get_rng_state()
-    changed, jittered = augment(images, 1.0, torch_generator(0, "test"))
-    again, _ = augment(images, 1.0, torch_generator(0, "test"))
+    changed, jittered = augment(images, 1.0, torch_stream(0, "test"))
+    again, _ = augment(images, 1.0, torch_stream(0, "test"))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(changed, again)
     assert changed.abs().max() <= 1
     assert 0 < jittered.sum() < 64
     brightness = (changed.mean(dim=(1, 2, 3)) - images.mean(dim=(1, 2, 3))).abs()
     assert brightness[~jittered].max() < 0.03 < brightness[jittered].mean()
-    same, nobody = augment(images, 0.0, torch_generator(0, "test"))
+    same, nobody = augment(images, 0.0, torch_stream(0, "test"))
     assert torch.equal(same, images)
     assert not nobody.any()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.images import grid
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models import zoo as pretrained
@@ -29,7 +29,7 @@ def expected_images(module, seed, stream, n):
     """uint8 images from the state of a module, drawn one at a time."""
     g, images = module.sampling_generator, []
     for i in range(n):
-        z, label = (seeding.normal(seed, f"{stream}/{k}", [i], d) for k, d in (("z", g.z_dim), ("label", g.label_dim)))
+        z, label = (rng.normal(seed, f"{stream}/{k}", [i], d) for k, d in (("z", g.z_dim), ("label", g.label_dim)))
         with torch.no_grad():
             images.append(to_uint8(g(z, label if g.label_dim else None)))
     return torch.cat(images)

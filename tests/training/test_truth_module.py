@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from ohlora_gan.models.truth_net import TruthNet
-from ohlora_gan.rng import torch_generator
+from ohlora_gan.rng import torch_stream
 from ohlora_gan.training import scorers as regressor_module
 from ohlora_gan.training.augmentation import (
     blocky,
@@ -31,7 +31,7 @@ WAYS = (warped, moved, smeared, doubled, miscolored, blotchy, blocky)
 
 def toy_data(num, seed=0):
     """Images [num, 3, 32, 32] of a bright bar at a height, before some shade, with or without a mark."""
-    scores = torch.rand(num, 3, generator=torch_generator(seed, "toy"))
+    scores = torch.rand(num, 3, generator=torch_stream(seed, "toy"))
     images = (scores[:, 1] - 0.9)[:, None, None, None].repeat(1, 3, 32, 32)
     rows = torch.arange(32)
     bar = (rows - 8 - 16 * scores[:, :1]).abs() < 2
@@ -116,12 +116,12 @@ def test_settings_that_make_no_sense_are_refused():
 
 def test_bad_drawing_changes_half_of_the_pictures_and_is_reproducible():
     images = toy_data(200).tensors[0]
-    rough = roughen(images, 1.0, torch_generator(0, "test"))
-    assert torch.equal(rough, roughen(images, 1.0, torch_generator(0, "test")))
+    rough = roughen(images, 1.0, torch_stream(0, "test"))
+    assert torch.equal(rough, roughen(images, 1.0, torch_stream(0, "test")))
     assert rough.abs().max() <= 1
     changed = (rough - images).abs().amax(dim=(1, 2, 3)) > 1e-6
     assert 0.3 < changed.float().mean() < 0.6
-    assert torch.equal(roughen(images, 0.0, torch_generator(0, "test")), images)
+    assert torch.equal(roughen(images, 0.0, torch_stream(0, "test")), images)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -129,7 +129,7 @@ def test_every_way_of_drawing_badly_changes_pictures_by_its_strength(way):
     images = toy_data(16).tensors[0]
 
     def changed(strength):
-        rng = torch_generator(0, "test")
+        rng = torch_stream(0, "test")
         found = way(images, strength, lambda low, high, *s: low + (high - low) * torch.rand(16, *s, generator=rng))
         assert found.shape == images.shape
         return (found - images).abs().mean()
@@ -152,6 +152,6 @@ def test_pixels_are_placed_exactly_under_autocast():
     images = toy_data(4).tensors[0]
     offsets = torch.tensor([[0.3, 0.1]] * 4)
     with torch.autocast("cpu", torch.bfloat16):
-        found = shift(images, offsets), roughen(images, 1.0, torch_generator(0, "test"))
+        found = shift(images, offsets), roughen(images, 1.0, torch_stream(0, "test"))
     assert torch.equal(found[0], shift(images, offsets))
-    assert torch.equal(found[1], roughen(images, 1.0, torch_generator(0, "test")))
+    assert torch.equal(found[1], roughen(images, 1.0, torch_stream(0, "test")))

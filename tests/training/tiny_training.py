@@ -5,7 +5,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from torch.utils.data import TensorDataset
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.data.datamodules import EpochSampler, ResumableLoader
 from ohlora_gan.training.gan import GanModule
 from tests import tiny
@@ -22,9 +22,9 @@ def gan(label_dim=7, **options):
 
 def dataset(num_images=12):
     """Random images [num_images, 3, 32, 32] and scores [num_images, 8]; image i's first pixel is i / 100."""
-    images = seeding.normal(0, "test/images", range(num_images), (3, 32, 32)).clamp(-1, 1)
+    images = rng.normal(0, "test/images", range(num_images), (3, 32, 32)).clamp(-1, 1)
     images[:, 0, 0, 0] = torch.arange(num_images) / 100
-    return TensorDataset(images, seeding.normal(0, "test/scores", range(num_images), 8))
+    return TensorDataset(images, rng.normal(0, "test/scores", range(num_images), 8))
 
 
 class Data(pl.LightningDataModule):

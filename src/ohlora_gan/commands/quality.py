@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.data.datasets import matching_indices
 from ohlora_gan.data.image_folder import ImageFolderDataModule
 from ohlora_gan.data.landmarks import measure as measure_landmarks
@@ -81,7 +81,7 @@ def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.
     found = ImageFolderDataModule(folder, resolution).pictures
     if len(found) < 2 * num:
         raise ValueError(f"--n {num} takes {2 * num} pictures, {folder} holds {len(found)}: give a smaller --n")
-    order = seeding.generator(seed, "quality/photographs", 0).permutation(len(found))
+    order = rng.stream(seed, "quality/photographs", 0).permutation(len(found))
     pictures = np.stack([found[int(i)] for i in order[: 2 * num]])
     return pictures[:num], pictures[num:]
 

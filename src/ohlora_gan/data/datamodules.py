@@ -7,7 +7,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.data.datasets import FacesDataset, matching_indices
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.versions import SHIPPED, open_world
@@ -33,7 +33,7 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         if self.shuffle:
-            order = seeding.generator(self.seed, "data/order", self.epoch).permutation(self.length)
+            order = rng.stream(self.seed, "data/order", self.epoch).permutation(self.length)
         else:
             order = np.arange(self.length)
         mine = order[self.rank :: self.world_size][: len(self)]

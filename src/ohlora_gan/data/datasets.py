@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.data.parse_scores import MAP_SIZE, MAX_CODE
 from ohlora_gan.files import write_json
 from ohlora_gan.names import PROPERTIES
@@ -92,7 +92,7 @@ def _stays(faces: World, seed: int, index: int, attributes: Any, thin: Mapping[s
     """Whether a face is left by ``thin``, see ``matching_indices``; drawn from its number, attribute by attribute."""
     return all(
         abs(faces.standardized(name, getattr(attributes, name))) > 1
-        or seeding.generator(seed, f"thin/{name}", index).random() < share
+        or rng.stream(seed, f"thin/{name}", index).random() < share
         for name, share in thin.items()
     )
 

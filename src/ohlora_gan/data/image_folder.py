@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.data.datamodules import DealingDataModule, ResumableLoader
 from ohlora_gan.data.datasets import Mirrored, Normalization, fit_normalization, mirror_signs, to_image
 from ohlora_gan.data.labels import Labels, choose, is_binary, match_rows, read_labels, read_partition
@@ -221,7 +221,7 @@ def split(
                 f"data.num_val={num_val} and data.num_test={num_test} of {len(names)} pictures leave none to train on: "
                 f"lower them, or add pictures"
             )
-        order = sorted(range(len(names)), key=lambda i: seeding.stream_key(seed, f"split/{names[i]}"))
+        order = sorted(range(len(names)), key=lambda i: rng.stream_key(seed, f"split/{names[i]}"))
         kind = np.zeros(len(names), dtype=np.int64)
         kind[order[:num_val]] = SPLITS.index("val")
         kind[order[num_val : num_val + num_test]] = SPLITS.index("test")

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, check_metric, steps
 from ohlora_gan.directions.groups import members
@@ -115,7 +115,7 @@ def random_edits(rows: np.ndarray, directions: np.ndarray, slopes: np.ndarray, r
     Returns:
         float32 ``[m, D]``.
     """
-    strengths = [seeding.generator(0, STREAM, int(row)).uniform(-reach, reach, len(directions)) for row in rows]
+    strengths = [rng.stream(0, STREAM, int(row)).uniform(-reach, reach, len(directions)) for row in rows]
     return (np.stack(strengths) @ (directions / slopes[:, None])).astype(np.float32)
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
+from ohlora_gan import rng
 from ohlora_gan.directions.base import DirectionFinder, Samples
 from ohlora_gan.directions.decorrelate import Costs, Decorrelate, held_names, steps
 from ohlora_gan.directions.groups import members
-from ohlora_gan.rng import generator
 
 
 class SvmFit(NamedTuple):
@@ -119,8 +119,8 @@ class SvmFinder(DirectionFinder):
         positions = extremes(values, self.ratio, self.num_extreme)
         largest, smallest = (rows[of_class] for of_class in positions)
         if self.train_share < 1:
-            rng = generator(self.seed, f"svm/{name}/{prop}")
-            largest, smallest = rng.permutation(largest), rng.permutation(smallest)
+            draws = rng.stream(self.seed, f"svm/{name}/{prop}")
+            largest, smallest = draws.permutation(largest), draws.permutation(smallest)
         return largest, smallest
 
     def _check_settings(self) -> None:

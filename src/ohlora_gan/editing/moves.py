@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.groups import group_names
 from ohlora_gan.latents.layers import Layer
@@ -100,7 +100,7 @@ def jitter(
         raise ValueError(f"{shapes}: expected [N, ..., D], N indices, at least 1 version, a number or [D]")
     if not (np.isfinite(scale).all() and (scale >= 0).all()):
         raise ValueError("a jitter's scale is negative or not finite: expected 0 or more")
-    drawn = seeding.normal(seed, stream, indices, (num, size)).numpy().astype(np.float64) * scale
+    drawn = rng.normal(seed, stream, indices, (num, size)).numpy().astype(np.float64) * scale
     between = (1,) * (codes.ndim - 2)
     return (codes[:, None] + drawn.reshape(len(codes), num, *between, size)).astype(np.float32)
 

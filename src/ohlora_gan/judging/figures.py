@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 
 Floats = NDArray[np.float64]
 
@@ -237,8 +237,8 @@ NUM_RESAMPLES = 1000
 
 def resamples(num: int, seed: int, stream: str) -> NDArray[np.float64]:
     """How often each of ``num`` rows is drawn in each resample, ``[NUM_RESAMPLES, num]``; (seed, stream) decide."""
-    rng = seeding.generator(seed, stream)
-    return rng.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES).astype(np.float64)
+    draws = rng.stream(seed, stream)
+    return draws.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES).astype(np.float64)
 
 
 def lost_pictures(scores: ArrayLike) -> np.ndarray:

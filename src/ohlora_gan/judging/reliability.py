@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.files import write_rows
 from ohlora_gan.judging.figures import resamples
 from ohlora_gan.models.generator import from_uint8
@@ -54,16 +54,16 @@ def perturb(images: Bytes, seed: int, repeat: int, indices: Sequence[int] | None
     """
     numbers = range(len(images)) if indices is None else indices
     stream = f"reliability/copy{repeat}"
-    copies = [_copy(image, seeding.generator(seed, stream, int(i))) for image, i in zip(images, numbers, strict=True)]
+    copies = [_copy(image, rng.stream(seed, stream, int(i))) for image, i in zip(images, numbers, strict=True)]
     return np.stack(copies) if copies else images.copy()
 
 
-def _copy(image: Bytes, rng: np.random.Generator) -> Bytes:
+def _copy(image: Bytes, draws: np.random.Generator) -> Bytes:
     side = len(image)
-    left, top = side * rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
-    shown = side * (1 + rng.uniform(-MAX_ZOOM, MAX_ZOOM))
-    noise = rng.uniform(0, MAX_NOISE) * rng.standard_normal(image.shape, dtype=np.float32)
-    quality = int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1], endpoint=True))
+    left, top = side * draws.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
+    shown = side * (1 + draws.uniform(-MAX_ZOOM, MAX_ZOOM))
+    noise = draws.uniform(0, MAX_NOISE) * draws.standard_normal(image.shape, dtype=np.float32)
+    quality = int(draws.integers(JPEG_QUALITY[0], JPEG_QUALITY[1], endpoint=True))
     margin = 2 + side // 32  # what lies beyond the edge repeats it
     edge = margin + (side - shown) / 2
     padded = Image.fromarray(np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge"))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FIND, FaceSpace, Progress, render_with_graph
@@ -113,7 +113,7 @@ def image_gram(
         indices = range(start, min(start + space.batch_size, len(codes)))
         v, blocks = weighted_blocks(space, layer, codes[start : indices.stop], weights)
         for probe in range(num_probes):
-            u = seeding.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
+            u = rng.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
             pulled = pull_back(blocks, u, v, last=probe + 1 == num_probes)
             gram += pulled.T @ pulled
         if progress:
@@ -133,7 +133,7 @@ def own_probes(
     for start in range(0, num_probes, space.batch_size):
         indices = range(start, min(start + space.batch_size, num_probes))
         v, blocks = weighted_blocks(space, layer, np.repeat(code[None], len(indices), axis=0), weights)
-        u = seeding.normal(space.seed, "metric/own", indices, tuple(blocks.shape[1:])).to(blocks.device)
+        u = rng.normal(space.seed, "metric/own", indices, tuple(blocks.shape[1:])).to(blocks.device)
         parts.append(pull_back(blocks, u, v)[:, layer.free(space.generator)])
     pulled = np.concatenate(parts)
     return pulled * np.sqrt(pulled.shape[1] / np.square(pulled).sum())

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
@@ -75,8 +75,8 @@ class FaceSpace:
     def latents(self, stream: str, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         """z [N, z_dim] and label [N, label_dim] (None where unconditional), both N(0, I), of a stream's samples."""
         g = self.generator
-        z = seeding.normal(self.seed, f"{stream}/z", indices, g.z_dim)
-        label = seeding.normal(self.seed, f"{stream}/label", indices, g.label_dim) if g.label_dim else None
+        z = rng.normal(self.seed, f"{stream}/z", indices, g.z_dim)
+        label = rng.normal(self.seed, f"{stream}/label", indices, g.label_dim) if g.label_dim else None
         return z, label
 
     @torch.no_grad()
@@ -125,7 +125,7 @@ class FaceSpace:
     def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:
         """Per-pixel noise N(0, 1) of some images for every synthesis layer, [N, 1, r, r] each, on the device."""
         sides = [side for side in self.generator.synthesis.resolutions for _ in range(2)]
-        drawn = seeding.normal(self.seed, f"noise/{noise_seed}", indices, sum(side * side for side in sides))
+        drawn = rng.normal(self.seed, f"noise/{noise_seed}", indices, sum(side * side for side in sides))
         parts = drawn.to(self.device.torch_device).split([side * side for side in sides], dim=1)
         return [part.reshape(-1, 1, side, side) for part, side in zip(parts, sides, strict=True)]
 

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.devices import Device, keep_freed_memory
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
@@ -101,7 +101,7 @@ def build_module(cfg: DictConfig, attribute_names: Sequence[str] = ()) -> pl.Lig
     A network with the setting ``names`` gets the names of the data's attributes there.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeding.stream_key(cfg.seed, "init") % 2**63)
+        torch.manual_seed(rng.stream_key(cfg.seed, "init") % 2**63)
         parent = start_name(cfg)
         if "discriminator" in cfg.model.module:
             networks = {name: instantiate(cfg.model.module[name]) for name in ("generator", "discriminator")}

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import Logger
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.devices import Device
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import load_strictly
@@ -98,7 +98,7 @@ def make_fit(
     def fit(stream: str, data: FoldData) -> FilterModule:
         # first weights and dropout draw from torch's own generator
         with torch.random.fork_rng():
-            torch.manual_seed(seeding.stream_key(cfg.seed, f"filter/{cfg.attribute}/{stream}") % 2**63)
+            torch.manual_seed(rng.stream_key(cfg.seed, f"filter/{cfg.attribute}/{stream}") % 2**63)
             module: FilterModule = instantiate(cfg.model.module, stream=stream, num_auxiliary=len(cfg.model.auxiliary))
             check_resolution(cfg, module)
             if not parents:

@@ -42,13 +42,13 @@ Uniform = Callable[..., Tensor]
 """Numbers ``[B, *shape]`` from ``low`` to ``high``: ``uniform(low, high, *shape)``."""
 
 
-def roughen(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+def roughen(images: Tensor, strength: float, draws: torch.Generator) -> Tensor:
     """Draws half of the pictures worse: warped, moved, smeared, doubled, miscoloured, blotchy, in blocks.
 
     Args:
         images: ``[B, 3, R, R]`` in [-1, 1], R a multiple of 8.
         strength: factor on every amount; 0 returns the images as they are.
-        rng: generator on the images' device; nothing else decides the result.
+        draws: generator on the images' device; nothing else decides the result.
 
     Returns:
         ``[B, 3, R, R]`` in [-1, 1].
@@ -57,7 +57,7 @@ def roughen(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
         return images
 
     def uniform(num: int, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(num, *shape, generator=rng, device=images.device)
+        return low + (high - low) * torch.rand(num, *shape, generator=draws, device=images.device)
 
     rough = uniform(len(images), 0, 1) < ROUGH_SHARE
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 would place pixels by quarters

@@ -26,7 +26,7 @@ from torchmetrics.classification import (
     BinaryRecall,
 )
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.data.datamodules import EpochSampler, ResumableLoader
 from ohlora_gan.files import write_records
 from ohlora_gan.models import checkpoint
@@ -136,13 +136,13 @@ class FilterModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         stream = f"filter/augmentation/{self.hparams['stream']}/epoch{self.current_epoch}"
-        rng = seeding.torch_generator(self.hparams["seed"], stream, batch_idx, images.device)
+        draws = rng.torch_stream(self.hparams["seed"], stream, batch_idx, images.device)
         if self.hparams["mirror"]:
-            turned = torch.rand(len(images), generator=rng, device=images.device) < 0.5
+            turned = torch.rand(len(images), generator=draws, device=images.device) < 0.5
             images = torch.where(turned[:, None, None, None], images.flip(3), images)
-        images, _ = augment(images, self.hparams["augmentation"], rng)
+        images, _ = augment(images, self.hparams["augmentation"], draws)
         if self.hparams["shift"]:
-            images = shifted(images, self.hparams["shift"], rng)
+            images = shifted(images, self.hparams["shift"], draws)
         if self.auxiliary is None:
             return self._loss("train", self(images), labels[:, 0])
         net = cast(SharedFeatures, self.net)
@@ -203,12 +203,12 @@ class FilterModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def shifted(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
+def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
     """Images ``[N, C, H, W]``, all moved by the same whole pixels, at most ``most`` along each axis; edges mirror."""
     height, width = images.shape[2:]
     if most >= min(height, width):
         raise ValueError(f"shift is {most}, expected less than the {min(height, width)} pixels of the images' side")
-    down, right = torch.randint(0, 2 * most + 1, (2,), generator=rng, device=rng.device).tolist()
+    down, right = torch.randint(0, 2 * most + 1, (2,), generator=draws, device=draws.device).tolist()
     return F.pad(images, [most] * 4, mode="reflect")[:, :, down : down + height, right : right + width]
 
 
@@ -313,7 +313,7 @@ class CrossValidation:
                 f"{ones} of {len(labels)} training pictures are labelled 1, expected at least {self.num_folds} of 1 "
                 f"and of 0 for {self.num_folds} folds: add pictures or lower model.folds.num_folds"
             )
-        state = seeding.stream_key(self.seed, "filter/folds") % 2**32
+        state = rng.stream_key(self.seed, "filter/folds") % 2**32
         splitter = StratifiedKFold(self.num_folds, shuffle=True, random_state=state)
         return list(splitter.split(np.zeros(len(labels)), labels))
 
@@ -323,7 +323,7 @@ class CrossValidation:
         best: Fold | None = None
         for attempt in range(self.max_attempts):
             stream = f"fold_{number}/attempt_{attempt}"
-            data.seed = seeding.stream_key(self.seed, f"filter/order/{stream}")
+            data.seed = rng.stream_key(self.seed, f"filter/order/{stream}")
             module = fit(stream, data)
             if not module.best:
                 raise ValueError(f"{stream} ended before its first validation: raise trainer.max_epochs or its limits")

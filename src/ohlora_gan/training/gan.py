@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.models.discriminator import Discriminator
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.training.losses import Alternation, DiscriminatorLoss, StepOutcome, discriminator_loss, generator_loss
@@ -203,15 +203,15 @@ class GanModule(pl.LightningModule):
 
     def draw_latents(self, update: str, n: int) -> Tensor:
         """z [n, z_dim] for an update such as ``d0`` or ``g2`` of the present batch."""
-        z = seeding.normal(self.hp.seed, f"train/z/{update}", self.sample_indices(n), self.generator.z_dim)
+        z = rng.normal(self.hp.seed, f"train/z/{update}", self.sample_indices(n), self.generator.z_dim)
         return z.to(self.device)
 
     def draw_noise(self, update: str, n: int) -> list[Tensor] | None:
         if not self.hp.fresh_noise:
             return None
         index = self.sample_indices(n)[0]
-        rng = seeding.torch_generator(self.hp.seed, f"train/noise/{update}", index, self.device)
-        return self.generator.synthesis.draw_noise(n, rng)
+        draws = rng.torch_stream(self.hp.seed, f"train/noise/{update}", index, self.device)
+        return self.generator.synthesis.draw_noise(n, draws)
 
     def labels(self, scores: Tensor) -> Tensor | None:
         dim = self.generator.label_dim
@@ -227,11 +227,11 @@ class GanModule(pl.LightningModule):
         g.truncation.update(self.trainer.strategy.reduce(w_mean, reduce_op="mean"), self.hp.w_avg_decay)
         wp = g.truncation(w)
         if self.hp.style_mixing > 0.0:
-            rng = seeding.generator(self.hp.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
-            if rng.random() < self.hp.style_mixing:
+            draws = rng.stream(self.hp.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
+            if draws.random() < self.hp.style_mixing:
                 other = g.mapping(self.draw_latents(update + "/mix", n), label).w
                 wp = wp.clone()
-                wp[:, int(rng.integers(1, g.num_layers)) :] = other.unsqueeze(1).to(wp.dtype)
+                wp[:, int(draws.integers(1, g.num_layers)) :] = other.unsqueeze(1).to(wp.dtype)
         return self.synthesis(wp, self.draw_noise(update, n), lod=self.lod)
 
     # ---------------------------------------------------------------- updates

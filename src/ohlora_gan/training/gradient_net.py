@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback
 from torch import Tensor, nn
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 
 # --- A network from latent vectors to one score, whose input gradient points where the score rises ---
 
@@ -92,7 +92,7 @@ class VectorBatches:
     def __iter__(self) -> Iterator[Batch]:
         rows = self.rows
         if self.order is not None:
-            rows = seeding.generator(*self.order, self.epoch).permutation(rows)
+            rows = rng.stream(*self.order, self.epoch).permutation(rows)
             self.epoch += 1
         for batch in torch.from_numpy(rows).split(self.batch_size):
             yield self.vectors[batch], self.scores[batch]
@@ -238,7 +238,7 @@ class NetTrainer:
 
     def _batches(self, vectors: Tensor, scores: Tensor, stream: str) -> tuple[VectorBatches, ...]:
         """The batches of the training, validation and test samples."""
-        rows = seeding.generator(self.seed, f"{stream}/split").permutation(len(vectors))
+        rows = rng.stream(self.seed, f"{stream}/split").permutation(len(vectors))
         held_out = len(rows) // 10
         train, val, test = np.split(rows, [len(rows) - 2 * held_out, len(rows) - held_out])
         return (
@@ -271,7 +271,7 @@ class NetTrainer:
         """First weights and dropout draw from torch's own generators, which are as before afterwards."""
         devices = [] if self.accelerator == "cpu" else range(torch.cuda.device_count())
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seeding.stream_key(self.seed, f"{stream}/torch") % 2**63)
+            torch.manual_seed(rng.stream_key(self.seed, f"{stream}/torch") % 2**63)
             yield
 
     def _check_settings(self) -> None:

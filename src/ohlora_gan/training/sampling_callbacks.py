@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.files import write_records
 from ohlora_gan.images import grid, save_png
 from ohlora_gan.models import zoo as pretrained
@@ -50,10 +50,10 @@ def draw_images(module: GanModule, seed: int, stream: str, indices: range, batch
     with eval_mode(generator):
         for start in range(0, len(indices), batch_size):
             chunk = indices[start : start + batch_size]
-            z = seeding.normal(seed, f"{stream}/z", chunk, generator.z_dim).to(device)
+            z = rng.normal(seed, f"{stream}/z", chunk, generator.z_dim).to(device)
             label = None
             if generator.label_dim:
-                label = seeding.normal(seed, f"{stream}/label", chunk, generator.label_dim).to(device)
+                label = rng.normal(seed, f"{stream}/label", chunk, generator.label_dim).to(device)
             wp = generator.truncation(generator.mapping(z, label).w)
             parts.append(to_uint8(generator.synthesis(wp, lod=module.lod)).cpu())
     return torch.cat(parts)

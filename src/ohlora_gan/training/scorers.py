@@ -15,11 +15,11 @@ from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCor
 from torchmetrics.classification import BinaryAccuracy, BinaryRecall, BinarySpecificity
 from torchmetrics.wrappers import MultioutputWrapper
 
+from ohlora_gan import rng
 from ohlora_gan.judging.reliability import Reliability, retest, write_scorer_table
 from ohlora_gan.models.generator import to_uint8
 from ohlora_gan.models.scorers import PropertyNet
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.rng import torch_generator
 from ohlora_gan.training.augmentation import blur, shift
 
 Batch = tuple[Tensor, Tensor]
@@ -36,7 +36,7 @@ MAX_JITTER = 0.25  # of brightness (added) and contrast (times 1 + jitter)
 JITTER_PROBABILITY = 0.3
 
 
-def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, strength: float, draws: torch.Generator) -> tuple[Tensor, Tensor]:
     """Light changes of the kind that separates generated images from the training data.
 
     Every image is shifted by less than a pixel, blurred a little and made noisy, each by a random amount.
@@ -45,7 +45,7 @@ def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tens
     Args:
         images: ``[B, 3, H, W]`` in [-1, 1].
         strength: factor on every amount; 0 returns the images as they are.
-        rng: generator on the images' device; nothing else decides the result.
+        draws: generator on the images' device; nothing else decides the result.
 
     Returns:
         the changed images in [-1, 1], and ``[B]`` bool: which ones were jittered.
@@ -53,7 +53,7 @@ def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tens
     n = len(images)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(n, *shape, generator=rng, device=images.device)
+        return low + (high - low) * torch.rand(n, *shape, generator=draws, device=images.device)
 
     if strength == 0:
         return images, torch.zeros(n, dtype=torch.bool, device=images.device)
@@ -63,7 +63,7 @@ def augment(images: Tensor, strength: float, rng: torch.Generator) -> tuple[Tens
     jitter = strength * jittered.view(n, 1, 1, 1)
     x = x * (1 + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1))
     x = x + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1)
-    noise = torch.randn(x.shape, generator=rng, device=x.device)
+    noise = torch.randn(x.shape, generator=draws, device=x.device)
     x = x + strength * uniform(0, MAX_NOISE, 1, 1, 1) * noise
     return x.clamp(-1, 1), jittered
 
@@ -173,9 +173,9 @@ class RegressorModule(pl.LightningModule):
         """Scores and logits ``[B, P]`` of ``[B, 3, H, W]`` images in [-1, 1]."""
         return self.net(images)
 
-    def change(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def change(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Training images, changed, and ``[B]`` bool: which of them say nothing about colours."""
-        return augment(images, self.hparams["augmentation"], rng)
+        return augment(images, self.hparams["augmentation"], draws)
 
     def errors(self, outputs: Tensor, scores: Tensor) -> Tensor:
         """What training lowers, ``[B, P]``: squared errors of scores, cross entropies of logits."""
@@ -188,8 +188,8 @@ class RegressorModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, scores = batch
         stream = f"regressor/augmentation/epoch{self.current_epoch}/rank{self.global_rank}"
-        rng = torch_generator(self.hparams["seed"], stream, batch_idx, images.device)
-        images, jittered = self.change(images, rng)
+        draws = rng.torch_stream(self.hparams["seed"], stream, batch_idx, images.device)
+        images, jittered = self.change(images, draws)
         # a jittered image says nothing about colours: it stays out of the mean for those properties
         counts = ~(jittered[:, None] & self.is_color)
         errors = self.errors(self(images).float(), scores) * counts

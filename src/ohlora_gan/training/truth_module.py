@@ -37,5 +37,5 @@ class TruthModule(RegressorModule):
             )
         self.is_color.copy_(torch.tensor([name in color_names for name in self.property_names]))
 
-    def change(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        return super().change(roughen(images, self.hparams["roughness"], rng), rng)
+    def change(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        return super().change(roughen(images, self.hparams["roughness"], draws), draws)

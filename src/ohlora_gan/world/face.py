@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.names import PROPERTIES
 
 
@@ -119,7 +119,7 @@ def sample_attributes(seed: int, index: int) -> FaceAttributes:
 
     ValueError if the index is negative.
     """
-    generator = seeding.generator(seed, "faces", index)
+    generator = rng.stream(seed, "faces", index)
     shares = generator.random(len(SPREADS) + len(SHARES)).tolist()
     numbers = {name: spread.at(share) for (name, spread), share in zip(SPREADS.items(), shares, strict=False)}
     marks = {

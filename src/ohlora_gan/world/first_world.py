@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.first_painter import Canvas, FacePainter
 
@@ -68,7 +68,7 @@ def sample_attributes(seed: int, index: int) -> FaceAttributes:
     than between (arcsine distribution). Half the faces are female, 6 % old, 6 % wear glasses and 95 % are clean.
     ValueError if the index is negative.
     """
-    generator = seeding.generator(seed, "faces", index)
+    generator = rng.stream(seed, "faces", index)
     drawn = dict(zip(CONTINUOUS, generator.random(len(CONTINUOUS)).tolist(), strict=True))
     drawn["pose"] = 2 * drawn["pose"] - 1
     drawn["hairstyle"] = (1 - math.cos(math.pi * drawn["hairstyle"])) / 2

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ohlora_gan import rng as seeding
+from ohlora_gan import rng
 from ohlora_gan.world.face import sample_attributes
 from ohlora_gan.world.painter import CLOTHES, INNER_MOUTH, LEFT_EYE, LOWER_LIP, NECK, NOSE, RIGHT_EYE, SKIN, UPPER_LIP
 from ohlora_gan.world.render import render_with_parse_map
@@ -41,7 +41,7 @@ def spoil(image: Bytes, codes: Bytes, kind: str, seed: int, index: int) -> Bytes
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
     _check(image, codes)
-    changed = KINDS[kind](image.astype(np.float32), codes, seeding.generator(seed, f"spoilt/{kind}", index))
+    changed = KINDS[kind](image.astype(np.float32), codes, rng.stream(seed, f"spoilt/{kind}", index))
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
@@ -52,14 +52,14 @@ def weathered(image: Bytes, seed: int, index: int) -> Bytes:
         image: uint8 ``[R, R, 3]``.
         seed, index: decide the changes.
     """
-    rng = seeding.generator(seed, "weathered", index)
+    draws = rng.stream(seed, "weathered", index)
     side = len(image)
-    field = rng.uniform(-1, 1, (2, 7, 7)) * rng.uniform(0.2, 0.8) * side / 64
+    field = draws.uniform(-1, 1, (2, 7, 7)) * draws.uniform(0.2, 0.8) * side / 64
     picture = _pulled(image.astype(np.float32), _enlarged(field.astype(np.float32), side))
-    picture += rng.uniform(0.1, 0.6) * (_blurred(picture) - picture)
-    coarse = rng.standard_normal((3, side // 4, side // 4)) * rng.uniform(1, 4)
+    picture += draws.uniform(0.1, 0.6) * (_blurred(picture) - picture)
+    coarse = draws.standard_normal((3, side // 4, side // 4)) * draws.uniform(1, 4)
     picture += _enlarged(coarse.astype(np.float32), side).transpose(1, 2, 0)
-    picture += rng.standard_normal(picture.shape) * rng.uniform(0.5, 2.5)
+    picture += draws.standard_normal(picture.shape) * draws.uniform(0.5, 2.5)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
@@ -75,13 +75,13 @@ def _check(image: Bytes, codes: Bytes) -> None:
 # --- ways of spoiling: picture, parse map, random numbers -> picture --------------------------------------------
 
 
-def _smeared_eyes(picture: Floats, codes: Bytes, rng: np.random.Generator) -> Floats:
+def _smeared_eyes(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """One eye or both, smeared along a direction."""
     side = len(picture)
-    angle, length = rng.uniform(0, math.pi), rng.uniform(0.06, 0.12) * side
+    angle, length = draws.uniform(0, math.pi), draws.uniform(0.06, 0.12) * side
     steps = np.linspace(-0.5, 0.5, 9) * length
     smear = np.mean([_moved(picture, s * math.cos(angle), s * math.sin(angle)) for s in steps], axis=0)
-    which = rng.integers(3)
+    which = draws.integers(3)
     mask = np.zeros((side, side), dtype=np.float32)
     for skipped, code in enumerate((LEFT_EYE, RIGHT_EYE)):
         if which != skipped:
@@ -89,48 +89,48 @@ def _smeared_eyes(picture: Floats, codes: Bytes, rng: np.random.Generator) -> Fl
     return picture + mask[..., None] * (smear - picture)
 
 
-def _doubled_outlines(picture: Floats, codes: Bytes, rng: np.random.Generator) -> Floats:
+def _doubled_outlines(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """The head a second time, beside itself."""
     side = len(picture)
-    angle, away = rng.uniform(0, 2 * math.pi), rng.uniform(0.04, 0.08) * side
+    angle, away = draws.uniform(0, 2 * math.pi), draws.uniform(0.04, 0.08) * side
     other = _moved(picture, away * math.cos(angle), away * math.sin(angle))
-    mask = _patch(side, (0.5 * side, 0.5 * side), 0.42, 0.45) * rng.uniform(0.3, 0.5)
+    mask = _patch(side, (0.5 * side, 0.5 * side), 0.42, 0.45) * draws.uniform(0.3, 0.5)
     return picture + mask[..., None] * (other - picture)
 
 
-def _wrong_colors(picture: Floats, codes: Bytes, rng: np.random.Generator) -> Floats:
+def _wrong_colors(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """A patch of the head in colours that no face has."""
     side = len(picture)
     places = np.argwhere((codes > 0) & (codes != CLOTHES))
-    center = places[rng.integers(len(places))] if len(places) else np.array([side / 2, side / 2])
-    mask = _patch(side, (center[0], center[1]), *rng.uniform(0.08, 0.2, 2)) * rng.uniform(0.5, 0.9)
-    odd = np.array(((40, 170, 90), (60, 90, 210), (190, 60, 200), (60, 190, 200))[rng.integers(4)], dtype=np.float32)
+    center = places[draws.integers(len(places))] if len(places) else np.array([side / 2, side / 2])
+    mask = _patch(side, (center[0], center[1]), *draws.uniform(0.08, 0.2, 2)) * draws.uniform(0.5, 0.9)
+    odd = np.array(((40, 170, 90), (60, 90, 210), (190, 60, 200), (60, 190, 200))[draws.integers(4)], dtype=np.float32)
     brightness = picture.mean(axis=2, keepdims=True)
     return picture + mask[..., None] * (odd + 0.4 * (brightness - 128) - picture)
 
 
-def _melted_mouth(picture: Floats, codes: Bytes, rng: np.random.Generator) -> Floats:
+def _melted_mouth(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """The mouth drips in waves and runs."""
     side = len(picture)
     mask = _patch(side, _middle(codes, UPPER_LIP, INNER_MOUTH, LOWER_LIP), 0.14, 0.13)
     columns = np.arange(side, dtype=np.float32) / side
-    wave = np.sin(columns * rng.uniform(50, 90) + rng.uniform(0, 6)) * rng.uniform(0.02, 0.045)
-    drip = (wave - rng.uniform(0.01, 0.04)) * side
-    slant = (np.arange(side, dtype=np.float32) / side - 0.7)[:, None] * rng.uniform(-0.5, 0.5) * side
+    wave = np.sin(columns * draws.uniform(50, 90) + draws.uniform(0, 6)) * draws.uniform(0.02, 0.045)
+    drip = (wave - draws.uniform(0.01, 0.04)) * side
+    slant = (np.arange(side, dtype=np.float32) / side - 0.7)[:, None] * draws.uniform(-0.5, 0.5) * side
     field = np.stack([np.broadcast_to(slant, (side, side)), np.broadcast_to(drip, (side, side))])
     melted = _blurred(_pulled(picture, field.astype(np.float32) * mask))
     return picture + mask[..., None] * (melted - picture)
 
 
-def _ghost(picture: Floats, codes: Bytes, rng: np.random.Generator) -> Floats:
+def _ghost(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """A second head shows through."""
     side = len(picture)
-    other, its_codes = render_with_parse_map(sample_attributes(0, GHOST_START + int(rng.integers(10**6))), side)
+    other, its_codes = render_with_parse_map(sample_attributes(0, GHOST_START + int(draws.integers(10**6))), side)
     head = ((its_codes > 0) & (its_codes != CLOTHES) & (its_codes != NECK)).astype(np.float32)
-    left, down = rng.uniform(-0.12, 0.12, 2) * side
+    left, down = draws.uniform(-0.12, 0.12, 2) * side
     both = np.concatenate([other.astype(np.float32), _blurred(head[..., None])], axis=2)
     both = _moved(both, left, down)
-    return picture + both[..., 3:] * rng.uniform(0.3, 0.5) * (both[..., :3] - picture)
+    return picture + both[..., 3:] * draws.uniform(0.3, 0.5) * (both[..., :3] - picture)
 
 
 KINDS: dict[str, Callable[[Floats, Bytes, np.random.Generator], Floats]] = {
