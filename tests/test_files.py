@@ -182,7 +182,6 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
 
 WRITES = {"write_text", "write_bytes", "save_file", "savefig"}
 ELSEWHERE = {  # what is no file that anybody reads, or grows line by line and is mended when it is opened
-    "pipelines/chain.py": "open",  # a lock
     "data/landmarks.py": "open",  # os.devnull
     "data/labels.py": "open",  # adds rows
     "reports/plots.py": "savefig",  # into memory

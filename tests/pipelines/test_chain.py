@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -127,12 +128,37 @@ def test_some_stages_only(root):
         run_chain(chain(root, only=["third"]), root)
 
 
+HOLDER = """
+    import pathlib, subprocess, sys, time
+    from ohlora_gan.pipelines.chain import locked
+    with locked(pathlib.Path(sys.argv[1])) as lock:
+        stage = "import sys; sys.stdin.read()"
+        subprocess.Popen([sys.executable, "-c", stage], stdin=sys.stdin, stdout=subprocess.DEVNULL, pass_fds=[lock])
+        print("started", flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_stage_that_outlives_a_killed_chain_holds_the_folder(root):
+    holder = [sys.executable, "-c", textwrap.dedent(HOLDER), str(root / "out")]
+    with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout.readline() == b"started\n"
+        killed.kill()
+        killed.wait()
+        with pytest.raises(StageError, match="another process works in"):
+            run_chain(chain(root), root)
+    for _ in range(100):  # until the stage, whose input has ended, is gone
+        try:
+            with locked(root / "out"):
+                break
+        except StageError:
+            time.sleep(0.1)
+    run_chain(chain(root), root)
+
+
 def test_two_chains_do_not_work_in_one_folder(root):
-    with locked(root / "out") as lock:
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
-    with pytest.raises(StageError, match="another process works in"):
-        run_chain(chain(root), root)  # the child outlived the chain that started it
-    child.communicate(b"\n")
+    with locked(root / "out"), pytest.raises(StageError, match="another process works in"):
+        run_chain(chain(root), root)
     run_chain(chain(root), root)
 
 

@@ -10,7 +10,6 @@ stage starts, and again, with the seconds it took, when it has ended well. So a 
 and a stage with another key is run anew; its old folder is kept beside it as ``NAME.1``, ``NAME.2``, ...
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -25,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.files import write_json
@@ -202,18 +202,24 @@ def make_room(stage: Stage) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Holds the chain's folder for this process and the stage that it runs, which inherits the lock.
+    """Holds the chain's folder, and yields the lock's descriptor for the stage to inherit.
+
+    A process that is killed unlocks nothing: the lock then ends with the stage, the last that has the file open.
 
     Raises:
         StageError: if another process holds it, such as a stage that outlived a killed chain.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StageError(f"another process works in {folder}: wait for it or stop it, then start again") from None
-        yield file.fileno()
+    descriptors: list[int] = []
+    lock = FileLock(folder / ".lock", on_acquired=descriptors.append)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise StageError(f"another process works in {folder}: wait for it or stop it, then start again") from None
+    try:
+        yield descriptors[0]
+    finally:
+        lock.release()
 
 
 def raise_interrupt(number: int, frame: Any) -> None:
