@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.jacobian import BATCH, LocalJacobianFinder, MeanJacobianFinder, random_edits
+from tests import tiny
 
 NAMES = ("eyes", "mouth", "pose")
 SIZE, N = 6, 400
@@ -86,14 +87,14 @@ def test_the_way_of_an_edit_counts():
         derivatives[:, 0] += 3 * np.square(codes @ ahead)[:, None] * aside
         return derivatives
 
-    told = []
+    bar = tiny.Bar()
     finder = MeanJacobianFinder(num_jacobians=N, decorrelate="none", steadiness=0, reach=2.0)
     X_near, scores = 1e-3 * X, np.zeros((N, 3))
-    finder.fit(X_near, scores, None, lambda *at: told.append(at), NAMES, NAMES[:1], jacobian=bending)
+    finder.fit(X_near, scores, None, bar, NAMES, NAMES[:1], jacobian=bending)
     expected = MEAN[0] + 3 * (4 / 3) / slope**2 * aside  # strengths are even in -2 to 2: the mean square is 4/3
     assert finder.directions_[0, 0] @ expected / np.linalg.norm(expected) > 0.9995
     assert finder.directions_[0, 0] @ ahead < 0.99
-    assert told[-1] == (2 * N, 2 * N)
+    assert bar.calls[-1] == (2 * N, 2 * N)
     assert finder.metrics_["num_jacobians"] == 2 * N
 
 

@@ -137,15 +137,15 @@ def test_everything_on_tiny_networks(space):
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     found = type("Found", (), {"direction": lambda self, x, group=None: directions.astype(np.float32)})()
     judges = [NetworkJudge("a", space.scorer, role="finding"), NetworkJudge("b", tiny.scorer(seed=8))]
-    told = []
+    bar = tiny.Bar(3)
     judgement = judge_vectors(
         *(space, W(), partial(open_loop, found), PLAN, judges, 3),
         grid="reference",
         num_saturation=2,
         about={"method": "svm", "n": 100, "seconds": {"finding": 1.5}},
-        progress=lambda *done: told.append(done),
+        progress=bar,
     )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert bar.calls == [(1, 3), (2, 3), (3, 3)]
     assert [case.index for case in judgement.test.cases] == [0, 1, 2]
     moved = judgement.test.make_mover(PLAN.grid)(judgement.test.codes[:1], ["all"])[0]
     np.testing.assert_allclose(judgement.test.cases[0].scores, space.score_codes(W(), moved), atol=1e-5)

@@ -6,6 +6,7 @@ import pytest
 from ohlora_gan.editing.moves import open_loop
 from ohlora_gan.judging.measure import ChangeMeter, Seen, measure, score_pictures
 from tests import linear_world as world
+from tests import tiny
 
 GRID = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 DIRECTIONS = np.eye(world.SIZE, dtype=np.float32)[:2]
@@ -59,7 +60,7 @@ def test_the_second_draw_has_noise_of_its_own():
 
 @pytest.mark.parametrize("latents_per_batch", [1, 2, 3, 10])
 def test_ends_with_the_latent_that_is_enough(latents_per_batch):
-    asked, told = [], []
+    asked, bar = [], tiny.Bar(7)
 
     def enough(number, scores):
         asked.append((number, float(scores[1, 0])))
@@ -71,11 +72,11 @@ def test_ends_with_the_latent_that_is_enough(latents_per_batch):
         meter,
         enough=enough,
         latents_per_batch=latents_per_batch,
-        progress=lambda *done: told.append(done),
+        progress=bar,
         retest=True,
     )
     assert asked == [(i, pytest.approx(float(CODES[i, 0]))) for i in range(4)]
-    assert told == [(i + 1, 7) for i in range(4)]
+    assert bar.calls == [(i + 1, 7) for i in range(4)]
     assert len(seen.scores) == len(seen.again) == len(seen.unedited) == 4
     assert meter.result(4, len(GRID))["whole"].shape == (4,)
 

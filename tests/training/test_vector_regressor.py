@@ -11,6 +11,7 @@ from ohlora_gan.training.gradient_net import (
     VectorRegressor,
     regression_figures,
 )
+from tests import tiny
 
 SIZE = 8
 
@@ -148,14 +149,12 @@ def test_batches_are_every_row_once_in_a_new_order_each_epoch():
 
 
 def test_progress_tells_of_every_epoch_and_reaches_the_total():
-    calls = []
-    _, figures = train(
-        *world(), progress=lambda *call: calls.append(call), max_epochs=200, patience=4, lr=0.02, decay=1.0
-    )
+    bar = tiny.Bar()
+    _, figures = train(*world(), progress=bar, max_epochs=200, patience=4, lr=0.02, decay=1.0)
     num_epochs = figures["epochs"]
-    assert [done for done, _ in calls] == [*range(1, num_epochs + 1), num_epochs]
-    assert calls[0] == (1, 5)  # the first epoch is the best so far: four more
-    assert calls[-1] == (num_epochs, num_epochs)
+    assert [done for done, _ in bar.calls] == [*range(1, num_epochs + 1)]
+    assert bar.calls[0] == (1, 5)  # the first epoch is the best so far: four more
+    assert (bar.n, bar.total) == (num_epochs, num_epochs)
 
 
 def test_it_is_quiet_and_writes_nothing(tmp_path, monkeypatch, capfd, caplog):

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.errors import answer, parser_of
 from ohlora_gan.files import write_records, write_text
@@ -14,7 +16,6 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.zoo import open_filters, open_generator, shipped_filters
 from ohlora_gan.names import REFERENCE, read_thresholds
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.world.same_world import check_same_world, networks
 
 STREAM = "filter_means"  # images that no training has seen
@@ -43,8 +44,8 @@ def measure(
     bounds = {name: text for name, text in REFERENCE.items() if name in names} if keep is None else keep
     thresholds = read_thresholds(bounds, names, "--keep")
     space = FaceSpace(open_generator(generator), panel, batch_size=50, seed=seed, quantize=True)
-    with progress_bar(f"scoring {generator}", n) as progress:
-        scores = space.score_codes(W(), space.w(STREAM, range(n), psi), progress)
+    with tqdm(desc=f"scoring {generator}", total=n) as bar:
+        scores = space.score_codes(W(), space.w(STREAM, range(n), psi), bar)
     return FilterFigures.of(scores, names, thresholds, seed)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
+from tqdm import tqdm
 
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.directions.files import DirectionSet, save_directions
@@ -23,7 +24,6 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.zoo import open_generator, open_scorer
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.world.same_world import check_same_world, network
 
 SIGNS = ("up", "down", "measure")
@@ -73,8 +73,8 @@ def import_directions(
     if generator is not None:
         found.provenance["generator"] = weights_hash(generator)
     if sign == "measure" and generator is not None and scorer is not None:
-        with progress_bar("measuring signs", found.directions.shape[0] * found.directions.shape[1]) as progress:
-            found, turned = turn_up(FaceSpace(generator, scorer, seed=seed), layer, found, NUM_LATENTS, progress)
+        with tqdm(desc="measuring signs", total=found.directions.shape[0] * found.directions.shape[1]) as bar:
+            found, turned = turn_up(FaceSpace(generator, scorer, seed=seed), layer, found, NUM_LATENTS, bar)
         found.provenance |= {"scorer": weights_hash(scorer), "seed": seed}
         found.provenance["imported"]["sign"] = sign
         said += f"\nsigns: {turned}"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.directions.files import DirectionSet, load_directions
 from ohlora_gan.directions.finders import open_directions
@@ -21,7 +23,6 @@ from ohlora_gan.latents.layers import layer_named
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.pipelines.runs import VECTORS, SpaceSettings, settings_of
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.reports.plots import draw_layers
 
 
@@ -66,9 +67,9 @@ def run(
     opened = open_runs(runs)
     space = open_space(opened[0], checkpoint, scorer, seed, device)
     competing = [sources_of_run(space, one) for one in opened]
-    with progress_bar("rescoring", n) as report:
+    with tqdm(desc="rescoring", total=n) as bar:
         candidates = [source for sources in competing for source in sources]
-        found = rescore(space, candidates, n, step, match, properties, report)
+        found = rescore(space, candidates, n, step, match, properties, bar)
     write_rows(output / "rescoring.csv", found.rows())
     text = f"{found.table()}\n\n{described(len(found.changes), step, match)}"
     write_text(output / "winners.md", text + "\n")
@@ -87,8 +88,8 @@ def write_layers(
     for source in sources:
         if properties is not None and not set(properties) & set(source.found.properties):
             continue
-        with progress_bar(f"layers of {source.run}", n) as report:
-            found = rescore_layers(space, source, n, step, properties, report)
+        with tqdm(desc=f"layers of {source.run}", total=n) as bar:
+            found = rescore_layers(space, source, n, step, properties, bar)
         rows += found.rows()[1 if rows else 0 :]
         written.append(draw_layers(output / f"layers_{source.run.replace('/', '_')}.png", found))
     write_rows(written[0], rows)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
+from tqdm import tqdm
 
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.errors import answer, claim, parser_of
@@ -17,7 +18,6 @@ from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.zoo import open_generator
-from ohlora_gan.progress import progress_bar
 
 STREAM = "sample"  # directions are neither found nor judged on it
 MAX_NUM = 10**6
@@ -58,16 +58,15 @@ def run(
     made_by = {"generator": weights_hash(generator), "seed": seed, "psi": psi, "stream": stream}
     claim(output, CLAIM, made_by, "pictures")
     left = [i for i in range(start, start + num) if not path_of(output, i).exists()]
-    wanted, done = set(left), num - len(left)
-    with progress_bar("sampling", num) as progress:
+    wanted = set(left)
+    with tqdm(desc="sampling", total=num, initial=num - len(left)) as bar:
         for block in sorted({i // AT_ONCE for i in left}):
             # always whole blocks: a picture's last bit depends on which others are computed with it
             indices = range(block * AT_ONCE, (block + 1) * AT_ONCE)
             for i, image in zip(indices, space.images(W(), space.w(stream, indices, psi)), strict=True):
                 if i in wanted:
                     save_png(path_of(output, i), image)
-                    done += 1
-            progress(done, num)
+                    bar.update()
     side = generator.resolution
     return f"{num} faces of {side}x{side} pixels, {len(left)} of them new: {output}"
 

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.errors import answer, parser_of
 from ohlora_gan.files import write_text
@@ -12,7 +14,6 @@ from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.zoo import open_generator, open_scorer
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.world.same_world import check_same_world, network
 
 STREAM = "scorers"
@@ -40,8 +41,8 @@ def compare(first: str, second: str, generator: str, n: int, seed: int, psi: flo
         known = [", ".join(found) for found in names]
         raise ValueError(f"{first} scores {known[0]}, {second} scores {known[1]}: give scorers with a common property")
     space = FaceSpace(open_generator(generator), Panel(scorers), batch_size=50, seed=seed, quantize=True)
-    with progress_bar("scoring", n) as progress:
-        scores = space.score_codes(W(), space.w(STREAM, range(n), psi), progress)
+    with tqdm(desc="scoring", total=n) as bar:
+        scores = space.score_codes(W(), space.w(STREAM, range(n), psi), bar)
     of_first, of_second = scores[:, : len(names[0])], scores[:, len(names[0]) :]
     return Agreement.of(
         of_first[:, [names[0].index(name) for name in common]],

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
 
 from ohlora_gan.commands.quality import REFERENCE_START
 from ohlora_gan.devices import keep_freed_memory
@@ -25,7 +26,6 @@ from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.zoo import open_generator, open_truth
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.same_world import Member, check_same_world, network
 from ohlora_gan.world.spoilt import KINDS, spoil, weathered
@@ -182,8 +182,8 @@ def run(
 
 def read(truth: Truth, what: str, pictures: Bytes) -> Reading:
     """What pictures show, with a bar."""
-    with progress_bar(f"reading {what}", len(pictures)) as progress:
-        return truth.read(pictures, progress)
+    with tqdm(desc=f"reading {what}", total=len(pictures)) as bar:
+        return truth.read(pictures, bar)
 
 
 def residuals_of(readings: Mapping[str, Reading]) -> dict[str, Residuals]:

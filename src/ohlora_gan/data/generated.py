@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from ohlora_gan.data.datamodules import DealingDataModule, ResumableLoader
 from ohlora_gan.data.datasets import Mirrored, mirror_signs, to_image
@@ -20,7 +21,6 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters
 from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.world.same_world import world_of
 
 log = logging.getLogger(__name__)
@@ -163,8 +163,8 @@ class GeneratedDataModule(DealingDataModule):
         thresholds = read_thresholds(published if self.keep is None else self.keep, filters, "data.keep")
         stored = min(bank.num_stored(), self.num_generated)
         log.info("%s holds %d of the %d generated images", bank.folder, stored, self.num_generated)
-        with progress_bar("generating", self.num_generated, show=stored < self.num_generated) as progress:
-            scores = bank.scores(self.num_generated, progress)
+        with tqdm(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:
+            scores = bank.scores(self.num_generated, bar)
         kept = within(scores, filters, thresholds)
         self.folder, self.found = bank.folder, summarize(scores, kept, filters, thresholds)
         indices, scores = np.flatnonzero(kept), scores[kept, len(filters) :]

@@ -111,7 +111,8 @@ class ImageFolderDataModule(DealingDataModule):
         table = None if labels is None else Table(read_labels(labels), attributes, source.names)
         self.attribute_names: tuple[str, ...] = tuple(table.columns) if table else ()
         names = table.names if table else source.names
-        self.pictures = Pictures(source, names, resolution, crop, min_size, strict, bar)
+        with tqdm(desc="reading pictures", total=len(names), unit="", disable=len(names) <= FEW_PICTURES) as bar:
+            self.pictures = Pictures(source, names, resolution, crop, min_size, strict, bar)
         report_skipped(self.pictures, report)
         self._indices = split(self.pictures.names, seed, *self._sizes(num_val, num_test), partition)
         self.normalization = Normalization({}, {})
@@ -226,11 +227,6 @@ def split(
         kind[order[:num_val]] = SPLITS.index("val")
         kind[order[num_val : num_val + num_test]] = SPLITS.index("test")
     return {name: np.flatnonzero(kind == number) for number, name in enumerate(SPLITS)}
-
-
-def bar(names: list[str]) -> tqdm:
-    """A progress bar, where there is something to wait for."""
-    return tqdm(names, desc="reading pictures", unit="", disable=len(names) <= FEW_PICTURES)
 
 
 def report_skipped(pictures: Pictures, report: str | Path | None) -> None:

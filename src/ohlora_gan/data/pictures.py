@@ -3,13 +3,14 @@
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
 
 from ohlora_gan.files import write_rows
 
@@ -193,7 +194,7 @@ class Pictures:
         resolution, crop: see `to_square`.
         min_size: see `decode`.
         strict: the first unusable picture is an error.
-        progress: wraps the names in a progress bar.
+        progress: told of each picture.
 
     Attributes:
         names: the usable ones.
@@ -213,14 +214,16 @@ class Pictures:
         crop: str | float = "center",
         min_size: int = 16,
         strict: bool = False,
-        progress: Callable[[list[str]], Iterable[str]] = iter,
+        progress: tqdm | None = None,
     ) -> None:
         self.source, self.resolution, self.crop, self.min_size = source, resolution, crop, min_size
         self.names: list[str] = []
         self.skipped: dict[str, str] = {}
         fits = len(names) * resolution**2 * 3 <= self.MAX_CACHE
         self._cache = np.zeros((len(names), resolution, resolution, 3), np.uint8) if fits else None
-        for name in progress(names):
+        for name in names:
+            if progress is not None:
+                progress.update()
             try:
                 pixels = self._decode(name)
             except UnusablePictureError as error:

@@ -12,14 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 ALL = "all"
 """The name of the only group where samples are not grouped."""
-
-Progress = Callable[[int, int], None]
-"""Called as ``progress(done, total)`` after each unit of work."""
 
 Jacobian = Callable[[np.ndarray], np.ndarray]
 """Vectors ``[m, D]`` to what each score does there per unit of length: float32 ``[m, P, D]``."""
@@ -34,7 +32,7 @@ class Samples:
     groups: np.ndarray | None
     names: tuple[str, ...]
     edited: tuple[str, ...]
-    progress: Progress | None = None
+    progress: tqdm | None = None
     jacobian: Jacobian | None = None
     metric: ArrayLike | None = None
 
@@ -42,10 +40,15 @@ class Samples:
         """The scores ``[n]`` of one property."""
         return self.scores[:, self.names.index(name)]
 
-    def tell(self, done: int, total: int) -> None:
-        """Says how far the fit is, where somebody asked."""
+    def expect(self, num: int) -> None:
+        """Says that the fit has ``num`` units of work before it, where somebody asked."""
         if self.progress is not None:
-            self.progress(done, total)
+            self.progress.total = (self.progress.total or 0) + num
+
+    def tell(self, num: int = 1) -> None:
+        """Says that ``num`` units of work are done."""
+        if self.progress is not None:
+            self.progress.update(num)
 
 
 class DirectionFinder(ABC):
@@ -74,7 +77,7 @@ class DirectionFinder(ABC):
         X: ArrayLike,
         scores: ArrayLike,
         groups: ArrayLike | None = None,
-        progress: Progress | None = None,
+        progress: tqdm | None = None,
         names: Sequence[str] = PROPERTIES,
         edited: Sequence[str] = EDITED_PROPERTIES,
         jacobian: Jacobian | None = None,
@@ -86,7 +89,7 @@ class DirectionFinder(ABC):
             X: vectors, float ``[n, D]``.
             scores: property scores, float ``[n, P]``.
             groups: ``[n]`` group names, or None for one group of all samples.
-            progress: told how far the fit is.
+            progress: a bar, whose total grows by the units of work that the fit has.
             names: what the P columns of ``scores`` are.
             edited: the k properties for which directions are sought, all among ``names``.
             jacobian: derivatives of the scores in the vector, for methods that look at the generator itself.
@@ -200,29 +203,3 @@ def check_edited(edited: Sequence[str], names: Sequence[str]) -> None:
 def _float_array(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
-
-
-# --- Progress of work that is done in parts, one after the other, of which none knows its length beforeha ---
-
-
-class PartsProgress:
-    """Adds up the progress of parts; a part still to come is taken to be as long as the present one.
-
-    It is called as a part's own progress; ``next`` goes between two parts.
-
-    Args:
-        progress: told of the whole; None: nobody is told.
-        num_parts: at least 1.
-    """
-
-    def __init__(self, progress: Progress | None, num_parts: int) -> None:
-        self.progress, self.num_left = progress, num_parts
-        self.before, self.done = 0, 0
-
-    def __call__(self, done: int, total: int) -> None:
-        self.done = done
-        if self.progress is not None:
-            self.progress(self.before + done, self.before + total * self.num_left)
-
-    def next(self) -> None:
-        self.before, self.done, self.num_left = self.before + self.done, 0, self.num_left - 1

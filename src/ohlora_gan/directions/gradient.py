@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
-from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, PartsProgress, Progress, Samples
+from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
 
-Train = Callable[
-    [np.ndarray, np.ndarray, str, Progress | None], tuple[dict[str, np.ndarray], Mapping[str, float | None]]
-]
+Train = Callable[[np.ndarray, np.ndarray, str, tqdm | None], tuple[dict[str, np.ndarray], Mapping[str, float | None]]]
 """``(X [n, D], scores [n], stream, progress) -> (tensors by name, figures)``, see `training.vector_regressor`."""
 
 LAYERS = ("fc1.0", "fc2.0", "fc_final")
@@ -58,10 +57,8 @@ class GradientFinder(DirectionFinder):
                 raise ValueError(f"all {len(X)} samples have the same {prop} score: nothing to learn")
         state: dict[str, np.ndarray] = {}
         self.metrics_ = {}
-        report = PartsProgress(samples.progress, len(columns))
         for prop, values in columns.items():
-            weights, figures = self.train(X, values, f"gradient/{prop}", report)
-            report.next()
+            weights, figures = self.train(X, values, f"gradient/{prop}", samples.progress)
             state |= {f"{prop}.{key}": weights[key] for key in KEYS}
             self.metrics_ |= {f"nn_{prop}_{figure}": value for figure, value in figures.items()}
         means = [_mean_direction(_net(state, prop), X, prop) for prop in edited]
@@ -148,11 +145,10 @@ class MixedFinder(DirectionFinder):
             ValueError: where an edited property has no finder, and for what its finder refuses.
         """
         edited = samples.edited
-        parts, report = self._copies(edited), PartsProgress(samples.progress, len(edited))
+        parts = self._copies(edited)
         given = samples.X, samples.scores, samples.groups
         for prop, part in parts.items():
-            part.fit(*given, report, samples.names, [prop], samples.jacobian, samples.metric)
-            report.next()
+            part.fit(*given, samples.progress, samples.names, [prop], samples.jacobian, samples.metric)
         groupings = [part.group_names_ for part in parts.values()]
         self.group_names_ = next((grouping for grouping in groupings if grouping != [ALL]), [ALL])
         shape = (1, len(self.group_names_), samples.X.shape[1])

@@ -17,7 +17,7 @@ from ohlora_gan.directions.decorrelate import Costs, Decorrelate, check_metric, 
 from ohlora_gan.directions.groups import members
 
 BATCH = 50
-"""Vectors whose derivatives are asked for at once: what progress is told of."""
+"""Vectors whose derivatives are asked for at once."""
 STREAM = "mean_jacobian/edits"
 ROUNDING = 1e-10
 """Share of the derivatives' squares below which their variance is but rounding, which nothing may be scaled up from."""
@@ -64,42 +64,35 @@ class MeanJacobianFinder(DirectionFinder):
             raise ValueError(f"reach is {self.reach}, expected at least 0")
         rows = spread_evenly(members(samples.groups, len(samples.X)), self.num_jacobians)
         total = sum(map(len, rows.values())) * (2 if self.reach else 1)
-        found, agreements, done = [], [], 0
+        samples.expect(total)
+        found, agreements = [], []
         for of_group in rows.values():
             codes = samples.X[of_group]
-            own, directions = self._look(samples, codes, done, total)
-            done += len(own)
+            own, directions = self._look(samples, codes)
             if self.reach:
                 mean = own.mean(axis=0)[[samples.names.index(name) for name in samples.edited]]
                 slopes = np.einsum("kd,kd->k", mean, directions)
                 edited = codes + random_edits(of_group, directions, slopes, self.reach)
-                own, directions = self._look(samples, edited, done, total)
-                done += len(own)
+                own, directions = self._look(samples, edited)
             agreements.append(cosine(own, own.mean(axis=0)).mean(axis=0))
             found.append(directions)
         self.group_names_ = list(rows)
         self.directions_ = np.stack(found, axis=1).astype(np.float32)
         self.metrics_ = agreement_metrics(samples, np.mean(agreements, axis=0), total)
 
-    def _look(self, samples: Samples, codes: np.ndarray, done: int, total: int) -> tuple[np.ndarray, np.ndarray]:
+    def _look(self, samples: Samples, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives at vectors, and the directions by their mean, ``[k, D]``."""
-        own = derivatives(samples, codes, done, total)
+        own = derivatives(samples, codes)
         costs = steady_costs(samples.metric, own, self.steadiness)
         return own, steps(own.mean(axis=0), samples.names, samples.edited, self.decorrelate, costs, self.damping)
 
 
-def derivatives(samples: Samples, codes: np.ndarray, done: int, total: int) -> np.ndarray:
-    """The scores' derivatives at vectors ``[m, D]``, float64 ``[m, P, D]``.
-
-    Args:
-        samples: what the fit was given.
-        codes: the vectors.
-        done, total: how many were differentiated before, and are in all: what progress is told of.
-    """
+def derivatives(samples: Samples, codes: np.ndarray) -> np.ndarray:
+    """The scores' derivatives at vectors ``[m, D]``, float64 ``[m, P, D]``."""
     found = []
     for start in range(0, len(codes), BATCH):
         found.append(take(samples.jacobian, codes[start : start + BATCH], len(samples.names)))
-        samples.tell(done + start + len(found[-1]), total)
+        samples.tell(len(found[-1]))
     return np.concatenate(found).astype(np.float64)
 
 
@@ -207,7 +200,8 @@ class LocalJacobianFinder(DirectionFinder):
         if self.num_jacobians < 1:
             raise ValueError(f"num_jacobians is {self.num_jacobians}, expected at least 1")
         num = min(self.num_jacobians, len(samples.X))
-        own = derivatives(samples, samples.X[:num], 0, num)
+        samples.expect(num)
+        own = derivatives(samples, samples.X[:num])
         mean, costs = own.mean(axis=0), steady_costs(samples.metric, own, self.steadiness)
         directions = steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping)[:, None]
         self.metrics_ = agreement_metrics(samples, cosine(own, mean).mean(axis=0), num)

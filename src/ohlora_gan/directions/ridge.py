@@ -44,12 +44,13 @@ class RidgeFinder(DirectionFinder):
         if small:
             raise ValueError(f"ridge needs at least 3 samples in group {small[0]!r}: raise n, or use groups=none")
         costs = Costs(samples.metric, X.shape[1])
+        samples.expect(len(rows))
         found, r2, alphas = [], [], {}
         for name, of_group in rows.items():
             response, explained, alphas[name] = ridge_response(X[of_group], samples.scores[of_group], self.alphas)
             found.append(steps(response, names, edited, self.decorrelate, costs, self.damping))
             r2.append(explained)
-            samples.tell(len(found), len(rows))
+            samples.tell()
         self.group_names_ = list(rows)
         self.directions_ = np.stack(found, axis=1).astype(np.float32)
         self.metrics_ = {f"ridge_{name}_r2": float(np.mean(r2, axis=0)[names.index(name)]) for name in edited}

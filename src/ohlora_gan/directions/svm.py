@@ -94,11 +94,12 @@ class SvmFinder(DirectionFinder):
         classes = {
             (prop, name): self._select(samples.of(prop), rows[name], prop, name) for name in rows for prop in fitted
         }
+        samples.expect(len(classes))
         fits = {}
         for key, (largest, smallest) in classes.items():
             num_train = int(self.train_share * len(largest))
             fits[key] = fit_plane(X, largest, smallest, num_train, self.C, self.max_iter, self.solver_seed)
-            samples.tell(len(fits), len(classes))
+            samples.tell()
         self.group_names_ = list(rows)
         stacked = np.array([[fits[prop, name].direction for name in rows] for prop in fitted])
         if self.decorrelate != "none":

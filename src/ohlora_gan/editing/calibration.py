@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.moves import groups_of, open_loop
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import CHOOSE, FaceSpace, Progress
+from ohlora_gan.latents.space import CHOOSE, FaceSpace
 
 REACH = np.array([-1.0, -0.5, 0.5, 1.0])
 """Where a response is measured, in sigmas of its score."""
@@ -23,7 +24,7 @@ OWN_GROUP = 10  # latents of a group that make its slope its own; with fewer it 
 
 
 def calibrate(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: Progress | None = None
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
 ) -> DirectionSet:
     """The same directions with their slopes and the slopes' spread.
 
@@ -35,7 +36,7 @@ def calibrate(
         layer: where the directions move codes.
         found: directions, for which ``direction(x, group)`` works.
         num_latents: at least 2.
-        progress: called as ``progress(done, total)``.
+        progress: told of each property.
 
     Raises:
         ValueError: for too few latents.
@@ -56,8 +57,8 @@ def calibrate(
         by_group = [of_group if len(of_group) >= OWN_GROUP else own for of_group in by_group]
         slopes.append([max(float(of_group.mean()), floor) for of_group in by_group])
         spreads.append([float(of_group.std()) for of_group in by_group])
-        if progress:
-            progress(i + 1, len(found.properties))
+        if progress is not None:
+            progress.update()
     return replace(found, slopes=np.array(slopes), spreads=np.array(spreads, dtype=np.float32))
 
 
@@ -77,7 +78,7 @@ def correct(
     edited: Sequence[str],
     strengths: dict[str, Sequence[float]],
     num_latents: int = 100,
-    progress: Progress | None = None,
+    progress: tqdm | None = None,
 ) -> DirectionSet:
     """Directions of the edited properties, mixed so that by their *measured* response each changes its own score alone.
 
@@ -91,7 +92,7 @@ def correct(
         edited: the properties whose directions are wanted.
         strengths: property -> the strengths it is tested with, in sigmas; others are followed a sigma to either side.
         num_latents: see ``calibrate``.
-        progress: called as ``progress(done, total)``.
+        progress: told of each property.
 
     Returns:
         The edited properties' directions, calibrated.
@@ -115,8 +116,8 @@ def correct(
         places = np.append(rows, 0.0) - rows.sum() / (len(rows) + 1)
         whole = np.concatenate([scores, base[:, None]], axis=1)[..., measured]
         response[i] = np.einsum("s,nsp->p", places, whole) / (len(codes) * places @ places)
-        if progress:
-            progress(i + 1, len(measured))
+        if progress is not None:
+            progress.update()
     try:
         mix = np.linalg.inv(response)
     except np.linalg.LinAlgError as error:

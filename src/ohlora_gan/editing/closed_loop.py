@@ -8,7 +8,7 @@ the scores at the present code and M what steps cost (see ``latents.metric``),
 The finding scorer closes the loop, so it cannot judge the result: let another one do that.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
+from tqdm import tqdm
 
 from ohlora_gan.directions.decorrelate import Costs
 from ohlora_gan.editing.safe_range import SafeRange, beyond_samples, realism
@@ -130,7 +131,7 @@ class ClosedLoop:
         keep: str | Sequence[str] = "rest",
         beyond: str = "clip",
         targets: str = "change",
-        progress: Callable[[int, int], None] | None = None,
+        progress: tqdm | None = None,
     ) -> EditResult:
         """Changes some scores of faces and holds others.
 
@@ -141,7 +142,7 @@ class ClosedLoop:
             beyond: what to do with a target outside the scores of sampled faces: ``clip`` it to them, ``refuse``, or
                 ``allow`` it.
             targets: one of ``TARGETS``.
-            progress: called as ``progress(done, N)``.
+            progress: told of each code.
 
         Raises:
             ValueError: for names that are not scored, a change that is no finite number, another choice of ``keep`` or
@@ -161,14 +162,13 @@ class ClosedLoop:
         bad = [name for name in changes if not np.isfinite(wanted_change[:, names.index(name)]).all()]
         if bad:
             raise ValueError(f"the change of {bad[0]} is not a finite number: give sigmas such as 1.0")
-        parts, done = [], 0
+        parts = []
         for start in range(0, len(codes), self.space.batch_size):
             batch = slice(start, start + self.space.batch_size)
             absolute = asked if targets == "score" else []
             parts.append(self._edit_batch(np.asarray(codes[batch]), wanted_change[batch], asked, beyond, absolute))
-            done += len(parts[-1].codes)
-            if progress:
-                progress(done, len(codes))
+            if progress is not None:
+                progress.update(len(parts[-1].codes))
         return joined(parts)
 
     def _columns(self, changes: Changes, keep: str | Sequence[str]) -> tuple[list[int], list[int]]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
+from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.directions.groups import group_names
@@ -19,7 +20,6 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.saved import read_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import to_uint8
-from ohlora_gan.progress import progress_bar
 
 STREAM = "edit"  # directions are neither found nor judged on its faces
 
@@ -99,8 +99,8 @@ class TowardsTargets:
         shape = next(iter(changes.values())).shape
         codes = np.repeat(self.faces.codes, shape[1], axis=0)
         flat = {name: np.ascontiguousarray(values).reshape(-1) for name, values in changes.items()}
-        with progress_bar("editing", len(codes)) as report:  # targets are held in the range already
-            result = self.loop.edit(codes, flat, keep=self.keep, beyond="allow", progress=report)
+        with tqdm(desc="editing", total=len(codes)) as bar:  # targets are held in the range already
+            result = self.loop.edit(codes, flat, keep=self.keep, beyond="allow", progress=bar)
         rows = [result.notes[i : i + shape[1]] for i in range(0, len(codes), shape[1])]
         return result.codes.reshape(*shape, -1), rows
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.moves import MakeMover
 from ohlora_gan.judging.figures import lost_pictures, slopes
 from ohlora_gan.judging.grid import PASS_THRESHOLDS, Plan
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import CHOOSE, FaceSpace, Progress
+from ohlora_gan.latents.space import CHOOSE, FaceSpace
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 
@@ -231,7 +232,7 @@ CLEAR = 2.0  # a response is clear from so many standard errors on
 
 
 def measure_response(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: Progress | None = None
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much the own score of each direction rises along it, from one standard deviation behind to one ahead.
 
@@ -243,7 +244,7 @@ def measure_response(
         layer: the layer of the directions.
         found: directions whose properties the scorer measures.
         num_latents: latents of the stream "choose", at least 2.
-        progress: told how many of the k x G directions are done.
+        progress: told of each of the k x G directions.
 
     Returns:
         Mean score difference over latents and its standard error, float64 ``[k, G]`` each.
@@ -261,19 +262,19 @@ def measure_response(
         )
     codes = space.codes(layer, *space.latents(CHOOSE, range(num_latents)))
     rises = np.empty((*found.directions.shape[:2], num_latents))
-    for done, (i, j) in enumerate(np.ndindex(*rises.shape[:2]), start=1):
+    for i, j in np.ndindex(*rises.shape[:2]):
         direction = found.directions[i, j]
         step = (codes @ direction).std() * direction
         scores = space.score_codes(layer, np.concatenate([codes + step, codes - step]))
         own = scores[:, space.property_names.index(found.properties[i])].astype(np.float64)
         rises[i, j] = own[:num_latents] - own[num_latents:]
-        if progress:
-            progress(done, rises.shape[0] * rises.shape[1])
+        if progress is not None:
+            progress.update()
     return rises.mean(axis=2), rises.std(axis=2, ddof=1) / np.sqrt(num_latents)
 
 
 def turn_up(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: Progress | None = None
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
 ) -> tuple[DirectionSet, str]:
     """Turns every direction so that its own score rises along it; see ``measure_response``.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ohlora_gan.editing.moves import MakeMover, groups_of
 from ohlora_gan.judging.figures import (
@@ -233,7 +234,7 @@ def judge_vectors(
     num_saturation: int = 20,
     region: Region | None = None,
     about: Mapping[str, Any] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: tqdm | None = None,
 ) -> Judgement:
     """Tests what moves codes on latents of the stream "test".
 
@@ -253,7 +254,7 @@ def judge_vectors(
         num_saturation: latents that are moved along each property alone, 0 or more.
         region: where the face is, see ``image_change.Region``.
         about: what the file says of the directions, see ``Judgement``.
-        progress: called as ``progress(tested, num_latents)``.
+        progress: told of each latent.
 
     Raises:
         ValueError: for limits under 1, or a judge that measures none of the properties.

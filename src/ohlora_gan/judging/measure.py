@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from ohlora_gan.editing.moves import Mover
 from ohlora_gan.judging.figures import lost_pictures
@@ -163,7 +164,7 @@ def measure(
     retest: bool = False,
     enough: Callable[[int, Scores], bool] | None = None,
     latents_per_batch: int = 8,
-    progress: Callable[[int, int], None] | None = None,
+    progress: tqdm | None = None,
 ) -> list[Seen]:
     """Moves latents and has every judge score every picture.
 
@@ -178,7 +179,7 @@ def measure(
         enough: told the number and the first judge's scores ``[K, P]`` of each latent in turn; True ends the test
             with that latent.
         latents_per_batch: how many latents' codes are held at a time, at least 1; it has no part in the result.
-        progress: called as ``progress(measured, N)``.
+        progress: told of each latent.
 
     Returns:
         What each judge saw of the latents tested, in their own units where they are ``raw``.
@@ -211,7 +212,7 @@ def measure(
             done = enough is not None and enough(num, of_latent)
             num += 1
             if progress is not None:
-                progress(num, len(codes))
+                progress.update()
             if done:
                 break
     return [

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.directions.groups import group_names
@@ -298,7 +299,7 @@ def rescore(
     step: float = STEP,
     matched: bool = False,
     properties: Sequence[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: tqdm | None = None,
 ) -> Rescoring:
     """Moves n faces along every candidate, and scores them before and after.
 
@@ -310,7 +311,7 @@ def rescore(
         matched: the first candidate alone takes this step, all others the step that changes images as much (mean
             absolute change of pixels), so that layers whose vectors differ in size compare.
         properties: whose candidates compete; None: all.
-        progress: called as ``progress(done, n)``.
+        progress: told of each face.
 
     Raises:
         ValueError: for too few faces, a step that is not positive, no candidate, or scores that are not finite.
@@ -323,8 +324,8 @@ def rescore(
         found = [compare(space, batch, *moved) for moved in moved_codes(space, chosen, steps, batch)]
         changes.append(np.stack([scores for scores, _ in found], axis=1))
         image_changes.append(np.stack([pixels for _, pixels in found], axis=1))
-        if progress:
-            progress(sum(map(len, changes)), n)
+        if progress is not None:
+            progress.update(len(changes[-1]))
     pairs = [(source, source.found.properties[k]) for source, columns in chosen for k in columns]
     sizes = np.concatenate(image_changes).mean(axis=0, dtype=np.float64)
     candidates = [
@@ -436,7 +437,7 @@ def rescore_layers(
     n: int,
     step: float,
     properties: Sequence[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: tqdm | None = None,
 ) -> LayerRescoring:
     """Moves n faces along a run's directions in each synthesis layer alone, and in the first 1, 2, ... L of them.
 
@@ -446,7 +447,7 @@ def rescore_layers(
         n: number of faces, at least 10.
         step: length of the moves at the directions' own layer.
         properties: whose directions are taken; None: all.
-        progress: called as ``progress(done, n)``.
+        progress: told of each face.
 
     Raises:
         ValueError: for too few faces, a step that is not positive, no direction, or scores that are not finite.
@@ -466,8 +467,8 @@ def rescore_layers(
             for delta in added
         ]
         parts.append(np.stack(found, axis=1).reshape(len(base), len(ranges), len(columns), -1))
-        if progress:
-            progress(sum(map(len, parts)), n)
+        if progress is not None:
+            progress.update(len(base))
     names = tuple(source.found.properties[k] for k in columns)
     sides = [side for side in space.generator.synthesis.resolutions for _ in range(2)]
     origin = source.run, source.found.method, source.layer.name

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
+from tqdm import tqdm
 
 from ohlora_gan.files import replacing
 from ohlora_gan.latents.layers import Layer, W
-from ohlora_gan.latents.space import FIND, FaceSpace, Progress
+from ohlora_gan.latents.space import FIND, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.generator import from_uint8, to_uint8
 
@@ -47,7 +48,7 @@ class Bank(ABC):
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = Path(folder) / key
 
-    def scores(self, n: int, progress: Progress | None = None) -> np.ndarray:
+    def scores(self, n: int, progress: tqdm | None = None) -> np.ndarray:
         """Scores float32 [n, P] of the first n samples; those already on disk are read, the rest is made.
 
         Raises:
@@ -61,8 +62,8 @@ class Bank(ABC):
         for start in range(0, n, self.shard):
             part = self.read_shard(start)
             parts.append(self.make_shard(start) if part is None else part)
-            if progress:
-                progress(min(start + self.shard, n), n)
+            if progress is not None:
+                progress.update(min(self.shard, n - start))
         return np.concatenate(parts)[:n]
 
     def num_stored(self) -> int:

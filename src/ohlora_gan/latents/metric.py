@@ -23,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FIND, FaceSpace, Progress, render_with_graph
-from ohlora_gan.progress import progress_bar
+from ohlora_gan.latents.space import FIND, FaceSpace, render_with_graph
 
 Metric = NDArray[np.float64]
 Weights = Callable[[int], NDArray[np.floating]]
@@ -47,7 +47,7 @@ def make_metric(
     shrinkage: float = 0.01,
     cloud: float = 0.0,
     weights: Weights | None = None,
-    progress: Progress | None = None,
+    progress: tqdm | None = None,
 ) -> Metric | None:
     """A metric by its name, measured on the first samples of the bank.
 
@@ -60,7 +60,7 @@ def make_metric(
         shrinkage: see above, above 0.
         cloud: see above, at least 0.
         weights: for ``image``; None: all blocks alike.
-        progress: called as ``progress(done, num_latents)``.
+        progress: told of each latent.
 
     Returns:
         float64 ``[D, D]``; None for ``euclid``.
@@ -98,7 +98,7 @@ def image_gram(
     codes: np.ndarray,
     num_probes: int,
     weights: Weights | None = None,
-    progress: Progress | None = None,
+    progress: tqdm | None = None,
 ) -> Metric:
     """The mean of ``J^T J`` over codes ``[N, D]``, J being the Jacobian of a picture's block averages.
 
@@ -116,8 +116,8 @@ def image_gram(
             u = rng.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
             pulled = pull_back(blocks, u, v, last=probe + 1 == num_probes)
             gram += pulled.T @ pulled
-        if progress:
-            progress(indices.stop, len(codes))
+        if progress is not None:
+            progress.update(len(indices))
     return gram / (len(codes) * num_probes)
 
 
@@ -186,8 +186,8 @@ def stored_metric(bank: ScoreBank, layer: Layer, settings: Mapping[str, Any], fa
     weights = face.weights(settings["region"])
 
     def make() -> np.ndarray:
-        with progress_bar("metric", settings["num_latents"]) as report:
-            made = make_metric(space=bank.space, layer=layer, weights=weights, progress=report, **how)
+        with tqdm(desc="metric", total=settings["num_latents"]) as bar:
+            made = make_metric(space=bank.space, layer=layer, weights=weights, progress=bar, **how)
         assert made is not None
         return made
 

@@ -1,17 +1,16 @@
 """A generator and a scorer seen as a function: latents to codes, codes to images, images to scores."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
-
-Progress = Callable[[int, int], None]
 
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
@@ -146,18 +145,16 @@ class FaceSpace:
         self,
         layer: Layer,
         codes: np.ndarray,
-        progress: Progress | None = None,
+        progress: tqdm | None = None,
         noise_seed: int | None = None,
         first: int = 0,
     ) -> np.ndarray:
         """Property scores float32 [N, P] of the images of vectors [N, D]; see ``render``."""
         parts: list[np.ndarray] = []
-        done = 0
         for images in self.render(layer, codes, noise_seed, first):
             parts.append(self.score(images).cpu().numpy())
-            done += len(images)
-            if progress:
-                progress(done, len(codes))
+            if progress is not None:
+                progress.update(len(images))
         return np.concatenate(parts)
 
 
@@ -165,7 +162,7 @@ class FaceSpace:
 
 
 def score_jacobian(
-    space: FaceSpace, layer: Layer, codes: np.ndarray, progress: Progress | None = None
+    space: FaceSpace, layer: Layer, codes: np.ndarray, progress: tqdm | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores of vectors, and how each score changes with each of a vector's values.
 
@@ -175,7 +172,7 @@ def score_jacobian(
         space: generator and scorer.
         layer: where the vectors lie.
         codes: float ``[N, D]``.
-        progress: called as ``progress(done, N)`` after each batch.
+        progress: told of each vector.
 
     Returns:
         Scores float32 ``[N, P]`` and derivatives float32 ``[N, P, D]``.
@@ -194,8 +191,8 @@ def score_jacobian(
         ]
         all_scores.append(scores.detach().cpu().numpy())
         parts.append(torch.stack(rows, dim=1).cpu().numpy())
-        if progress:
-            progress(start + len(v), len(codes))
+        if progress is not None:
+            progress.update(len(v))
     jacobian = np.concatenate(parts)
     num_bad = int((~np.isfinite(jacobian)).any(axis=(1, 2)).sum())
     if num_bad:

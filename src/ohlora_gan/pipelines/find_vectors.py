@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.decorrelate import held_names
@@ -35,7 +36,6 @@ from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
-from ohlora_gan.progress import progress_bar
 from ohlora_gan.reports import published_tables as tables
 from ohlora_gan.reports.pages import write_report
 from ohlora_gan.reports.pictures import save_strips
@@ -103,7 +103,7 @@ def find_vectors(cfg: DictConfig) -> float:
         found = find_directions(search, finder, plan)
         save_found(found, Path(cfg.paths.output_dir))
         make_mover, along = partial(open_loop, found, grid=cfg.test.grid), partial(open_loop, found, grid="sigma")
-    with progress_bar("testing", cfg.test.num_latents) as report:
+    with tqdm(desc="testing", total=cfg.test.num_latents) as bar:
         judgement = judge_vectors(
             *(space, layer, make_mover, plan, judges, cfg.test.num_latents),
             medians=found.medians if found else None,
@@ -115,7 +115,7 @@ def find_vectors(cfg: DictConfig) -> float:
             num_saturation=cfg.test.num_saturation,
             region=search.region,
             about=about(search, found),
-            progress=report,
+            progress=bar,
         )
     return write_results(search, found, finder, judgement, time.monotonic() - started)
 
@@ -141,8 +141,8 @@ def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> Dire
     started = time.monotonic()
     search.num_reused = min(bank.num_stored(), cfg.n)
     log.info("bank %s holds %d of the %d samples", bank.folder, search.num_reused, cfg.n)
-    with progress_bar("sampling", cfg.n) as report:
-        scores = bank.scores(cfg.n, report)
+    with tqdm(desc="sampling", total=cfg.n) as bar:
+        scores = bank.scores(cfg.n, bar)
     search.seconds["sampling"] = time.monotonic() - started
     cuts: dict[str, float] = {}
     if cfg.groups == "medians":
@@ -153,9 +153,9 @@ def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> Dire
     metric = open_metric(search)
     free = search.layer.free(space.generator)
     sought = (*edited, *held(cfg, edited, names)) if cfg.correct else edited
-    with progress_bar("finding", 1) as report:
+    with tqdm(desc="finding", total=0) as bar:
         finder.fit(
-            *(bank.codes(search.layer, cfg.n)[:, free], scores, groups, report),
+            *(bank.codes(search.layer, cfg.n)[:, free], scores, groups, bar),
             names=names,
             edited=sought,
             jacobian=partial(cached_jacobian, search),
@@ -165,12 +165,12 @@ def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> Dire
         jacobian = free_jacobian(space, search.layer)
         finder.restore(finder.directions_, finder.group_names_, names, sought, finder.state_, jacobian)
     found = padded_set(search, finder, cuts, sought)
-    with progress_bar("calibrating", len(sought)) as report:
-        found = calibrate(space, search.layer, found, cfg.num_calibration, report)
+    with tqdm(desc="calibrating", total=len(sought)) as bar:
+        found = calibrate(space, search.layer, found, cfg.num_calibration, bar)
     if cfg.correct:
         tested = {name: plan.strengths[name] for name in edited} if cfg.test.grid == "sigma" else {}
-        with progress_bar("correcting", len(sought)) as report:
-            found = correct(space, search.layer, found, edited, tested, cfg.num_calibration, report)
+        with tqdm(desc="correcting", total=len(sought)) as bar:
+            found = correct(space, search.layer, found, edited, tested, cfg.num_calibration, bar)
     search.seconds["finding"] = time.monotonic() - started
     return found
 

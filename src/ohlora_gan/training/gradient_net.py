@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ohlora_gan import rng
 
@@ -57,7 +58,6 @@ def input_gradients(net: nn.Module, vectors: Tensor) -> Tensor:
 
 
 Batch = tuple[Tensor, Tensor]
-Progress = Callable[[int, int], None]
 
 MIN_SAMPLES = 10  # fewer leave no sample to validate or to test on
 EVALUATION_BATCH = 4096
@@ -198,7 +198,7 @@ class NetTrainer:
         self._check_settings()  # here, so that nobody samples for hours first
 
     def __call__(
-        self, X: np.ndarray, y: np.ndarray, stream: str, progress: Progress | None = None
+        self, X: np.ndarray, y: np.ndarray, stream: str, progress: tqdm | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, float | None]]:
         """Trains one net.
 
@@ -206,8 +206,7 @@ class NetTrainer:
             X: vectors, float ``[n, D]``, n at least 10.
             y: scores, float ``[n]``.
             stream: what the net is called: nets of different streams share no random numbers.
-            progress: called as ``progress(done, total)`` after each epoch, where the total is that of a training that
-                gets no better from here on; at the end both are what it took.
+            progress: told of each epoch; its total grows by those of a training that gets no better from here on.
 
         Returns:
             The net's tensors by name, as of its best epoch, and its figures: ``mse``, ``mae``, ``rmse`` and ``corr`` on
@@ -218,20 +217,18 @@ class NetTrainer:
         """
         if len(X) < MIN_SAMPLES:
             raise ValueError(f"n={len(X)} is too small to train a net, expected at least {MIN_SAMPLES}: raise n")
-        report = progress or (lambda done, total: None)
         X, y = np.asarray(X, np.float32), np.asarray(y, np.float32)
         mean = X.mean(axis=0) if self.center else np.zeros(X.shape[1], np.float32)
         vectors, scores = torch.from_numpy(X - mean if self.center else X), torch.from_numpy(y)
         train, val, test = self._batches(vectors, scores[:, None], stream)
         with self._torch_seed(stream), quiet_lightning():
             module = VectorRegressor(GradientNet(vectors.shape[1]), self.lr, self.decay)
-            trainer = self._trainer(module, report)
+            trainer = self._trainer(module, progress)
             trainer.fit(module, train, val)
             if not module.best_state:
                 raise ValueError(f"the net {stream} has no finite validation loss: lower lr={self.lr}")
             module.net.load_state_dict(module.best_state)
             trainer.test(module, test, verbose=False)
-        report(trainer.current_epoch, trainer.current_epoch)
         weights = {name: value.numpy() for name, value in module.best_state.items()}
         weights["fc1.0.bias"] -= weights["fc1.0.weight"] @ mean  # now the net takes vectors as they are
         return weights, module.figures | {"epochs": trainer.current_epoch}
@@ -247,18 +244,29 @@ class NetTrainer:
             VectorBatches(vectors, scores, test, EVALUATION_BATCH),
         )
 
-    def _trainer(self, module: VectorRegressor, report: Progress) -> pl.Trainer:
+    def _trainer(self, module: VectorRegressor, progress: tqdm | None) -> pl.Trainer:
         """A Trainer that shows and writes nothing."""
 
+        before = 0 if progress is None else progress.n
+
         def tell(*_: object) -> None:
-            done = module.current_epoch + 1
-            report(done, max(done, min(self.max_epochs, module.best_epoch + 1 + self.patience)))
+            if progress is not None:
+                done = module.current_epoch + 1
+                progress.total = before + max(done, min(self.max_epochs, module.best_epoch + 1 + self.patience))
+                progress.update()
+
+        def end(*_: object) -> None:
+            if progress is not None:
+                progress.total = before + module.current_epoch
 
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
             max_epochs=self.max_epochs,
-            callbacks=[EarlyStopping("val/loss", patience=self.patience), LambdaCallback(on_train_epoch_end=tell)],
+            callbacks=[
+                EarlyStopping("val/loss", patience=self.patience),
+                LambdaCallback(on_train_epoch_end=tell, on_fit_end=end),
+            ],
             num_sanity_val_steps=0,
             logger=False,
             enable_checkpointing=False,

@@ -5,7 +5,7 @@ alike, so that the difference of the two readings corrects the first one; some r
 near to the picture as the world allows. What is left between the two is no face of the world: damage.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.models.zoo import open_truth
@@ -24,7 +25,6 @@ from ohlora_gan.world.render import render_with_parse_map
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 NAMES = (*CONTINUOUS, *BINARY)
 ROUNDS = 8
@@ -128,12 +128,12 @@ class Truth:
         """Side of the pictures, in pixels."""
         return self.net.resolution
 
-    def read(self, images: Bytes, progress: Progress | None = None) -> Reading:
+    def read(self, images: Bytes, progress: tqdm | None = None) -> Reading:
         """The faces that pictures show.
 
         Args:
             images: uint8 ``[N, R, R, 3]``, N at least 1, R the network's.
-            progress: told how many pictures are done, and of how many.
+            progress: told of each picture.
 
         Raises:
             ValueError: for pictures of another shape.
@@ -144,8 +144,8 @@ class Truth:
         parts = []
         for start in range(0, len(images), self.batch_size):
             parts.append(self._read_batch(images[start : start + self.batch_size]))
-            if progress:
-                progress(min(start + self.batch_size, len(images)), len(images))
+            if progress is not None:
+                progress.update(len(parts[-1][0]))
         values, rendered, codes = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Reading(values, rendered, codes, images)
 
