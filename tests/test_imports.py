@@ -8,7 +8,7 @@ from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
 ROOMS = (
-    *("names", "rng", "files", "images", "devices", "errors"),
+    *("names", "rng", "files", "published", "images", "devices", "errors"),
     *("models", "world", "latents", "data", "directions", "editing", "judging", "training", "reports"),
     *("pipelines", "commands"),
 )

@@ -10,7 +10,6 @@ from ohlora_gan.commands.import_vectors import main
 from ohlora_gan.directions.files import direction_path, load_directions, write_directions
 from ohlora_gan.directions.groups import REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.editing.moves import move
-from ohlora_gan.files import read_cases, read_medians, read_sweep, read_training_log
 from ohlora_gan.judging.generation_test import measure_response, turn_up
 from ohlora_gan.judging.grid import PASS_THRESHOLDS
 from ohlora_gan.latents.layers import MappingSplit2
@@ -18,6 +17,7 @@ from ohlora_gan.latents.saved import SavedLatents, read_latents, write_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import open_generator, open_scorer
+from ohlora_gan.published import read_cases, read_medians
 from tests import tiny
 
 SIZE = 32  # of mapping_split2 of the tiny generator
@@ -200,15 +200,9 @@ def test_published_results_are_read(reference):
         assert (len(table.cases), table.passed.sum()) == (2000, num_passed)
         enough = [np.abs(table.corrs[prop]) >= least for prop, least in PASS_THRESHOLDS.items()]
         np.testing.assert_array_equal(np.all(enough, axis=0), table.passed)
-    sweeps = {path.stem: read_sweep(path) for path in sorted((reference / "sweeps").glob("*.csv"))}
-    assert len(sweeps) == 11
-    assert sweeps["test_result_svm_w"]["sum_mean_corr"][-1] == pytest.approx(2.5964)
-    assert np.isnan(sweeps["test_result_true_final_mixed_qa"]["nn_eyes_mse"]).all()
     medians = reference / "property_scores_mean_and_median.csv"
     assert read_medians(medians) == REFERENCE_MEDIANS
     assert read_medians(medians, "mean")["background_mean"] == 0.4024
-    log = read_training_log(reference / "finetune_v9_train_log.csv")
-    assert (len(log["epoch"]), log["epoch"].max(), log["mean_gender_score"][0]) == (958, 72, 0.8862)
 
 
 def test_damaged_copies_of_published_files(reference, tmp_path, capsys):

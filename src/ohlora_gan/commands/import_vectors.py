@@ -16,7 +16,6 @@ from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.directions.foreign import boundary_property, import_boundaries, import_tables
 from ohlora_gan.errors import answer, parser_of
-from ohlora_gan.files import read_medians
 from ohlora_gan.judging.generation_test import turn_up
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.saved import PUBLISHED_SIZES, read_latents, save_latents
@@ -24,6 +23,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.zoo import open_generator, open_scorer
+from ohlora_gan.published import read_medians
 from ohlora_gan.world.same_world import check_same_world, network
 
 SIGNS = ("up", "down", "measure")

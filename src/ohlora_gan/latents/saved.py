@@ -14,18 +14,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ohlora_gan.files import (
-    CaseTable,
-    TableError,
-    check_groups,
-    read_cases,
-    read_table,
-    replacing,
-    shown,
-    write_case_table,
-    write_rows,
-)
+from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
 from ohlora_gan.models.generator import Generator
+from ohlora_gan.published import CaseTable, check_groups, read_cases, write_case_table
 
 METADATA_KEY = "ohlora_gan_latents"
 PUBLISHED_SIZES = (512, 7)

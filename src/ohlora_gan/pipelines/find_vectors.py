@@ -36,7 +36,7 @@ from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
-from ohlora_gan.reports import published_tables as tables
+from ohlora_gan.published import append_sweep_row, sweep_row, write_cases
 from ohlora_gan.reports.pages import write_report
 from ohlora_gan.reports.pictures import save_strips
 from ohlora_gan.reports.vectors import (
@@ -269,10 +269,10 @@ def write_results(
     fit_metrics = finder.metrics_ if finder else {}
     write_json(folder / "judge.json", judgement.to_dict())
     results, name = test.summary(), cfg.method.name
-    tables.write_cases(folder / f"test_result_{name}_{layer.name}.csv", test.cases)
+    write_cases(folder / f"test_result_{name}_{layer.name}.csv", test.cases)
     k = int(0.2 * cfg.n) if "samples_per_class" in fit_metrics else None
-    row = tables.sweep_row(cfg.n, seconds, fit_metrics, results, k, properties)
-    tables.append_sweep_row(folder / f"test_result_summary_{name}_{layer.name}.csv", row)
+    row = sweep_row(cfg.n, seconds, fit_metrics, results, k, properties)
+    append_sweep_row(folder / f"test_result_summary_{name}_{layer.name}.csv", row)
     save_passed(search, judgement)
     strips = draw_strips(space, layer, test, properties, **cfg.strips)
     save_strips(folder / "strips", strips)
