@@ -8,8 +8,8 @@ from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
 ROOMS = (
-    *("names", "rng", "files", "published", "images", "devices", "errors"),
-    *("models", "world", "latents", "data", "directions", "editing", "judging", "training", "reports"),
+    *("names", "rng", "files", "published", "images", "devices", "errors", "registry"),
+    *("models", "world", "latents", "data", "directions", "testing", "editing", "judging", "training", "reports"),
     *("pipelines", "commands"),
 )
 MODULES = {".".join(p.relative_to(SOURCE).with_suffix("").parts): p for p in SOURCE.rglob("*.py")}

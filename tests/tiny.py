@@ -34,15 +34,3 @@ def filter_ensemble(name: str, seed: int = 3) -> FilterEnsemble:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return FilterEnsemble(net, num_folds=2, name=name)
-
-
-class Bar:
-    """Stands for a progress bar, and remembers what it has shown: ``calls`` of (done, total)."""
-
-    def __init__(self, total: int = 0) -> None:
-        self.n, self.total = 0, total
-        self.calls: list[tuple[int, int]] = []
-
-    def update(self, n: int = 1) -> None:
-        self.n += n
-        self.calls.append((self.n, self.total))

@@ -61,5 +61,5 @@ def test_mistakes_end_in_one_sentence(tmp_path, capsys):
 
 
 def test_networks_of_other_kinds_are_refused():
-    with pytest.raises(ValueError, match=r"the class 'torch\.nn\.Linear' is not known, expected one of Generator"):
+    with pytest.raises(ValueError, match=r"the network 'torch\.nn\.Linear' is not known, expected one of Generator"):
         join.MeanScorer([{"class": "torch.nn.Linear", "config": {}}])

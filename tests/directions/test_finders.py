@@ -8,13 +8,14 @@ import torch
 from omegaconf import OmegaConf
 
 from ohlora_gan.directions.files import DirectionsError, DirectionSet, load_directions, save_directions
-from ohlora_gan.directions.finders import FINDERS, free_jacobian, make_finder, open_directions, recipe_of
+from ohlora_gan.directions.finders import free_jacobian, make_finder, open_directions, recipe_of
 from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
 from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.ridge import RidgeFinder
 from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.latents.layers import W, WPlus
 from ohlora_gan.latents.space import score_jacobian
+from ohlora_gan.registry import FINDERS
 from tests.analytic_world import EDITED, NAMES, SIZE, make_world
 
 
@@ -62,7 +63,7 @@ def test_a_recipe_is_plain_and_makes_the_finder_again():
         GradientFinder(train=lambda *_: ({}, {})),
         MixedFinder({"eyes": GradientFinder(), "pose": SvmFinder(ratio=0.1)}),
     ]
-    assert {type(finder).__name__ for finder in finders} == set(FINDERS)
+    assert {type(finder).__name__ for finder in finders} == set(FINDERS.ours)
     for finder in finders:
         recipe = json.loads(json.dumps(recipe_of(finder)))
         again = make_finder(recipe)
@@ -76,7 +77,7 @@ def test_a_recipe_is_plain_and_makes_the_finder_again():
 
 @pytest.mark.parametrize("name", ["Popen", "subprocess.Popen", "DirectionFinder", None])
 def test_nothing_but_finders_is_made_of_a_file(name):
-    with pytest.raises(DirectionsError, match=f"name the finder {name!r}, expected one of SvmFinder, GradientFinder"):
+    with pytest.raises(DirectionsError, match=f"the finder '{name}' is not known, expected one of SvmFinder"):
         make_finder({"class": name, "settings": {}})
     with pytest.raises(DirectionsError, match="expected one of SvmFinder"):
         make_finder({"class": "MixedFinder", "settings": {"finders": {"eyes": {"class": name, "settings": {}}}}})
@@ -123,7 +124,7 @@ def test_a_file_of_another_layer_or_class_is_refused(bent, tmp_path):
         open_directions(path, bent.space, WPlus())
     found.recipe = {"class": "os.system", "settings": {}}
     save_directions(path, found)
-    with pytest.raises(DirectionsError, match=r"name the finder 'os\.system', expected one of"):
+    with pytest.raises(DirectionsError, match=r"the finder 'os\.system' is not known, expected one of"):
         open_directions(path, bent.space, W())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.jacobian import BATCH, LocalJacobianFinder, MeanJacobianFinder, random_edits
-from tests import tiny
+from ohlora_gan.testing import Bar
 
 NAMES = ("eyes", "mouth", "pose")
 SIZE, N = 6, 400
@@ -87,7 +87,7 @@ def test_the_way_of_an_edit_counts():
         derivatives[:, 0] += 3 * np.square(codes @ ahead)[:, None] * aside
         return derivatives
 
-    bar = tiny.Bar()
+    bar = Bar()
     finder = MeanJacobianFinder(num_jacobians=N, decorrelate="none", steadiness=0, reach=2.0)
     X_near, scores = 1e-3 * X, np.zeros((N, 3))
     finder.fit(X_near, scores, None, bar, NAMES, NAMES[:1], jacobian=bending)

@@ -6,8 +6,8 @@ import pytest
 from ohlora_gan.directions.gradient import GradientFinder, MixedFinder, merged
 from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.testing import Bar
 from ohlora_gan.training.gradient_net import NetTrainer
-from tests import tiny
 
 SIZE = 6
 GRADIENT, SVM = GradientFinder(NetTrainer(max_epochs=1)), SvmFinder()
@@ -81,7 +81,7 @@ def test_metrics_are_merged(fitted):
 
 
 def test_the_progress_of_the_parts_adds_up():
-    bar = tiny.Bar()
+    bar = Bar()
     MixedFinder(PUBLISHED).fit(*world(), progress=bar)
     assert bar.calls == [(1, 1), (2, 3), (3, 3), (4, 5), (5, 5)]  # one epoch, then two groups a property
 

@@ -9,7 +9,7 @@ from ohlora_gan.directions.finders import free_jacobian, recipe_of
 from ohlora_gan.directions.jacobian import LocalJacobianFinder
 from ohlora_gan.editing.calibration import LONGEST, OWN_GROUP, REACH, calibrate, correct, slopes_along
 from ohlora_gan.latents.layers import W
-from tests import tiny
+from ohlora_gan.testing import Bar
 from tests.analytic_world import EDITED, NAMES, SIZE, make_world
 
 EYES, MOUTH, POSE, HAIR, SKIN = range(5)
@@ -122,7 +122,7 @@ def test_what_does_not_raise_its_score_is_not_followed_out_of_the_world(factor):
 
 
 def test_progress_and_too_few_latents():
-    world, bar = make_world(), tiny.Bar(3)
+    world, bar = make_world(), Bar(3)
     calibrate(world.space, W(), one_group(world.response[:3]), 2, bar)
     assert bar.calls == [(1, 3), (2, 3), (3, 3)]
     with pytest.raises(ValueError, match="slopes need at least 2 latents, got 1"):

@@ -9,7 +9,7 @@ from ohlora_gan.editing import closed_loop
 from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, broyden
 from ohlora_gan.latents.layers import W, WPlus
 from ohlora_gan.latents.metric import make_metric, own_probes
-from tests import tiny
+from ohlora_gan.testing import Bar
 from tests.analytic_world import NAMES, SIZE, make_world
 
 EYES, MOUTH, POSE, HAIR, SKIN = range(5)
@@ -161,7 +161,7 @@ def test_no_result_depends_on_the_batch(codes):
 
 
 def test_progress_reaches_the_total(codes):
-    bar = tiny.Bar(12)
+    bar = Bar(12)
     loop = ClosedLoop(make_world(batch_size=5).space, W())
     loop.edit(codes, {"eyes": 0.1}, progress=bar)
     assert bar.calls == [(5, 12), (10, 12), (12, 12)]

@@ -16,6 +16,7 @@ from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.testing import Bar
 from tests import linear_world as world
 from tests import tiny
 
@@ -137,7 +138,7 @@ def test_everything_on_tiny_networks(space):
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     found = type("Found", (), {"direction": lambda self, x, group=None: directions.astype(np.float32)})()
     judges = [NetworkJudge("a", space.scorer, role="finding"), NetworkJudge("b", tiny.scorer(seed=8))]
-    bar = tiny.Bar(3)
+    bar = Bar(3)
     judgement = judge_vectors(
         *(space, W(), partial(open_loop, found), PLAN, judges, 3),
         grid="reference",

@@ -5,8 +5,8 @@ import pytest
 
 from ohlora_gan.editing.moves import open_loop
 from ohlora_gan.judging.measure import ChangeMeter, Seen, measure, score_pictures
+from ohlora_gan.testing import Bar
 from tests import linear_world as world
-from tests import tiny
 
 GRID = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 DIRECTIONS = np.eye(world.SIZE, dtype=np.float32)[:2]
@@ -60,7 +60,7 @@ def test_the_second_draw_has_noise_of_its_own():
 
 @pytest.mark.parametrize("latents_per_batch", [1, 2, 3, 10])
 def test_ends_with_the_latent_that_is_enough(latents_per_batch):
-    asked, bar = [], tiny.Bar(7)
+    asked, bar = [], Bar(7)
 
     def enough(number, scores):
         asked.append((number, float(scores[1, 0])))

@@ -4,6 +4,7 @@ import torch
 
 from ohlora_gan.latents.layers import MappingSplit1, MappingSplit2, W, WPlus, Z, layer_named
 from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.testing import LayerContract
 from tests import tiny
 
 LAYERS = [Z(), W(), MappingSplit1(), MappingSplit2(), WPlus(), WPlus(2, 5)]
@@ -22,14 +23,10 @@ def edit_of(codes, seed=0):
     return np.random.default_rng(seed).standard_normal(codes.shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-def test_unmoved_codes_give_the_generators_own_image(space, layer):
-    z, label = space.latents("test", range(5))
-    codes = space.codes(layer, z, label)
-    assert codes.shape == (5, layer.size(space.generator))
-    with torch.no_grad():
-        want = space.generator(z, label)
-    torch.testing.assert_close(images(space, layer, codes), want, rtol=0, atol=1e-5)
+class TestLayers(LayerContract):
+    @pytest.fixture(params=[*LAYERS, WPlus(4)], ids=lambda layer: layer.name)
+    def layer(self, request):
+        return request.param
 
 
 def test_mapping_split2_edits_are_w_edits(space):
@@ -99,14 +96,6 @@ def test_free_values(space):
 def test_ranges_that_a_generator_lacks(space, first, last):
     with pytest.raises(ValueError, match=r"generator's 8 synthesis layers, expected 0 <= first <= last <= 7"):
         space.codes(WPlus(first, last), *space.latents("test", range(2)))
-
-
-@pytest.mark.parametrize("layer", [*LAYERS, WPlus(4)], ids=lambda layer: layer.name)
-def test_a_layer_is_found_by_its_name(space, layer):
-    found = layer_named(layer.name)
-    assert type(found) is type(layer)
-    assert vars(found) == vars(layer)
-    assert found.name == layer.name
 
 
 @pytest.mark.parametrize("name", ["", "v", "wplus_", "wplus_4", "wplus_last_4", "W"])

@@ -6,7 +6,7 @@ import torch
 
 from ohlora_gan.latents.layers import W, WPlus
 from ohlora_gan.latents.metric import METRICS, image_gram, make_metric, own_probes, scaled
-from tests import tiny
+from ohlora_gan.testing import Bar
 from tests.analytic_world import SIZE, make_world
 
 
@@ -125,7 +125,7 @@ def test_it_is_that_of_the_values_that_edits_may_move(name):
 
 
 def test_progress_reaches_the_total():
-    bar = tiny.Bar(10)
+    bar = Bar(10)
     make_metric("image", make_world(batch_size=4).space, W(), 10, 2, progress=bar)
     assert bar.calls == [(4, 10), (8, 10), (10, 10)]
 

@@ -1,8 +1,9 @@
 import torch
 
-from ohlora_gan.models.checkpoint import describe, make_network
+from ohlora_gan.models.checkpoint import make_network
 from ohlora_gan.models.combined import MeanScorer
 from ohlora_gan.models.scorers import AttributeCNN, PhotoCNN
+from ohlora_gan.registry import NETWORKS
 
 NAMES = ["mouth", "turn"]
 IMAGES = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
@@ -31,7 +32,7 @@ def test_it_has_the_interface_of_its_parts():
 
 def test_its_description_rebuilds_it():
     mean = MeanScorer.of(nets(), scale=torch.full((2, 2), 1.5))
-    again = make_network(describe(mean)).eval()
+    again = make_network(NETWORKS.describe(mean)).eval()
     again.load_state_dict(mean.state_dict())
     torch.testing.assert_close(again(IMAGES), mean(IMAGES))
 

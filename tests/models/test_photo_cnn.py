@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from ohlora_gan.models.checkpoint import describe, make_network
+from ohlora_gan.models.checkpoint import make_network
 from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.scorers import PhotoCNN, PhotoFilterCNN
+from ohlora_gan.registry import NETWORKS
 
 
 def images(num: int, side: int) -> torch.Tensor:
@@ -33,14 +34,14 @@ def test_a_gradient_reaches_every_parameter():
 
 def test_it_is_rebuilt_from_its_description():
     net = PhotoCNN(["a"], 32, 4).eval()
-    again = make_network(describe(net)).eval()
+    again = make_network(NETWORKS.describe(net)).eval()
     again.load_state_dict(net.state_dict())
     assert torch.equal(again(images(2, 32)), net(images(2, 32)))
 
 
 def test_folds_of_a_filter():
     fold = PhotoFilterCNN(32, 4)
-    ensemble = FilterEnsemble(describe(fold), num_folds=2, name="glass").eval()
+    ensemble = FilterEnsemble(NETWORKS.describe(fold), num_folds=2, name="glass").eval()
     with torch.no_grad():
         probability = ensemble(images(3, 32))
     assert probability.shape == (3,)

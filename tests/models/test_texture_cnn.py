@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ohlora_gan.models.checkpoint import describe
 from ohlora_gan.models.filters import FilterEnsemble, TextureFilterCNN
+from ohlora_gan.registry import NETWORKS
 
 
 def noise(num, side, seed=0):
@@ -46,7 +46,7 @@ def test_a_gradient_reaches_every_parameter():
 
 def test_an_ensemble_is_made_of_it():
     ensemble = FilterEnsemble.of([TextureFilterCNN(32, 4), TextureFilterCNN(32, 4)], "quality")
-    assert describe(ensemble)["config"]["net"]["config"] == {"resolution": 32, "width": 4}
+    assert NETWORKS.describe(ensemble)["config"]["net"]["config"] == {"resolution": 32, "width": 4}
     with torch.no_grad():
         probability = ensemble(noise(3, 32))
     assert ((probability > 0) & (probability < 1)).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_gan.testing import Bar
 from ohlora_gan.training.gradient_net import (
     GradientNet,
     NetTrainer,
@@ -11,7 +12,6 @@ from ohlora_gan.training.gradient_net import (
     VectorRegressor,
     regression_figures,
 )
-from tests import tiny
 
 SIZE = 8
 
@@ -149,7 +149,7 @@ def test_batches_are_every_row_once_in_a_new_order_each_epoch():
 
 
 def test_progress_tells_of_every_epoch_and_reaches_the_total():
-    bar = tiny.Bar()
+    bar = Bar()
     _, figures = train(*world(), progress=bar, max_epochs=200, patience=4, lr=0.02, decay=1.0)
     num_epochs = figures["epochs"]
     assert [done for done, _ in bar.calls] == [*range(1, num_epochs + 1)]

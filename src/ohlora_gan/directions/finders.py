@@ -8,25 +8,16 @@ import numpy as np
 
 from ohlora_gan.directions.base import DirectionFinder, Jacobian
 from ohlora_gan.directions.files import DirectionsError, DirectionSet, load_directions
-from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
-from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
-from ohlora_gan.directions.ridge import RidgeFinder
-from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
-
-FINDERS: dict[str, type[DirectionFinder]] = {
-    kind.__name__: kind
-    for kind in (SvmFinder, GradientFinder, MixedFinder, RidgeFinder, MeanJacobianFinder, LocalJacobianFinder)
-}
-"""The finders that a file may name: nothing else is made of what it says."""
+from ohlora_gan.registry import FINDERS
 
 
 def recipe_of(finder: DirectionFinder) -> dict[str, Any]:
     """A finder's class and settings as plain data; what is not plain, such as a function that trains, is left out."""
     settings = {name: _plain(value) for name, value in vars(finder).items() if not name.endswith("_")}
     return {
-        "class": type(finder).__name__,
+        "class": FINDERS.name_of(finder),
         "settings": {name: value for name, value in settings.items() if value is not _LEFT_OUT},
     }
 
@@ -50,16 +41,16 @@ def make_finder(recipe: Mapping[str, Any]) -> DirectionFinder:
     Raises:
         DirectionsError: for one that there is not.
     """
-    if recipe.get("class") not in FINDERS:
-        raise DirectionsError(
-            f"directions name the finder {recipe.get('class')!r}, expected one of {', '.join(FINDERS)}"
-        )
+    try:
+        kind = FINDERS.find(str(recipe.get("class")))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DirectionsError(f"directions name a finder that cannot be made: {error}") from error
     settings = {}
     for name, value in recipe["settings"].items():
         if name == "finders":
             value = {prop: make_finder(part) for prop, part in value.items()}
         settings[name] = value
-    return FINDERS[recipe["class"]](**settings)
+    return kind(**settings)
 
 
 def free_jacobian(space: FaceSpace, layer: Layer) -> Jacobian:

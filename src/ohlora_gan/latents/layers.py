@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ohlora_gan.models.generator import Generator, MappingOutput
+from ohlora_gan.registry import LAYERS
 
 
 class Layer(ABC):
@@ -23,6 +24,11 @@ class Layer(ABC):
 
     name: str
     equivalent_to_w = False
+
+    @classmethod
+    def named(cls, name: str) -> "Layer | None":
+        """The layer of this kind that files call ``name``; None where it is not of this kind."""
+        return cls() if name == cls.name else None
 
     @abstractmethod
     def size(self, generator: Generator) -> int:
@@ -165,6 +171,13 @@ class WPlus(Layer):
             return "wplus"
         return f"wplus_{self.first}_{'last' if self.last is None else self.last}"
 
+    @classmethod
+    def named(cls, name: str) -> "WPlus | None":
+        if not (part := re.fullmatch(r"wplus(?:_(\d+)_(\d+|last))?", name)):
+            return None
+        first, last = part.groups()
+        return cls(int(first or 0), None if last in (None, "last") else int(last))
+
     def size(self, generator: Generator) -> int:
         return generator.num_layers * generator.w_dim
 
@@ -197,10 +210,10 @@ def layer_named(name: str) -> Layer:
     Raises:
         ValueError: if there is no such layer.
     """
-    plain: dict[str, type[Layer]] = {kind.name: kind for kind in (Z, W, MappingSplit1, MappingSplit2)}
-    if name in plain:
-        return plain[name]()
-    if part := re.fullmatch(r"wplus(?:_(\d+)_(\d+|last))?", name):
-        first, last = part.groups()
-        return WPlus(int(first or 0), None if last in (None, "last") else int(last))
-    raise ValueError(f"layer is {name!r}, expected {', '.join(plain)}, wplus, or a range of it such as wplus_4_7")
+    for kind in LAYERS.classes():
+        if (layer := kind.named(name)) is not None:
+            return layer
+    raise ValueError(
+        f"layer is {name!r}, expected z, w, mapping_split1, mapping_split2, wplus, or a range of it such as "
+        f"wplus_4_7; or install the package that offers it (entry point {LAYERS.group})"
+    )

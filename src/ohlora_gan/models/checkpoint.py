@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ohlora_gan.files import replacing
-from ohlora_gan.models.registry import class_name, network_class
+from ohlora_gan.registry import NETWORKS
 
 FORMAT = 1
 METADATA_KEY = "ohlora_gan"
@@ -58,14 +58,9 @@ class Checkpoint:
 def make_network(description: Mapping[str, Any], source: str = "checkpoint") -> nn.Module:
     """Builds a network from ``{"class": name, "config": keyword arguments}``; see `registry`."""
     try:
-        return network_class(str(description["class"]))(**description["config"])
+        return NETWORKS.make(description)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} describes a network that cannot be built: {error}") from error
-
-
-def describe(network: nn.Module) -> dict[str, Any]:
-    """The description from which ``make_network`` rebuilds a network that keeps its ``config``."""
-    return {"class": class_name(network), "config": network.config}
 
 
 def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False, **info: Any) -> Path:
@@ -81,7 +76,7 @@ def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
-    description = {"format": FORMAT, "networks": {n: describe(net) for n, net in networks.items()}, **info}
+    description = {"format": FORMAT, "networks": {n: NETWORKS.describe(net) for n, net in networks.items()}, **info}
     with replacing(path) as partial:
         save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
     return path

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ohlora_gan.models.registry import class_name, network_class
+from ohlora_gan.registry import NETWORKS
 
 
 class Panel(nn.Module):
@@ -67,7 +67,7 @@ class MeanScorer(nn.Module):
 
     def __init__(self, nets: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
-        built: list[Any] = [network_class(net["class"])(**net["config"]) for net in nets]
+        built: list[Any] = [NETWORKS.make(net) for net in nets]
         kinds = list(dict.fromkeys(f"{', '.join(net.property_names)} at {net.resolution} pixels" for net in built))
         if len(kinds) != 1:
             raise ValueError(f"nets score {' and '.join(kinds) or 'nothing'}: expected the same of all, in one order")
@@ -89,7 +89,7 @@ class MeanScorer(nn.Module):
             scale, shift: ``[len(nets), P]``: a network's score times scale plus shift is in common units. None: they
                 all are already.
         """
-        mean = cls([{"class": class_name(n), "config": n.config} for n in nets])
+        mean = cls([NETWORKS.describe(net) for net in nets])
         for own, net in zip(mean.nets, nets, strict=True):
             own.load_state_dict(net.state_dict())
         with torch.no_grad():

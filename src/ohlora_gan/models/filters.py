@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ohlora_gan.models.registry import class_name, network_class
 from ohlora_gan.models.scorers import (
     GRID,
     WHOLE,
@@ -26,6 +25,7 @@ from ohlora_gan.models.scorers import (
     check_images,
     checked_box,
 )
+from ohlora_gan.registry import NETWORKS
 
 # --- A filter for what shows in fine texture rather than in shapes, blur above all ---
 
@@ -190,7 +190,7 @@ class FilterEnsemble(nn.Module):
 
     def __init__(self, net: Mapping[str, Any], num_folds: int, name: str) -> None:
         super().__init__()
-        kind = network_class(net["class"])
+        kind = NETWORKS.find(net["class"])
         if num_folds < 1:
             raise ValueError(f"num_folds is {num_folds}, expected at least 1")
         if not name or "." in name:
@@ -208,8 +208,7 @@ class FilterEnsemble(nn.Module):
     @classmethod
     def of(cls, nets: Sequence[nn.Module], name: str) -> "FilterEnsemble":
         """The ensemble of trained folds, copies of their weights, in eval mode."""
-        described = {"class": class_name(nets[0]), "config": nets[0].config}
-        ensemble = cls(described, len(nets), name)
+        ensemble = cls(NETWORKS.describe(nets[0]), len(nets), name)
         for own, net in zip(ensemble.folds, nets, strict=True):
             own.load_state_dict(net.state_dict())
         return ensemble.eval()
