@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import time
-from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,7 +76,7 @@ WRITERS = {
     "gif": lambda folder, v: save_animation(folder / "a.gif", np.full((2, 8, 8, 3), v, np.uint8)),
     "webp": lambda folder, v: save_animation(folder / "a.webp", np.full((2, 8, 8, 3), 60 * v, np.uint8)),
     "page": lambda folder, v: write_page(
-        folder / "report.html", "leaderboard_template.html", defaultdict(lambda: str(v))
+        folder / "report.html", "base.html.j2", title=str(v), subtitle="", created="", sections={}
     ),
     "weights": lambda folder, v: checkpoint.save(folder / "m.safetensors", {"scorer": tiny.scorer(seed=v)}),
     "directions": lambda folder, v: save_directions(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ohlora_gan.images import grid
-from ohlora_gan.reports.leaderboard import Column, _marks, share, with_interval, write_leaderboard
-from ohlora_gan.reports.leaderboard_plots import cut_rows
+from ohlora_gan.reports.leaderboard import Column, cut_rows, marks, write_leaderboard
+from ohlora_gan.reports.pages import said, share
 from ohlora_gan.reports.runs_table import FailedCell, Figure, figure, ranked, read_cell, scorer_order
 from tests.judged_runs import judgement, scorer, write_run
 from tests.reports.test_report import Page
@@ -180,13 +180,13 @@ def test_the_best_are_marked_and_those_that_may_be_as_good():
         Figure(0.5, 0.4, 0.6),
         Figure(math.nan),
     ]
-    for highest, marks in (
+    for highest, expected in (
         (True, ["near", "best", "best", "", ""]),
         (False, ["", "", "", "best", ""]),
         (None, [""] * 5),
     ):
-        assert _marks(Column("a column", lambda i: figures[i], highest=highest), range(5)) == marks
-    assert _marks(Column("alike", lambda i: Figure(1.0)), range(2)) == ["", ""]
+        assert marks(Column("a column", lambda i: figures[i], highest=highest), range(5)) == expected
+    assert marks(Column("alike", lambda i: Figure(1.0)), range(2)) == ["", ""]
 
 
 def test_notes_say_what_limits_a_comparison(tmp_path):
@@ -230,5 +230,6 @@ def test_the_markdown_is_a_table(page):
 
 def test_numbers_are_written_for_readers():
     assert [share(value) for value in (0.0, 0.034, 0.5, 0.985, 1.0)] == ["0 %", "3.4 %", "50 %", "98.5 %", "100 %"]
-    assert with_interval(Figure(0.5, 0.4, 0.6), percent=True) == "50 % (40 to 60)"
-    assert with_interval(Figure(2.934)) == "2.93"
+    assert said(Figure(0.5, 0.4, 0.6), share) == ("50 %", "40 to 60")
+    assert said(Figure(2.934)) == ("2.93", "")
+    assert said([None, None, None]) == said(None) == ("–", "")

@@ -9,7 +9,7 @@ from ohlora_gan.judging.generation_test import Case, VectorTest, response
 from ohlora_gan.judging.grid import make_plan, strength_grid
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.reports.summary import read_training
+from ohlora_gan.reports.report import read_training
 from ohlora_gan.reports.vectors import (
     accuracy_table,
     case_grid,

@@ -1,26 +1,26 @@
 """The leaderboard: many judged runs on one self-contained page, and the same figures as CSV and Markdown.
 
-``leaderboard_template.html`` holds the page's words; ``leaderboard_parts``, ``leaderboard_plots`` and
-``leaderboard_strips`` make what goes into it.
+``templates/leaderboard.html.j2`` and ``leaderboard.md.j2`` hold the words; what takes counting is counted here.
 """
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from html import escape
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohlora_gan.files import write_records, write_text
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ohlora_gan.files import replacing
 from ohlora_gan.judging.grid import DEFAULT_THRESHOLD, PASS_THRESHOLDS
-from ohlora_gan.reports import leaderboard_plots as plots
-from ohlora_gan.reports.leaderboard_plots import strips
-from ohlora_gan.reports.pages import write_page
-from ohlora_gan.reports.runs_table import UNKNOWN, Cell, FailedCell, Figure, ranked, scorer_order
-from ohlora_gan.reports.sections import card, created
-from ohlora_gan.reports.wording import DASH, listed, number, plain, words
+from ohlora_gan.reports import plots
+from ohlora_gan.reports.pages import listed, number, plain, share, write_page
+from ohlora_gan.reports.runs_table import UNKNOWN, Cell, FailedCell, Figure, largest, ranked, scorer_order
 
 ALIKE = ("checkpoint", "scorer", "seed", "properties", "test")
 """Settings that cells have to share to be compared, by the start of their names."""
@@ -29,7 +29,7 @@ ALIKE = ("checkpoint", "scorer", "seed", "properties", "test")
 def write_leaderboard(
     folder: Path, cells: Sequence[Cell], failed: Sequence[FailedCell] = (), judge: str | None = None
 ) -> Path:
-    """Write ``leaderboard.html``, ``.csv`` and ``.md``; returns the page.
+    """Writes ``leaderboard.html``, ``.csv`` and ``.md``; returns the page.
 
     Args:
         folder: where to; made if needed.
@@ -42,27 +42,40 @@ def write_leaderboard(
     """
     scorers = scorer_order(cells, judge)
     cells = ranked(cells, scorers[0])
-    folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "leaderboard.csv", cells, failed, scorers)
-    write_markdown(folder / "leaderboard.md", cells, failed, scorers)
+    shared = {"cells": cells, "failed": failed, "scorers": scorers, "short_seconds": short_seconds}
+    write_page(folder / "leaderboard.md", "leaderboard.md.j2", **shared)
+    judged = [cell.by[scorers[0]] for cell in cells if scorers[0] in cell.by]
     several_sizes, several_layers = len({cell.n for cell in cells}) > 1, len({cell.layer for cell in cells}) > 1
-    fill = {
-        "title": "Ways to find directions, compared",
-        "subtitle": escape(subtitle(cells, scorers[0])),
-        "created": created(datetime.now(timezone.utc).isoformat(timespec="seconds")),
-        "headline": "".join(card(*content) for content in headline(cells, scorers[0])),
-        "table": table(cells, scorers, folder),
-        "failures": failures(failed, folder),
-        "legend": legend(cells),
-        "samples": lines("samples", plots.over_samples, cells, scorers[0]) if several_sizes else "",
-        "seconds": lines("seconds", plots.over_seconds, cells, scorers[0]) if len(cells) > 1 else "",
-        "layers": lines("layers", plots.by_layer, cells, scorers[0]) if several_layers else "",
-        "strips": strips(cells),
-        "judge": escape(scorers[0]),
-        "thresholds": escape(thresholds(cells)),
-        "notes": "".join(f"<li>{escape(note)}</li>\n" for note in notes(cells, scorers)),
-    }
-    return write_page(folder / "leaderboard.html", "leaderboard_template.html", fill)
+    over = {axis: partial(plots.panels, across=axis) for axis in (plots.SAMPLES, plots.SECONDS)}
+    return write_page(
+        folder / "leaderboard.html",
+        "leaderboard.html.j2",
+        title="Ways to find directions, compared",
+        subtitle=subtitle(cells, scorers[0]),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        headline=headline(cells, scorers[0]),
+        groups=column_groups(cells, scorers),
+        link=partial(link_to, output=folder),
+        legend=[(way, *plots.look(i)) for i, way in enumerate(plots.names_of(cells)[0])],
+        over_samples=drawn(over[plots.SAMPLES], cells, scorers[0]) if several_sizes else [],
+        over_seconds=drawn(over[plots.SECONDS], cells, scorers[0]) if len(cells) > 1 else [],
+        by_layer=drawn(plots.by_layer, cells, scorers[0]) if several_layers else [],
+        moves=moves(cells),
+        thresholds=thresholds(cells),
+        roles={figures.role for figures in judged},
+        lost=max((figures.lost for figures in judged if figures.lost > 0), default=0.0),
+        unlike=unlike(cells),
+        **shared,
+    )
+
+
+def drawn(
+    draw: Callable[..., plots.Plot], cells: Sequence[Cell], scorer: str
+) -> list[tuple[plots.Measure, plots.Plot]]:
+    """A plot for each measure that some cell has."""
+    measures = [m for m in plots.MEASURES if any(isfinite(m.of(cell, scorer).value) for cell in cells)]
+    return [(measure, draw(measure, cells, scorer)) for measure in measures]
 
 
 def subtitle(cells: Sequence[Cell], scorer: str) -> str:
@@ -98,52 +111,16 @@ def thresholds(cells: Sequence[Cell]) -> str:
     return listed([f"{value:.2f} ({plain(name)})" for name, value in given.items()])
 
 
-def notes(cells: Sequence[Cell], scorers: Sequence[str]) -> list[str]:
-    """What a reader of these cells has to know besides the page's standing words."""
-    said = []
-    judged = [cell.by[scorers[0]] for cell in cells if scorers[0] in cell.by]
-    if all(figures.role != "judging" for figures in judged):
-        said.append(
-            f"No independent scorer judged these runs: {scorers[0]} also served to find the directions, so its figures "
-            f"flatter them."
-        )
-    grids = {cell.grid for cell in cells}
-    if "sigma" in grids:
-        said.append(
-            "Grid sigma: strengths are in σ of the score, translated for each direction by how far one unit of length "
-            "moves the score, so that all methods and layers are asked for the same changes."
-        )
-    if "reference" in grids:
-        said.append(
-            "Grid reference: strengths are the published numbers, read as lengths of a unit direction. They differ "
-            "between svm and gradient, and the same length is a smaller step in a layer of more numbers (in the "
-            "published system 512 at w, 1,024 at mapping_split2, 2,560 at mapping_split1)."
-        )
-    if len(grids) > 1:
-        said.append("Cells of both grids are on this page: compare only cells of the same one.")
-    if same := sorted({cell.layer for cell in cells if cell.equivalent_to_w}):
-        said.append(
-            f"{listed(same)} is marked = w: w is the sum of the two halves of its vector, so an edit (d1, d2) there is "
-            f"the edit d1 + d2 at w. The layer can reach nothing that w cannot; differences are those of finding."
-        )
-    if lost := max((figures.lost for figures in judged if figures.lost > 0), default=0.0):
-        said.append(f"{scorers[0]} gave no score to some pictures, to {100 * lost:.1f} % of the worst cell's.")
-    if names := unlike(cells):
-        said.append(f"The cells differ in {listed(names)}: not all were asked for the same, so compare them with care.")
-    return said
-
-
 def unlike(cells: Sequence[Cell]) -> list[str]:
     """Settings that the cells should share and do not."""
     names = dict.fromkeys(name for cell in cells for name in cell.config if name.partition(".")[0] in ALIKE)
     return [name for name in names if len({str(cell.config[name]) for cell in cells if name in cell.config}) > 1]
 
 
-# --- The table, plots and legend of the leaderboard page, as fragments of HTML. All text is escaped here ---
+# --- The columns of the table ---
 
 
 CHANGES = ("outside", "whole")  # of the picture; the first that was measured is shown
-STROKES = {"-": "none", "--": "5 3", ":": "1.5 3"}
 
 
 class Column(NamedTuple):
@@ -164,23 +141,16 @@ class Column(NamedTuple):
     hint: Callable[[Cell], str] = lambda cell: ""
 
 
-def table(cells: Sequence[Cell], scorers: Sequence[str], output: Path) -> str:
-    """All cells, best first, with a head that sorts: columns for each scorer, then what needs none."""
-    groups = [(name, scorer_columns(name, first=i == 0)) for i, name in enumerate(scorers)]
-    groups.append(("", other_columns(cells)))
-    columns = [column for _, of_group in groups for column in of_group]
-    marks = [_marks(column, cells) for column in columns]
-    rows = ""
-    for rank, cell in enumerate(cells):
-        figures = "".join(_figure_cell(column, cell, mark[rank]) for column, mark in zip(columns, marks, strict=True))
-        rows += f"<tr>{_name_cells(rank + 1, cell, output)}{figures}</tr>\n"
-    over = "".join(f'<th scope="colgroup" colspan="{len(c)}">{_scorer_head(name, cells)}</th>' for name, c in groups)
-    head = "".join(_sorter(label) for label in ("#", "method", "layer", "samples", *(c.label for c in columns)))
-    return f"""<div class="scroll" role="region" tabindex="0" aria-label="Leaderboard">
-<table class="board"><thead><tr><td colspan="4"></td>{over}</tr><tr>{head}</tr></thead>
-<tbody>
-{rows}</tbody></table></div>
-"""
+def column_groups(
+    cells: Sequence[Cell], scorers: Sequence[str]
+) -> list[tuple[str, str, list[tuple[Column, list[str]]]]]:
+    """(scorer, role, columns with a mark for each cell): the figures by each scorer, then what needs none."""
+    groups = []
+    for i, name in enumerate(scorers):
+        role = next(cell.by[name].role for cell in cells if name in cell.by)
+        groups.append((name, role, scorer_columns(name, first=i == 0)))
+    groups.append(("", "", other_columns(cells)))
+    return [(name, role, [(column, marks(column, cells)) for column in columns]) for name, role, columns in groups]
 
 
 def scorer_columns(name: str, first: bool) -> list[Column]:
@@ -188,14 +158,14 @@ def scorer_columns(name: str, first: bool) -> list[Column]:
 
     def leak(cell: Cell) -> str:
         _, edited, other = cell.by[name].worst_leakage if name in cell.by else (UNKNOWN, "", "")
-        return f"{edited} moves {other}".replace("_", " ") if other else ""
+        return f"{plain(edited)} moves {plain(other)}" if other else ""
 
     def measured(pick: Callable[..., Figure]) -> Callable[[Cell], Figure]:
         return lambda cell: pick(cell.by[name]) if name in cell.by else UNKNOWN
 
     def corrs(cell: Cell) -> str:
         corr = cell.by[name].corr if name in cell.by else {}
-        return ", ".join(f"{key.replace('_', ' ')} {number(value.value)}" for key, value in corr.items())
+        return ", ".join(f"{plain(key)} {number(value.value)}" for key, value in corr.items())
 
     again = Column("pass again", measured(lambda figures: Figure(figures.passed_both)), share)
     return [
@@ -216,82 +186,11 @@ def other_columns(cells: Sequence[Cell]) -> list[Column]:
         return Figure(cell.seconds.get("finding", math.nan))
 
     parts = [part for part in CHANGES if any(part in cell.image_change for cell in cells)][:1]
-    columns = [Column(f"change {part}", change(part), _three, highest=False) for part in parts]
+    columns = [Column(f"change {part}", change(part), partial(number, digits=3), highest=False) for part in parts]
     return [*columns, Column("find, s", seconds, short_seconds, highest=None)]
 
 
-def legend(cells: Sequence[Cell]) -> str:
-    """Which line is which way of finding, for all plots."""
-    items = ""
-    for i, way in enumerate(plots.names_of(cells)[0]):
-        color, dashes = plots.look(i)
-        line = (
-            f'<svg viewBox="0 0 30 8" aria-hidden="true"><line x1="1" y1="4" x2="29" y2="4" stroke-width="2.5" '
-            f'stroke="rgb(var(--{color}))" stroke-dasharray="{STROKES[dashes]}"/></svg>'
-        )
-        items += f"<li>{line}{escape(way)}</li>"
-    return f'<ul class="legend">{items}</ul>'
-
-
-def lines(kind: str, draw: Callable[..., str], cells: Sequence[Cell], scorer: str) -> str:
-    """A plot for each measure that some cell has.
-
-    Args:
-        kind: unique on the page.
-        draw: one of ``over_samples``, ``over_seconds`` and ``by_layer``.
-        cells: all cells.
-        scorer: whose figures.
-    """
-    figures = ""
-    for i, measure in enumerate(plots.MEASURES):
-        if any(math.isfinite(measure.of(cell, scorer).value) for cell in cells):
-            title = f"{escape(measure.title.capitalize())} <span>{measure.best} is best</span>"
-            plot = draw(f"{kind}-{i}", measure, cells, scorer)
-            figures += f'<figure class="plot"><h3>{title}</h3><div class="scroll">{plot}</div></figure>\n'
-    return figures
-
-
-def failures(failed: Sequence[FailedCell], output: Path) -> str:
-    """Runs without figures, each with what it was asked for and what is wrong."""
-    return "".join(
-        f"<li><code>{escape(link_to(item.folder, output))}</code> {escape(item.asked)}: {escape(item.word)}</li>\n"
-        for item in failed
-    )
-
-
-def _scorer_head(name: str, cells: Sequence[Cell]) -> str:
-    roles = [cell.by[name].role for cell in cells if name in cell.by]
-    return f"{escape(name)} <span>{escape(roles[0])}</span>" if roles else ""
-
-
-def _sorter(label: str) -> str:
-    return f'<th scope="col"><button type="button">{escape(label)}</button></th>'
-
-
-def _name_cells(rank: int, cell: Cell, output: Path) -> str:
-    way = escape(cell.way)
-    if (cell.folder / "report.html").is_file():
-        way = f'<a href="{escape(link_to(cell.folder / "report.html", output))}">{way}</a>'
-    layer = words(cell.layer) + (' <span class="badge no">= w</span>' if cell.equivalent_to_w else "")
-    return (
-        f'<td data-value="{rank}">{rank}</td><th scope="row" data-value="{escape(cell.way)}">{way}</th>'
-        f'<td class="name" data-value="{escape(cell.layer)}">{layer}</td><td data-value="{cell.n}">{cell.n:,}</td>'
-    )
-
-
-def _figure_cell(column: Column, cell: Cell, mark: str) -> str:
-    figure = column.of(cell)
-    interval = ""
-    if math.isfinite(figure.low + figure.high):
-        low, high = (column.say(value).removesuffix(" %") for value in (figure.low, figure.high))
-        interval = f"<small>{low} to {high}</small>"
-    value = f"{figure.value:.6g}" if math.isfinite(figure.value) else ""
-    hint, kind = column.hint(cell), f' class="{mark}"' if mark else ""
-    title = f' title="{escape(hint)}"' if hint else ""
-    return f'<td data-value="{value}"{kind}{title}>{column.say(figure.value)}{interval}</td>'
-
-
-def _marks(column: Column, cells: Sequence[Cell]) -> list[str]:
+def marks(column: Column, cells: Sequence[Any]) -> list[str]:
     """``best`` for what reads as the best of a column, ``near`` where the interval overlaps with the best one's."""
     figures = [column.of(cell) for cell in cells]
     known = [figure for figure in figures if math.isfinite(figure.value)]
@@ -306,18 +205,82 @@ def _overlap(a: Figure, b: Figure) -> bool:
     return a.low <= b.high and b.low <= a.high  # False where one has no interval
 
 
-def _three(value: float) -> str:
-    return number(value, 3)
+# --- The same faces moved by different methods, side by side: rows cut from the strips that runs have saved ---
 
 
-# --- The leaderboard's figures as files: every figure as CSV, the main ones as Markdown ---
+MAX_FACES = 3
+PAD = 2  # pixels between the faces of a saved strip
 
 
-def share(value: float) -> str:
-    """``95 %``, with a decimal where it is close to 0 or 1; a dash for what was not measured."""
-    if not isfinite(value):
-        return DASH
-    return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 or value in (0, 1) else f"{100 * value:.1f} %"
+class Moves(NamedTuple):
+    """Faces along the directions of one property by several cells.
+
+    Attributes:
+        property: its name.
+        rows: a cell each, with its faces' rows, uint8 ``[faces, R, W, 3]``.
+        num_faces: how many faces all of them have, at most ``MAX_FACES``.
+        reach: how many sigmas the ends are away from the middle; None where cells differ or say nothing.
+    """
+
+    property: str
+    rows: list[tuple[Cell, NDArray[np.uint8]]]
+    num_faces: int
+    reach: float | None
+
+
+def moves(cells: Sequence[Cell]) -> list[Moves]:
+    """For each property the same faces moved by each way of finding at each layer, with its most samples.
+
+    Runs whose strips are missing or cannot be cut are left out.
+    """
+    shown, made = list(largest(cells).values()), []
+    for name in dict.fromkeys(name for cell in shown for name in cell.edited):
+        rows = [(cell, cut) for cell in shown if (cut := _saved_rows(cell, name)) is not None]
+        if rows:
+            num_faces = min(MAX_FACES, *(len(cut) for _, cut in rows))
+            reaches = {cell.config.get("strips.reach") for cell, _ in rows}
+            reach = reaches.pop() if len(reaches) == 1 else None
+            made.append(Moves(name, rows, num_faces, float(reach) if isinstance(reach, int | float) else None))
+    return made
+
+
+def cut_rows(picture: NDArray[np.uint8], columns: int, pad: int = PAD) -> NDArray[np.uint8]:
+    """The rows of a saved strip.
+
+    Args:
+        picture: uint8 ``[H, W, 3]`` of square faces, ``pad`` pixels between them.
+        columns: faces a row.
+        pad: pixels between faces.
+
+    Returns:
+        uint8 ``[rows, R, W, 3]``, R the side of a face.
+
+    Raises:
+        ValueError: if the picture is no such grid.
+    """
+    height, width = picture.shape[:2]
+    side = (width + pad) // columns - pad
+    if side < 1 or (width + pad) % columns or (height + pad) % (side + pad):
+        raise ValueError(f"a picture of {width}x{height} pixels is no grid of {columns} square faces a row")
+    return np.stack([picture[top : top + side] for top in range(0, height, side + pad)])
+
+
+def _saved_rows(cell: Cell, name: str) -> NDArray[np.uint8] | None:
+    columns = cell.config.get("strips.steps")
+    path = cell.folder / "strips" / f"strip_{name}.png"
+    if not isinstance(columns, int) or not path.is_file():
+        return None
+    try:
+        with Image.open(path) as picture:
+            return cut_rows(np.asarray(picture.convert("RGB")), columns)
+    except (OSError, ValueError):  # cut off, or of another make: the figures are shown without it
+        return None
+
+
+# --- The leaderboard's figures as a table ---
+
+
+WHOLE = ("rank", "equivalent_to_w", "n", "num_latents")
 
 
 def short_seconds(value: float) -> str:
@@ -325,55 +288,20 @@ def short_seconds(value: float) -> str:
     return number(value, 0 if value >= 10 else 1 if value >= 1 else 2)
 
 
-def with_interval(value: Figure, percent: bool = False) -> str:
-    """``2.93 (2.90 to 2.95)``."""
-    say = share if percent else number
-    if not isfinite(value.low + value.high):
-        return say(value.value)
-    return f"{say(value.value)} ({say(value.low).removesuffix(' %')} to {say(value.high).removesuffix(' %')})"
+def link_to(path: Path, output: Path) -> str:
+    """A path as seen from a folder, with forward slashes."""
+    return Path(os.path.relpath(path, output)).as_posix()
 
 
-def link_to(folder: Path, output: Path) -> str:
-    """A folder as seen from another one, with forward slashes."""
-    return Path(os.path.relpath(folder, output)).as_posix()
+def write_csv(path: Path, cells: Sequence[Cell], failed: Sequence[FailedCell], scorers: Sequence[str]) -> None:
+    """Writes a row a cell, in the order given, then a row a failed one; what was not measured is empty."""
+    import pandas as pd  # a second that other commands need not wait
 
-
-def write_csv(path: Path, cells: Sequence[Cell], failed: Sequence[FailedCell], scorers: Sequence[str]) -> Path:
-    """A row a cell, in the order given, then a row a failed one; what was not measured is empty."""
     rows = [_csv_row(rank, cell, scorers, path.parent) for rank, cell in enumerate(cells, start=1)]
     rows += [{"run": link_to(item.folder, path.parent), "failed": f"{item.asked}: {item.word}"} for item in failed]
-    write_records(path, rows)
-    return path
-
-
-def write_markdown(path: Path, cells: Sequence[Cell], failed: Sequence[FailedCell], scorers: Sequence[str]) -> Path:
-    """The main figures as a table, best first, by the first scorer and with two columns of each other one."""
-    first, *others = scorers
-    head = ["#", "method", "layer", "samples", f"sum of r, {first}", "pass", "worst side effect"]
-    for name in others:
-        head += [f"sum of r, {name}", "pass"]
-    head.append("finding, s")
-    lines = [_line(head), _line(["--:", "---", "---", *["--:"] * (len(head) - 3)])]
-    for rank, cell in enumerate(cells, start=1):
-        lines.append(_line([str(rank), *_markdown_cells(cell, first, others)]))
-    lines += [f"\nNot judged: `{item.asked or item.folder.name}` ({item.word})." for item in failed]
-    return write_text(path, "\n".join(lines) + "\n")
-
-
-def _markdown_cells(cell: Cell, first: str, others: Sequence[str]) -> list[str]:
-    layer = f"{cell.layer} (= w)" if cell.equivalent_to_w else cell.layer
-    texts = [cell.way, layer, f"{cell.n:,}"]
-    for name in (first, *others):
-        figures = cell.by.get(name)
-        texts.append(with_interval(figures.sum_corr) if figures else DASH)
-        texts.append(with_interval(figures.pass_share, percent=True) if figures else DASH)
-        if name == first:
-            texts.append(number(figures.worst_leakage[0].value) if figures else DASH)
-    return [*texts, short_seconds(cell.seconds.get("finding", UNKNOWN.value))]
-
-
-def _line(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(text.replace('|', '/') for text in texts)} |"
+    table = pd.DataFrame(rows).astype(dict.fromkeys(WHOLE, "Int64"))
+    with replacing(path) as partial_path:
+        table.to_csv(partial_path, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _csv_row(rank: int, cell: Cell, scorers: Sequence[str], output: Path) -> dict[str, Any]:
@@ -391,18 +319,14 @@ def _csv_row(rank: int, cell: Cell, scorers: Sequence[str], output: Path) -> dic
         means |= {f"drift_{key}": value for key, value in figures.drift.items()}
         for key, measured in means.items():
             row |= _spread(f"{name}/{key}", measured)
-        row[f"{name}/passed_both"] = _plain(figures.passed_both)
+        row[f"{name}/passed_both"] = figures.passed_both
         for key, (measured, other) in figures.leakage.items():
             row |= {**_spread(f"{name}/leakage_{key}", measured), f"{name}/leakage_{key}_into": other}
-        row[f"{name}/lost"] = _plain(figures.lost)
+        row[f"{name}/lost"] = figures.lost
     for key, changed in cell.image_change.items():
         row |= _spread(f"image_change/{key}", changed)
-    return row | {f"seconds/{key}": _plain(value) for key, value in cell.seconds.items()}
+    return row | {f"seconds/{key}": value for key, value in cell.seconds.items()}
 
 
-def _spread(name: str, value: Figure) -> dict[str, str]:
-    return {name: _plain(value.value), f"{name}_low": _plain(value.low), f"{name}_high": _plain(value.high)}
-
-
-def _plain(value: float) -> str:
-    return f"{value:.6g}" if isfinite(value) else ""
+def _spread(name: str, value: Figure) -> Mapping[str, float]:
+    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}

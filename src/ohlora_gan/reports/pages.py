@@ -1,88 +1,136 @@
-"""The report of a run: one self-contained HTML page with the faces, the measurements and how to read them.
-
-``report_template.html`` holds the page's words and layout; ``report_parts`` and ``report_tables`` make what goes
-into it, and ``page`` puts both together.
-"""
+"""Pages in one file each: Jinja2 templates, and the words and numbers that they and the plots write."""
 
 import re
-from collections.abc import Mapping
-from html import escape
-from importlib import resources
+from collections.abc import Callable, Sequence
+from functools import cache
+from math import isfinite, nan
 from pathlib import Path
-from string import Template
+from typing import Any, NamedTuple
 
-import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ohlora_gan.files import write_text
-from ohlora_gan.reports import sections as judges
-from ohlora_gan.reports import sections as parts
-from ohlora_gan.reports import sections as tables
-from ohlora_gan.reports import wording as say
-from ohlora_gan.reports.summary import CaseGrid, ReportData, Strip, Training
-
-__all__ = ["CaseGrid", "ReportData", "Strip", "Training", "write_report"]
+from ohlora_gan.images import data_uri
 
 
-def response(data: ReportData) -> str:
-    """The tables of side effects, a table a judge; nothing where they were not measured."""
-    if data.judgement is not None:
-        return judges.side_effects(data.judgement, say.unit(data.grid))
-    if data.response is None:
-        return ""
-    return tables.response(np.asarray(data.response, float), data.properties, data.score_names)
-
-
-def write_report(path: str | Path, data: ReportData) -> Path:
-    """Write the page, which needs no other file and no network; returns its path."""
-    joint = data.correlations if len(data.correlations) > 1 else {}  # one property alone is moved as in its strip
-    num_pictures = int(np.prod(data.cases[0].images.shape[:-3])) if data.cases else 0
-    sentences = {
-        "lead": say.lead(data.properties),
-        "joint": say.joint(data.properties, num_pictures),
-        "blocks": say.blocks(data.properties),
-        "good_case": say.good_case(data.properties),
-        "grouping": say.grouping(data.group_by),
-        "unit": say.unit(data.grid),
-        "who": judges.who(data.judgement) if data.judgement else "",
-    }
-    fill = {
-        "title": escape(data.title),
-        "subtitle": escape(data.subtitle),
-        "created": parts.created(data.created),
-        "headline": "".join(parts.card(*card) for card in data.headline),
-        "players": "".join(parts.player(strip) for strip in data.strips),
-        "strips": "".join(parts.strip(strip, joint.get(strip.property)) for strip in data.strips),
-        "correlations": parts.correlations(data),
-        "cases": "".join(parts.case(case) for case in data.cases),
-        "judges": judges.figures(data.judgement) if data.judgement else "",
-        "image_change": judges.image_change(data.judgement) if data.judgement else "",
-        "response": response(data),
-        "accuracy": tables.accuracy(data.accuracy, data.group_by) if data.accuracy else "",
-        "samples": "" if data.samples is None else parts.samples(data.samples, "random faces"),
-        "training": "" if data.training is None else parts.training(data.training),
-        "details": parts.details(data),
-        **{name: escape(sentence) for name, sentence in sentences.items()},
-    }
-    return write_page(path, "report_template.html", fill)
-
-
-# --- Pages of HTML in one file: a template with its gaps filled, in the look that all pages of the projec ---
-
-
-_SECTION = re.compile(r"<!-- section (\w+) -->(.*?)<!-- end \1 -->", re.DOTALL)
-
-
-def write_page(path: str | Path, template: str, fill: Mapping[str, str]) -> Path:
-    """Write a page, which needs no other file and no network; returns its path.
+def write_page(path: str | Path, template: str, **content: Any) -> Path:
+    """Writes a page, which needs no other file and no network; returns its path.
 
     Args:
-        path: the HTML file; its folder is made if needed.
-        template: a file of this package, with gaps such as ``$title``; ``$style`` is the common look.
-        fill: gap -> HTML. An empty one takes the section of its name with it.
+        path: the file; its folder is made if needed.
+        template: one of ``reports/templates``; what it shows is escaped where it makes HTML.
+        content: what the template asks for by name; a missing one is an error.
     """
-    page = _SECTION.sub(lambda match: match[2] if fill[match[1]] else "", _own_file(template))
-    return write_text(path, Template(page).substitute(fill, style=_own_file("page_style.html").strip()))
+    return write_text(path, _environment().get_template(template).render(content))
 
 
-def _own_file(name: str) -> str:
-    return resources.files("ohlora_gan.reports").joinpath(name).read_text("utf-8")
+@cache
+def _environment() -> Environment:
+    """Where templates lie, with the functions below as filters and as functions."""
+    environment = Environment(
+        loader=PackageLoader("ohlora_gan.reports"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    words = (plain, effect, ends, listed, number, share, said, strength, hue, ident, data_uri)
+    for group in (environment.filters, environment.globals):
+        group.update({word.__name__: word for word in words})
+    return environment
+
+
+# --- Names for readers ---
+
+
+class Phrases(NamedTuple):
+    """How pages speak of a property.
+
+    Attributes:
+        action: what a direction does: "open the eyes".
+        effect: what happens along it: "the eyes open".
+        ends: what it is called against and along the direction.
+    """
+
+    action: str
+    effect: str
+    ends: tuple[str, str]
+
+
+KNOWN = {
+    "eyes": Phrases("open the eyes", "the eyes open", ("closing", "opening")),
+    "mouth": Phrases("open the mouth", "the mouth opens", ("closing", "opening")),
+    "pose": Phrases("turn the head", "the head turns", ("to the left", "to the right")),
+}
+"""Properties with words and a colour of their own; all others have more or less of something."""
+
+
+def plain(name: str) -> str:
+    """A property's name in words: ``hair color``."""
+    return name.replace("_", " ")
+
+
+def action(name: str) -> str:
+    """What a property's direction does, as a command."""
+    return KNOWN[name].action if name in KNOWN else f"change {plain(name)}"
+
+
+def effect(name: str) -> str:
+    """What happens to a face along a property's direction."""
+    return KNOWN[name].effect if name in KNOWN else f"{plain(name)} rises"
+
+
+def ends(name: str) -> tuple[str, str]:
+    """What a property does against and along its direction."""
+    return KNOWN[name].ends if name in KNOWN else ("less", "more")
+
+
+def hue(name: str) -> str:
+    """The theme colour of a property; every plot and table uses the same one."""
+    return name if name in KNOWN else "accent"
+
+
+def ident(name: str) -> str:
+    """A name as part of an element's id."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", name).lower()
+
+
+def listed(items: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+# --- Numbers for readers ---
+
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
+    """A number with a true minus sign and no negative zero; a dash for None and NaN, what was not measured."""
+    if value is None or not isfinite(value):
+        return DASH
+    value = round(value, digits) + 0.0
+    text = f"{value:+.{digits}f}" if signed and value else f"{value:.{digits}f}"
+    return text.replace("-", MINUS)
+
+
+def share(value: float | None) -> str:
+    """``95 %``, with a decimal where it is close to 0 or 1; a dash for what was not measured."""
+    if value is None or not isfinite(value):
+        return DASH
+    return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 or value in (0, 1) else f"{100 * value:.1f} %"
+
+
+def strength(value: float) -> str:
+    """A strength without trailing zeros: ``+1.8``, ``0``."""
+    value = round(float(value), 6)
+    return f"{value:+g}".replace("-", MINUS) if value else "0"
+
+
+def said(value: Sequence[float | None] | None, say: Callable[[float], str] = number) -> tuple[str, str]:
+    """A figure ``(value, low, high)`` in words: ``2.93`` and ``2.90 to 2.95``; the second is empty where unknown."""
+    mean, low, high = (nan if x is None else x for x in value or (None,) * 3)
+    interval = f"{say(low).removesuffix(' %')} to {say(high).removesuffix(' %')}"
+    return say(mean), interval if isfinite(mean + low + high) else ""

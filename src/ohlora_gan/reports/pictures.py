@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ohlora_gan.files import replacing
 from ohlora_gan.images import grid, save_png
-from ohlora_gan.reports.summary import Strip
-from ohlora_gan.reports.wording import plain
+from ohlora_gan.reports.pages import plain
+from ohlora_gan.reports.report import Strip
 
 Bytes = NDArray[np.uint8]
 

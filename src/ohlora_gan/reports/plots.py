@@ -1,90 +1,121 @@
-"""Plots as inline SVG for the report.
+"""Plots for pages, as pictures that hold themselves, and the sheet of what each synthesis layer carries.
 
-matplotlib draws with stand-in colours; in the SVG each becomes a CSS variable of the page, so that a plot
-follows the page's light or dark theme. Text stays text and takes the page's font.
+matplotlib writes each plot as SVG, which a page shows as a picture; a dark page inverts its brightness.
 """
 
+import base64
 import io
-import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from ohlora_gan.files import replacing
 from ohlora_gan.judging.rescoring import LayerRescoring
-from ohlora_gan.reports.wording import plain
+from ohlora_gan.reports.pages import hue, plain
+from ohlora_gan.reports.runs_table import UNKNOWN, Cell, Figure, ScorerFigures, largest
 
-THEME = ("ink", "muted", "line", "accent", "eyes", "mouth", "pose", "other")
-"""The page's CSS colour variables."""
-
-STAND_IN = {name: f"#{i:02x}{i:02x}{i:02x}" for i, name in enumerate(THEME, start=1)}
-"""What matplotlib draws each of them with."""
-
-_RC: dict[Any, Any] = {
+COLORS = {
+    "ink": "#1a1e26",
+    "muted": "#5c6370",
+    "line": "#dee2e8",
+    "accent": "#0f766e",
+    "eyes": "#2563b2",
+    "mouth": "#c23c5c",
+    "pose": "#a06808",
+    "other": "#6d4caa",
+}
+"""The colours of a light page."""
+SERIES = [COLORS[name] for name in ("eyes", "mouth", "pose", "other", "muted", "ink")]
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "svg.hashsalt": "plot",  # equal plots are equal text
+    "font.sans-serif": ["Inter", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "DejaVu Sans", "sans-serif"],
     "font.size": 9,
     "text.parse_math": False,
-    "text.color": STAND_IN["ink"],
-    "axes.labelcolor": STAND_IN["muted"],
-    "axes.edgecolor": STAND_IN["line"],
+    "text.color": COLORS["ink"],
+    "axes.labelcolor": COLORS["muted"],
+    "axes.edgecolor": COLORS["line"],
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "grid.color": STAND_IN["line"],
+    "grid.color": COLORS["line"],
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.2,
-    "xtick.color": STAND_IN["line"],
-    "ytick.color": STAND_IN["line"],
-    "xtick.labelcolor": STAND_IN["muted"],
-    "ytick.labelcolor": STAND_IN["muted"],
+    "xtick.color": COLORS["line"],
+    "ytick.color": COLORS["line"],
+    "xtick.labelcolor": COLORS["muted"],
+    "ytick.labelcolor": COLORS["muted"],
+    "legend.frameon": False,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1.2,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0.3,
 }
-_SERIES = ("eyes", "mouth", "pose", "other", "muted", "ink")
 
 
-def hue(property: str) -> str:
-    """The theme colour of a property; every plot and table uses the same one."""
-    return property if property in ("eyes", "mouth", "pose") else "accent"
+class Plot(NamedTuple):
+    """A plot as a page shows it: the source of an ``img`` element, and what it shows in words."""
+
+    source: str
+    label: str
 
 
-def response_lines(name: str, property: str, strengths: ArrayLike, scores: ArrayLike) -> str:
+def as_plot(figure: Canvas, label: str) -> Plot:
+    """A figure drawn under ``STYLE`` as SVG in a data URI."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return Plot(f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}", label)
+
+
+def _figure(width: float, height: float) -> tuple[Canvas, Axes]:
+    figure = Canvas(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _legend(axes: Axes) -> None:
+    """The names of the lines in a row above the axes, where they cover nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+
+
+# --- Plots of one run ---
+
+
+def response_lines(property: str, strengths: ArrayLike, scores: ArrayLike) -> Plot:
     """Measured score over strength: a thin line a face, a thick one for their mean.
 
     Args:
-        name: unique on the page (prefix of the SVG's ids).
+        property: the edited property.
         strengths: ``[K]``.
         scores: ``[rows, K]`` in sigmas, NaN allowed.
     """
     x, y, named = np.asarray(strengths, float), np.asarray(scores, float), plain(property)
-    color = STAND_IN[hue(property)]
-    with style(name):
+    color = COLORS[hue(property)]
+    with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.4, 2.0)
-        axes.axhline(0, color=STAND_IN["muted"], linewidth=0.6)
-        axes.axvline(0, color=STAND_IN["muted"], linewidth=0.6)
+        axes.axhline(0, color=COLORS["muted"], linewidth=0.6)
+        axes.axvline(0, color=COLORS["muted"], linewidth=0.6)
         axes.plot(x, y.T, color=color, linewidth=0.9, alpha=0.4)
         mean = np.ma.masked_invalid(y).mean(axis=0).filled(np.nan) if len(y) else np.full(len(x), np.nan)
         axes.plot(x, mean, color=color, linewidth=2.4, marker="o", markersize=4)
         axes.set_xlabel(f"strength along the {named} direction")
         axes.set_ylabel("measured score (σ)")
-        return to_svg(figure, name, f"Measured {named} score over strength: a line a face and their mean")
+        return as_plot(figure, f"Measured {named} score over strength: a line a face and their mean")
 
 
-def correlation_histogram(name: str, property: str, values: ArrayLike, threshold: float | None) -> str:
+def correlation_histogram(property: str, values: ArrayLike, threshold: float | None) -> Plot:
     """How the correlations of many latents spread; bars that reach the threshold are solid.
 
     Args:
-        name: unique on the page.
+        property: the edited property.
         values: ``[num_latents]`` in [-1, 1], NaN allowed (left out).
         threshold: what a latent must reach to pass, None for no line.
     """
@@ -96,78 +127,171 @@ def correlation_histogram(name: str, property: str, values: ArrayLike, threshold
     edges = 1 - step * np.arange(np.ceil((1 - low) / step) + 1)[::-1]
     counts, _ = np.histogram(np.clip(known, edges[0], 1), edges)
     solid = edges[:-1] >= (-np.inf if threshold is None else threshold - 1e-9)
-    with style(name):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.4, 2.0)
         axes.grid(axis="x", visible=False)
         for mask, alpha in ((solid, 1.0), (~solid, 0.35)):
             axes.bar(edges[:-1][mask], counts[mask], step * 0.9, align="edge", alpha=alpha, linewidth=0,
-                     color=STAND_IN[hue(property)])  # fmt: skip
+                     color=COLORS[hue(property)])  # fmt: skip
         axes.set_ylim(0, max(1, counts.max()) * 1.05)
         axes.set_xlim(edges[0], 1)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         if threshold is not None:
-            axes.axvline(threshold, color=STAND_IN["ink"], linestyle="--", label=f"passes from {threshold:.2f}")
+            axes.axvline(threshold, color=COLORS["ink"], linestyle="--", label=f"passes from {threshold:.2f}")
         if len(known):
-            axes.axvline(float(known.mean()), color=STAND_IN["ink"], label=f"mean {mean}")
+            axes.axvline(float(known.mean()), color=COLORS["ink"], label=f"mean {mean}")
             _legend(axes)
         axes.set_xlabel(f"correlation of intended and measured {plain(property)}")
         axes.set_ylabel("latents")
         label = f"Histogram of the {plain(property)} correlations of {len(known)} latents, mean {mean}"
-        return to_svg(figure, name, label)
+        return as_plot(figure, label)
 
 
-def curves(name: str, steps: ArrayLike, series: Mapping[str, ArrayLike], title: str) -> str:
+def curves(steps: ArrayLike, series: Mapping[str, ArrayLike], title: str) -> Plot:
     """Lines over training steps.
 
     Args:
-        name: unique on the page.
         steps: ``[T]``.
         series: name -> ``[T]``, NaN allowed.
         title: what the lines show, in words.
     """
-    with style(name):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.4, 2.1)
         for i, (label, values) in enumerate(series.items()):
             x, y = np.asarray(steps, float), np.asarray(values, float)
-            axes.plot(x, y, color=STAND_IN[_SERIES[i % len(_SERIES)]], linewidth=1.5, label=label)
+            axes.plot(x, y, color=SERIES[i % len(SERIES)], linewidth=1.5, label=label)
         _legend(axes)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("training step")
-        return to_svg(figure, name, f"{title} over training steps: {', '.join(series)}")
+        return as_plot(figure, f"{title} over training steps: {', '.join(series)}")
 
 
-def style(name: str) -> AbstractContextManager[None]:
-    """matplotlib's settings for one plot; the salt makes equal plots equal text."""
-    return matplotlib.rc_context({**_RC, "svg.hashsalt": name})
+# --- Plots of many runs ---
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
+WAY_COLORS = [COLORS[name] for name in ("accent", "eyes", "mouth", "pose", "other", "ink", "muted")]
+DASHES = ("-", "--", ":")
+PANELS = 3  # side by side
+MAX_TICKS = 6
 
 
-def _legend(axes: Axes) -> None:
-    """The names of the lines in a row above the axes, where they cover nothing."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, handlelength=1.2,
-                columnspacing=1.2, borderpad=0, borderaxespad=0.3)  # fmt: skip
+class Measure(NamedTuple):
+    """What a plot shows of a cell.
+
+    Attributes:
+        title: in words.
+        pick: a scorer's figures -> the figure.
+        best: ``"highest"`` or ``"lowest"``.
+    """
+
+    title: str
+    pick: Callable[[ScorerFigures], Figure]
+    best: str
+
+    def of(self, cell: Cell, scorer: str) -> Figure:
+        """A cell's figure by a scorer."""
+        return self.pick(cell.by[scorer]) if scorer in cell.by else UNKNOWN
 
 
-def to_svg(figure: Figure, name: str, label: str) -> str:
-    """The figure as one ``svg`` element: unique ids, theme colours, a label for screen readers."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r"font-family: [^;]*; ", "", text)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", text)
-    role = f'role="img" aria-label="{escape(label)}"'
-    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', lambda _: role, text, count=1)
-    for theme, color in STAND_IN.items():
-        text = text.replace(color, f"rgb(var(--{theme}))")
-    return text.strip()
+MEASURES = (
+    Measure("sum of correlations", lambda figures: figures.sum_corr, "highest"),
+    Measure("share that passes", lambda figures: figures.pass_share, "highest"),
+    Measure("side effect (σ per σ)", lambda figures: figures.worst_leakage[0], "lowest"),
+)
+
+
+def look(index: int) -> tuple[str, str]:
+    """(colour, line style) of the index-th way of finding; every plot and the legend use the same."""
+    return WAY_COLORS[index % len(WAY_COLORS)], DASHES[index // len(WAY_COLORS) % len(DASHES)]
+
+
+def names_of(cells: Sequence[Cell]) -> tuple[list[str], list[str]]:
+    """All ways of finding and all layers of some cells, sorted: ranks change no colour."""
+    layers = sorted({cell.layer for cell in cells}, key=lambda name: (len(name), name))
+    return sorted({cell.way for cell in cells}), layers
+
+
+class Across(NamedTuple):
+    """What the horizontal axis of a plot is.
+
+    Attributes:
+        label: in words.
+        of: a cell's place on it, above 0 where it is known.
+        ticks: whether to mark the places of the cells alone.
+    """
+
+    label: str
+    of: Callable[[Cell], float]
+    ticks: bool
+
+
+SAMPLES = Across("samples", lambda cell: cell.n, ticks=True)
+SECONDS = Across("seconds of finding", lambda cell: cell.seconds.get("finding", np.nan), ticks=False)
+
+
+def panels(measure: Measure, cells: Sequence[Cell], scorer: str, across: Across) -> Plot:
+    """A measure over samples or seconds: a panel a layer, a line a way of finding."""
+    ways, layers = names_of(cells)
+    rows = -(-len(layers) // PANELS)
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(3.0 * PANELS, 2.3 * rows), layout="constrained")
+        grid = canvas.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False)
+        for axes, layer in zip(grid.ravel(), layers, strict=False):
+            of_layer = [cell for cell in cells if cell.layer == layer]
+            for i, way in enumerate(ways):
+                points = [(across.of(cell), measure.of(cell, scorer)) for cell in of_layer if cell.way == way]
+                points = sorted(point for point in points if point[0] > 0)  # the axis is logarithmic
+                _draw(axes, np.array([x for x, _ in points]), [figure for _, figure in points], i, joined=True)
+            axes.set_title(plain(layer), loc="left", fontsize=9)
+            axes.set_xlabel(across.label)
+            axes.tick_params(labelbottom=True)
+        for axes in grid.ravel()[len(layers) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel(measure.title)
+        _logarithmic(grid[0, 0], sorted({x for x in map(across.of, cells) if x > 0}), across.ticks)
+        label = f"{measure.title} over {across.label}, a panel a layer ({', '.join(layers)}), {measure.best} is best"
+        return as_plot(canvas, label)
+
+
+def by_layer(measure: Measure, cells: Sequence[Cell], scorer: str) -> Plot:
+    """A measure by layer: each way of finding with its most samples, as a point with its interval."""
+    ways, layers = names_of(cells)
+    best = largest(cells)
+    with matplotlib.rc_context(STYLE):
+        canvas, axes = _figure(3.4, 2.3)
+        for i, way in enumerate(ways):
+            figures = [measure.of(best[way, layer], scorer) if (way, layer) in best else UNKNOWN for layer in layers]
+            shift = (i - (len(ways) - 1) / 2) * 0.7 / max(len(ways), 1)
+            _draw(axes, np.arange(len(layers)) + shift, figures, i, joined=False)
+        axes.grid(axis="x", visible=False)
+        axes.set_xticks(range(len(layers)), [label.replace("mapping_", "") for label in layers])
+        axes.set_xlim(-0.5, len(layers) - 0.5)
+        axes.set_ylabel(measure.title)
+        return as_plot(canvas, f"{measure.title} by layer ({', '.join(layers)}), {measure.best} is best")
+
+
+def _logarithmic(axes: Axes, places: Sequence[float], mark_places: bool) -> None:
+    """Scale and ticks of the horizontal axis, which all panels share."""
+    axes.set_xscale("log")
+    if mark_places and len(places) <= MAX_TICKS:
+        axes.xaxis.set_major_locator(FixedLocator(places))
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif places and places[-1] < 100 * places[0]:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw(axes: Axes, x: np.ndarray, figures: Sequence[Figure], index: int, joined: bool) -> None:
+    """Points with their intervals, joined by a line or not."""
+    if not len(x):
+        return
+    y, low, high = np.array(figures, float).T
+    color, dashes = look(index)
+    errors = np.nan_to_num([y - low, high - y]).clip(min=0)
+    style: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.5, "elinewidth": 1.0}
+    axes.errorbar(x, y, errors, color=color, linestyle=dashes if joined else "none", **style)
 
 
 # --- Which synthesis layers carry which property, as a picture ---
@@ -193,7 +317,7 @@ def draw_layers(path: str | Path, found: LayerRescoring) -> Path:
     heights = [(max(num_edits, 4 if "growth" in rows[0] else 0) + 2.4) * CELL, *[below] * (len(rows) - 1)]
     size = (2 * (len(found.resolutions) + 6) * CELL, sum(heights) + 0.9)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    figure = Figure(figsize=size, layout=layout, facecolor="white")
+    figure = Canvas(figsize=size, layout=layout, facecolor="white")
     mosaic: list[Any] = rows  # matplotlib types it as lists of any hashables
     panels = figure.subplot_mosaic(mosaic, height_ratios=heights)
     figure.suptitle(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ohlora_gan.names import FAILED_FILE
-from ohlora_gan.reports.wording import listed, plain
+from ohlora_gan.reports.pages import listed, plain
 
 JUDGE_FILE = "judge.json"
 

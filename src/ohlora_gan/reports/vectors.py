@@ -15,8 +15,8 @@ from ohlora_gan.judging.grid import nested
 from ohlora_gan.judging.judge import Judgement
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.reports.summary import CaseGrid, ReportData, Strip, read_training
-from ohlora_gan.reports.wording import action, listed, plain, strength
+from ohlora_gan.reports.pages import action, listed, plain, strength
+from ohlora_gan.reports.report import CaseGrid, ReportData, Strip, read_training
 
 
 @dataclass

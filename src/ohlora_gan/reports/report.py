@@ -1,0 +1,405 @@
+"""The report of a run: what it shows, as plain data of which everything but the title may be missing, and its page.
+
+``templates/report.html.j2`` holds the page's words and layout; what takes counting is counted here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite, nan, sqrt
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ohlora_gan.directions.groups import all_group_names
+from ohlora_gan.judging.figures import wilson_interval
+from ohlora_gan.judging.grid import nested
+from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, PROPERTIES
+from ohlora_gan.reports import plots
+from ohlora_gan.reports.pages import effect, number, plain, strength, write_page
+
+
+@dataclass
+class Strip:
+    """Faces moved along the direction of one property: a row a face, a column a strength.
+
+    Attributes:
+        property: the property whose direction was followed, for example ``"eyes"``.
+        strengths: ``[K]``, how far each column was moved, ascending; the one nearest to 0 is the
+            unedited face.
+        images: uint8 ``[rows, K, H, W, 3]``.
+        scores: ``[rows, K]``, the measured score of ``property`` in sigmas; NaN where there is none.
+        other_scores: ``[rows, K, P]``, the measured scores of all properties.
+        labels: a name a row, such as the group of the face; numbers where empty.
+        score_names: what the P columns of ``other_scores`` are.
+        center: the column of the unedited face, set from ``strengths``.
+    """
+
+    property: str
+    strengths: NDArray[np.floating]
+    images: NDArray[np.uint8]
+    scores: NDArray[np.floating]
+    other_scores: NDArray[np.floating] | None = None
+    labels: Sequence[str] = ()
+    score_names: Sequence[str] = PROPERTIES
+    center: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.strengths, self.scores = np.asarray(self.strengths, float), np.asarray(self.scores, float)
+        rows, columns = self.images.shape[:2]
+        if self.strengths.shape != (columns,) or self.scores.shape != (rows, columns):
+            raise ValueError(
+                f"strip of {self.property}: images {self.images.shape} need {columns} strengths and scores "
+                f"[{rows}, {columns}], got {self.strengths.shape} and {self.scores.shape}"
+            )
+        self.center = int(np.argmin(np.abs(self.strengths)))
+        self.labels = list(self.labels) or [f"face {row + 1}" for row in range(rows)]
+        if len(self.labels) != rows:
+            raise ValueError(f"strip of {self.property}: {rows} rows of images, {len(self.labels)} labels")
+
+    def side_effect(self) -> tuple[str, float] | None:
+        """The other property that moves most along the strip, and its slope; None where none was measured."""
+        if self.other_scores is None:
+            return None
+        slopes = [line_fit(self.strengths, scores)[1] for scores in np.moveaxis(self.other_scores, -1, 0)]
+        pairs = zip(self.score_names, slopes, strict=True)
+        others = [(name, slope) for name, slope in pairs if name != self.property and isfinite(slope)]
+        return max(others, key=lambda pair: abs(pair[1]), default=None)
+
+
+@dataclass
+class CaseGrid:
+    """All pictures of one latent's generation test.
+
+    Attributes:
+        title: for example ``"Best of 100"``.
+        images: uint8 ``[..., H, W, 3]``, an axis a property in the order of ``strengths.nested``: down, then blocks,
+            and the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``.
+        strengths: property -> the strengths of its axis of ``images``.
+        correlations: property -> Pearson correlation of intended strength and measured score.
+        passed: whether all correlations reach their thresholds.
+        note: a further remark, such as the group.
+    """
+
+    title: str
+    images: NDArray[np.uint8]
+    strengths: Mapping[str, Sequence[float]]
+    correlations: Mapping[str, float]
+    passed: bool
+    note: str = ""
+
+    @property
+    def steps(self) -> dict[str, list[str]]:
+        """Property -> its strengths in words, in the order of the sliders: blocks, down, across."""
+        down, between, across = layout(list(self.strengths))
+        return {name: [strength(s) for s in self.strengths[name]] for name in (*between, *down, across)}
+
+    def blocks(self) -> list[tuple[str, NDArray[np.uint8]]]:
+        """The pictures ``[N, H, W, 3]`` at each combination of the strengths that blocks stand for, in words."""
+        down, between, _ = layout(list(self.strengths))
+        images = np.moveaxis(self.images, 0, len(between)) if down else self.images
+        made = []
+        for at in np.ndindex(images.shape[: len(between)]):
+            here = ", ".join(f"{plain(name)} {self.steps[name][i]}" for name, i in zip(between, at, strict=True))
+            made.append((here, images[at].reshape(-1, *images.shape[-3:])))
+        return made
+
+
+@dataclass
+class Training:
+    """Curves and samples of a fine-tuning run; what is empty is left out.
+
+    Attributes:
+        steps: ``[T]``.
+        losses: name -> ``[T]``, such as ``d_loss`` and ``g_loss``.
+        auroc: ``[T]`` in [0, 1], how well the discriminator tells real from generated.
+        scores: name -> ``[T]``, mean scores of generated faces.
+        before: uint8 ``[N, H, W, 3]`` faces before training.
+        after: uint8 ``[N, H, W, 3]`` faces from the same numbers after it.
+    """
+
+    steps: ArrayLike
+    losses: Mapping[str, ArrayLike] = field(default_factory=dict)
+    auroc: ArrayLike | None = None
+    scores: Mapping[str, ArrayLike] = field(default_factory=dict)
+    before: NDArray[np.uint8] | None = None
+    after: NDArray[np.uint8] | None = None
+
+    def curves(self) -> list[tuple[str, plots.Plot]]:
+        """A plot for each kind of figures that was logged, with its title."""
+        series = {"Losses": self.losses, "Mean scores": self.scores}
+        if self.auroc is not None:
+            series["Real or generated"] = {"AUROC": self.auroc}
+        return [(title, plots.curves(self.steps, lines, title)) for title, lines in series.items() if lines]
+
+
+@dataclass
+class ReportData:
+    """All that a report shows; a part that is empty or None is left out.
+
+    Attributes:
+        title: of the page.
+        subtitle: what was run, for example ``"svm at mapping_split2, n = 4,000"``.
+        created: ISO 8601 time.
+        headline: (label, value, hint) cards at the top.
+        settings: group -> name -> value.
+        notes: remarks, a sentence or two each.
+        samples: uint8 ``[N, H, W, 3]`` random faces.
+        strips: at most one a property.
+        accuracy: property -> group (``hhhh`` .. ``llll``) -> (accuracy in [0, 1], number of validation
+            samples).
+        correlations: property -> ``[num_latents]`` correlations of the generation test, in [-1, 1].
+        thresholds: property -> what a correlation must reach.
+        passed: bool ``[num_latents]``.
+        response: ``[k, P]``, σ of each of ``score_names`` for one unit of strength along the direction of each of
+            ``properties``.
+        cases: single latents with all their pictures.
+        training: the fine-tuning run.
+        properties: the k edited properties.
+        score_names: the P measured properties.
+        group_by: what a group's letters stand for; empty where faces are not grouped.
+        judgement: what the judges say, as ``judge.Judgement.to_dict`` gives it.
+        grid: what a strength is, see ``movers.GRIDS``.
+    """
+
+    title: str
+    subtitle: str = ""
+    created: str = ""
+    headline: Sequence[tuple[str, str, str]] = ()
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    samples: NDArray[np.uint8] | None = None
+    strips: Sequence[Strip] = ()
+    accuracy: Mapping[str, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
+    correlations: Mapping[str, ArrayLike] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    passed: ArrayLike | None = None
+    response: ArrayLike | None = None
+    cases: Sequence[CaseGrid] = ()
+    training: Training | None = None
+    properties: Sequence[str] = EDITED_PROPERTIES
+    score_names: Sequence[str] = PROPERTIES
+    group_by: Sequence[str] = GROUP_PROPERTIES
+    judgement: Mapping[str, Any] | None = None
+    grid: str = "reference"
+
+
+def write_report(path: str | Path, data: ReportData) -> Path:
+    """Writes the page, which needs no other file and no network; returns its path."""
+    edited, judgement = data.properties, data.judgement
+    responses: list[tuple[str, Mapping[str, Any] | None, Response]] = []
+    if judgement is not None:
+        for name, found in judgement["by"].items():
+            responses.append((name, found, Response.of(found["response"], judgement["edited"], found["names"])))
+    elif data.response is not None:
+        responses.append(("", None, Response.of(data.response, edited, data.score_names)))
+    return write_page(
+        path,
+        "report.html.j2",
+        title=data.title,
+        subtitle=data.subtitle,
+        created=data.created,
+        data=data,
+        tests=tests(data),
+        num_pictures=int(np.prod(data.cases[0].images.shape[:-3])) if data.cases else 0,
+        second_draws=second_draws(judgement) if judgement else [],
+        drifts=drifts,
+        changes=changes(judgement) if judgement else [],
+        responses=responses,
+        accuracy=Accuracy.of(data.accuracy, data.group_by) if data.accuracy else None,
+        has_samples=data.samples is not None and len(data.samples) > 0,
+        line_fit=line_fit,
+        layout=layout,
+        ways=ways,
+        plots=plots,
+    )
+
+
+# --- What the page counts ---
+
+
+def layout(properties: Sequence[str]) -> tuple[list[str], list[str], str]:
+    """Where the pictures of a test go: what varies down a block (none or one), from block to block, and across."""
+    order = nested(properties)
+    return order[:-1][:1], order[1:-1], order[-1]
+
+
+def ways(properties: Sequence[str]) -> list[str]:
+    """What changes from picture to picture inside a block."""
+    down, _, across = layout(properties)
+    return [f"{effect(name)} from top to bottom" for name in down] + [f"{effect(across)} from left to right"]
+
+
+class Tests(NamedTuple):
+    """The generation test in figures.
+
+    Attributes:
+        means: property -> mean correlation, undefined ones counted as 0.
+        undefined: how many correlations were undefined.
+        num_passed, num: of the latents; 0 where unknown.
+        interval: of the share that passes, 95 %.
+    """
+
+    means: dict[str, float]
+    undefined: int
+    num_passed: int
+    num: int
+    interval: tuple[float, float]
+
+
+def tests(data: ReportData) -> Tests:
+    """The figures of a report's generation test."""
+    values = {name: np.asarray(corrs, float) for name, corrs in data.correlations.items()}
+    means = {name: float(np.nan_to_num(corrs).mean()) for name, corrs in values.items()}
+    undefined = sum(int(np.isnan(corrs).sum()) for corrs in values.values())
+    flags = np.asarray([] if data.passed is None else data.passed, bool)
+    num_passed, num = int(flags.sum()), len(flags)
+    return Tests(means, undefined, num_passed, num, wilson_interval(num_passed, num) if num else (nan, nan))
+
+
+@dataclass(frozen=True)
+class Response:
+    """How far each direction moves each score.
+
+    Attributes:
+        columns: the scores, the edited properties first so that the wanted cells form a diagonal.
+        slopes: edited property -> score -> σ for one unit of strength.
+        largest: the largest size of a slope.
+        leak: (direction, score, slope) of the largest side effect; None where one score alone was measured.
+    """
+
+    columns: list[str]
+    slopes: dict[str, dict[str, float]]
+    largest: float
+    leak: tuple[str, str, float] | None
+
+    @classmethod
+    def of(cls, slopes: Any, edited: Sequence[str], names: Sequence[str]) -> "Response":
+        """From slopes ``[k, P]``, NaN or None where they were not measured."""
+        table = np.array(slopes, dtype=float)
+        columns = [*(name for name in edited if name in names), *(name for name in names if name not in edited)]
+        rows = {
+            name: {other: float(row[list(names).index(other)]) for other in columns}
+            for name, row in zip(edited, table, strict=True)
+        }
+        known = [(n, other, s) for n, row in rows.items() for other, s in row.items() if n != other and isfinite(s)]
+        leak = max(known, key=lambda one: abs(one[2]), default=None)
+        return cls(columns, rows, max(np.abs(np.nan_to_num(table)).max(), 1e-9), leak)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How well faces are separated, by property and group.
+
+    Attributes:
+        groups: the columns.
+        letters: what groups are made by -> the letter of each group, empty where it has none.
+        rows: property -> (accuracy 0 to 1 or NaN, number of held-out faces) of each group and, last, of all.
+    """
+
+    groups: list[str]
+    letters: dict[str, list[str]]
+    rows: dict[str, list[tuple[float, int]]]
+
+    @classmethod
+    def of(cls, accuracy: Mapping[str, Mapping[str, tuple[float, int]]], group_by: Sequence[str]) -> "Accuracy":
+        """From accuracies by property and group; groups of all letters are shown even where nothing is known of one."""
+        named = {group for groups in accuracy.values() for group in groups}
+        lettered = all_group_names(len(group_by))
+        if not named & {*lettered}:
+            lettered, group_by = [], ()
+        groups = [*lettered, *sorted(named - {*lettered})]
+        letters = {name: [g[i] if g in lettered else "" for g in groups] for i, name in enumerate(group_by)}
+        rows = {name: [values.get(group, (nan, 0)) for group in groups] for name, values in accuracy.items()}
+        return cls(groups, letters, {name: [*row, overall(row)] for name, row in rows.items()})
+
+
+def overall(values: Sequence[tuple[float, int]]) -> tuple[float, int]:
+    """The accuracy over all groups, which weigh by their number of faces."""
+    known = [(value, num) for value, num in values if isfinite(value) and num > 0]
+    total = sum(num for _, num in known)
+    return (sum(value * num for value, num in known) / total if total else nan), total
+
+
+def second_draws(judgement: Mapping[str, Any]) -> list[str]:
+    """How far a second draw, with fresh noise, changes each judge's scores, in words."""
+    known = {name: found["retest"]["change"] for name, found in judgement["by"].items() if found["retest"]}
+    return [f"{number(change, 3)} σ ({name})" for name, change in known.items() if change is not None]
+
+
+def drifts(found: Mapping[str, Any]) -> list[str]:
+    """How far each attribute moves that nobody asked to change, by one judge, in words."""
+    return [f"{plain(name)} {number(value[0])} σ" for name, value in found["drift"].items() if value[0] is not None]
+
+
+CHANGES = {
+    "whole": ("the whole picture", "mean change of a pixel, of its full range"),
+    "face": ("the face", "the same inside an ellipse around the face"),
+    "outside": ("everything else", "the same outside of it: hair, clothes, backdrop"),
+    "features": (
+        "towards another person",
+        "distance of a network’s features; 100 % is the mean distance of two random faces",
+    ),
+}
+
+
+def changes(judgement: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """How far edited pictures are from the unedited face, as cards; none where it is not known."""
+    cards = []
+    for kind, (label, hint) in CHANGES.items():
+        value = judgement["image_change"].get(kind)
+        if value is not None and value[0] is not None:
+            by = f" (features of {judgement['features_by']})" if kind == "features" else ""
+            mean, low, high = (f"{100 * figure:.1f}" for figure in value)
+            cards.append((label, f"{mean} %", f"{low} to {high}: {hint}{by}"))
+    return cards
+
+
+def finite_mean(values: ArrayLike) -> float:
+    """The mean of the finite values; NaN where there are none."""
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if len(known) else nan
+
+
+def line_fit(strengths: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
+    """(correlation, slope) of scores ``[..., K]`` over strengths ``[K]``, each the mean over all rows."""
+    x, fits = np.asarray(strengths, float), []
+    for y in np.asarray(scores, float).reshape(-1, len(x)):
+        good = np.isfinite(y)
+        dx, dy = x[good] - finite_mean(x[good]), y[good] - finite_mean(y)
+        xx, yy, xy = float(dx @ dx), float(dy @ dy), float(dx @ dy)
+        fits.append((xy / sqrt(xx * yy) if xx * yy > 0 else nan, xy / xx if xx > 0 else nan))
+    return finite_mean([fit[0] for fit in fits]), finite_mean([fit[1] for fit in fits])
+
+
+# --- Curves of the training run that made a checkpoint, read from its run folder ---
+
+
+CURVES = {"train/d_loss": "d_loss", "train/g_loss": "g_loss"}
+
+
+def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PROPERTIES) -> Training | None:
+    """Losses, AUROC and mean scores of some properties logged beside a checkpoint; None without a log."""
+    import pandas as pd
+
+    tables = sorted(Path(checkpoint).parent.glob("csv/**/metrics.csv"))
+    logged = [pd.read_csv(table) for table in tables if table.stat().st_size]
+    figures = pd.concat(logged).set_index("step") if logged else pd.DataFrame()
+
+    def column(name: str) -> pd.Series:
+        return figures[name].dropna() if name in figures else pd.Series(dtype=float)
+
+    losses = {short: column(name) for name, short in CURVES.items()}
+    steps = losses["d_loss"].index.to_numpy(float)
+    if not len(steps):
+        return None
+    scores = {name: column(f"scores/mean/{name}") for name in properties}
+    return Training(
+        steps=steps,
+        losses={name: values.to_numpy() for name, values in losses.items()},
+        auroc=column("train/auroc").to_numpy(),
+        # scores are logged less often than losses: drawn between their points on the losses' steps
+        scores={name: np.interp(steps, values.index, values) for name, values in scores.items() if len(values)},
+    )
