@@ -29,6 +29,13 @@ Floats = NDArray[np.float64]
 NAMES = (*CONTINUOUS, *BINARY)
 ROUNDS = 8
 GAIN = 0.7  # share of the difference of two readings that is added
+BATCH = 16
+"""Pictures at once. Sums of float32 depend on how many there are, and which of two renderings is nearer may depend on
+the last digit: so there are always as many, and a picture's reading depends on that picture alone."""
+SLIGHT = ("nose_width", "mouth_width")  # move so few pixels that scores alone do not place them
+SLIGHT_STEPS = 2
+PROBE, MAX_STEP, DAMPING = 0.2, 0.5, 480.0  # of such a step, in standard deviations of an attribute; in levels squared
+FAR = 8.0  # levels of 255
 SOFTNESS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2)  # standard deviations of blurs, in pixels of a 64x64 picture
 PATCH = 9  # pixels across, of a 64x64 picture
 
@@ -98,20 +105,20 @@ class Truth:
 
     Args:
         net: the network that reads; its attributes must be `NAMES`, in any order.
-        rounds: how often what was read is rendered, read and corrected, 0 or more. Of all rounds, that is kept whose
-            rendering is nearest to the picture.
-        batch_size: pictures at once.
+        rounds: how often what was read is rendered, read and corrected, 0 or more; attributes that move but few pixels
+            take `SLIGHT_STEPS` steps towards the picture itself after that. What is kept is what brings the rendering
+            nearest to the picture.
 
     Raises:
         ValueError: for a network that does not read all attributes.
     """
 
-    def __init__(self, net: TruthNet, rounds: int = ROUNDS, batch_size: int = 64):
+    def __init__(self, net: TruthNet, rounds: int = ROUNDS):
         if missing := [name for name in NAMES if name not in net.property_names]:
             raise ValueError(
                 f"the network does not read {', '.join(missing)}: give one of python train.py model=truth data.world=2"
             )
-        self.net, self.rounds, self.batch_size = net.eval(), rounds, batch_size
+        self.net, self.rounds = net.eval(), rounds
         self._columns = [net.property_names.index(name) for name in NAMES]
 
     @classmethod
@@ -142,39 +149,79 @@ class Truth:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3) or not len(images):
             raise ValueError(f"pictures are {images.dtype} {list(images.shape)}, expected uint8 [N, {side}, {side}, 3]")
         parts = []
-        for start in range(0, len(images), self.batch_size):
-            parts.append(self._read_batch(images[start : start + self.batch_size]))
+        for start in range(0, len(images), BATCH):
+            parts.append(self._read_batch(images[start : start + BATCH]))
             if progress is not None:
                 progress.update(len(parts[-1][0]))
         values, rendered, codes = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Reading(values, rendered, codes, images)
 
     def _read_batch(self, images: Bytes) -> tuple[Floats, Bytes, Bytes]:
-        """Attributes ``[N, A]``, their renderings and parse maps: of each picture the best of all rounds."""
+        """Attributes ``[N, A]``, their renderings and parse maps."""
         numbers = len(CONTINUOUS)
         first = self._scores(images)
-        logits = first[:, numbers:]
-        values = np.concatenate([_bounded(first[:, :numbers] * _DEVIATION + _MEAN), logits > 0], axis=1)
-        best, rendered, codes = values, *render_faces(values, self.resolution)
-        least = _distance(rendered, images)
-        latest = rendered
+        values = np.concatenate([first[:, :numbers] * _DEVIATION + _MEAN, first[:, numbers:] > 0], axis=1)
+        fit = _Fit.of(images, values)
+        latest, rendered = fit.values, fit.rendered
         for _ in range(self.rounds):
-            values = values.copy()
-            correction = (first - self._scores(latest))[:, :numbers] * _DEVIATION
-            values[:, :numbers] = _bounded(values[:, :numbers] + GAIN * correction)
-            latest, its_codes = render_faces(values, self.resolution)
-            distance = _distance(latest, images)
-            better = distance < least
-            least = np.where(better, distance, least)
-            best = np.where(better[:, None], values, best)
-            codes = np.where(better[:, None, None], its_codes, codes)
-            rendered = np.where(better[:, None, None, None], latest, rendered)
-        return best, rendered, codes
+            values = latest.copy()
+            values[:, :numbers] += GAIN * (first - self._scores(rendered))[:, :numbers] * _DEVIATION
+            latest, rendered = fit.offer(values)
+        for _ in range(SLIGHT_STEPS if self.rounds else 0):
+            fit.step(SLIGHT)
+        return fit.values, fit.rendered, fit.codes
 
     @torch.no_grad()
     def _scores(self, images: Bytes) -> Floats:
-        """Scores and logits ``[N, A]``, in the order of `NAMES`."""
-        return self.net(_tensor(images) / 127.5 - 1)[:, self._columns].double().numpy()
+        """Scores and logits ``[N, A]``, in the order of `NAMES`; always of a whole batch, see `BATCH`."""
+        whole = np.concatenate([images, np.zeros((BATCH - len(images), *images.shape[1:]), np.uint8)])
+        return self.net(_tensor(whole) / 127.5 - 1)[: len(images), self._columns].double().numpy()
+
+
+@dataclass
+class _Fit:
+    """The nearest renderings to N pictures so far, in levels of 255: attributes, pictures, parse maps, mean squares of
+    the differences ``[N]``."""
+
+    images: Bytes
+    values: Floats
+    rendered: Bytes
+    codes: Bytes
+    distance: Floats
+
+    @classmethod
+    def of(cls, images: Bytes, values: Floats) -> "_Fit":
+        values = _bounded(values)
+        rendered, codes = render_faces(values, images.shape[1])
+        return cls(images, values, rendered, codes, _distance(rendered, images))
+
+    def offer(self, values: Floats) -> tuple[Floats, Bytes]:
+        """Takes attributes ``[N, A]`` where their rendering is nearer; returns them, in their range, and it."""
+        offered = _Fit.of(self.images, values)
+        nearer = offered.distance < self.distance
+        for name in ("values", "rendered", "codes", "distance"):
+            getattr(self, name)[nearer] = getattr(offered, name)[nearer]
+        return offered.values, offered.rendered
+
+    def step(self, names: Sequence[str]) -> None:
+        """A damped Gauss-Newton step of some attributes towards the pictures, by finite differences; pixels that are
+        far off for other reasons count less (Huber)."""
+        slopes = []
+        for column in map(NAMES.index, names):
+            moved = self.values.copy()
+            length = PROBE * _DEVIATION[column] * np.where(moved[:, column] > _MEAN[column], -1, 1)  # stays in range
+            moved[:, column] += length
+            change = render_faces(moved, self.images.shape[1])[0].astype(np.float64) - self.rendered
+            slopes.append((change / (length / _DEVIATION[column])[:, None, None, None]).reshape(len(change), -1))
+        slope = np.stack(slopes, axis=2)
+        off = (self.images.astype(np.float64) - self.rendered).reshape(len(self.images), -1)
+        weight = 1 / np.maximum(1, np.abs(off) / FAR)
+        normal = np.einsum("npi,np,npj->nij", slope, weight, slope) + DAMPING * np.eye(len(names))
+        steps = np.linalg.solve(normal, np.einsum("npi,np,np->ni", slope, weight, off)[..., None])[..., 0]
+        values = self.values.copy()
+        for i, column in enumerate(map(NAMES.index, names)):
+            values[:, column] += np.clip(steps[:, i], -MAX_STEP, MAX_STEP) * _DEVIATION[column]
+        self.offer(values)
 
 
 def face_of(values: Sequence[float] | Floats) -> FaceAttributes:
@@ -252,7 +299,9 @@ def _tensor(images: Bytes) -> Tensor:
 
 
 def _bounded(values: Floats) -> Floats:
-    return np.clip(values, _LOW, _HIGH)
+    """Attributes ``[N, A]`` with the continuous ones in their range."""
+    numbers = len(CONTINUOUS)
+    return np.concatenate([np.clip(values[:, :numbers], _LOW, _HIGH), values[:, numbers:]], axis=1)
 
 
 def _distance(rendered: Bytes, images: Bytes) -> Floats:
