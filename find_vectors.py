@@ -15,4 +15,4 @@ def main(cfg: DictConfig) -> object:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, experiments="vectors")

@@ -37,7 +37,7 @@ def test_a_threshold_is_written_as_it_was_read():
 
 @pytest.mark.parametrize("text", ["0.92", "=0.92", ">=high", ">=0.9.2", 0.92, "", ">=nan"])
 def test_what_is_no_bound_is_refused(text):
-    with pytest.raises(ValueError, match=r"keep\.gender is .*'>=0\.92'"):
+    with pytest.raises(ValueError, match=r"require\.gender is .*'>=0\.92'"):
         read_thresholds({"gender": text}, NAMES)
 
 

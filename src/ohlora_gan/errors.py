@@ -24,39 +24,24 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import (
-    CompactHydraException,
-    ConfigCompositionException,
-    InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    InterpolationResolutionError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-)
+from omegaconf import DictConfig
 
+from ohlora_gan import settings
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.names import FAILED_FILE
+
+log = logging.getLogger(__name__)
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 PROBE_BYTES = 1 << 20
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
-WHAT_TO_GIVE = {
-    "checkpoint": "a file's path or the name of a shipped model",
-    "data_folder": "the folder that holds the pictures and their labels",
-}
 NOISY_LOGGERS = (
     "pytorch_lightning.utilities.rank_zero",
     "pytorch_lightning.trainer.connectors.checkpoint_connector",
@@ -88,7 +73,7 @@ INTERRUPTED = (
 )
 
 
-def run(shell: Callable[[], None], interrupted: str = INTERRUPTED) -> None:
+def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: str | None = None) -> None:
     """Calls a shell (a function under ``hydra.main``) and exits.
 
     The exit code is 0, 2 for a user's error, 1 for a programming error, 130 when interrupted.
@@ -96,7 +81,10 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED) -> None:
     Args:
         shell: the function.
         interrupted: what to say after Ctrl+C: how to go on.
+        experiments: the folder of ``conf/experiment`` that holds the program's own, see `settings.EXPERIMENTS`.
     """
+    if experiments is not None:
+        sys.argv[1:] = settings.own_experiments(sys.argv[1:], experiments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
     code = 0
     try:
@@ -129,8 +117,12 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     def guarded(cfg: DictConfig) -> Any:
         try:
             quiet()
-            (task_folder(cfg) / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
-            return function(cfg)
+            folder = task_folder(cfg)
+            (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
+            result = function(cfg)
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                log.info("the run's folder: %s", folder)
+            return result
         except Exception as error:
             hydra_cfg = HydraConfig.get()
             if hydra_cfg.mode == RunMode.MULTIRUN:
@@ -222,63 +214,6 @@ def instantiation(error: InstantiationException) -> str | None:
     return sentence(cause)
 
 
-def unknown_choice(error: MissingConfigException) -> str:
-    """``method=foo``, where conf/method has no foo."""
-    group, _, choice = str(error.missing_cfg_file).rpartition("/")
-    if not group or not error.options:
-        return str(error).partition("\n")[0]
-    guess = get_close_matches(choice, error.options, 1) or error.options
-    return f"unknown {group} {choice!r}: expected one of {', '.join(error.options)} ({group}={guess[0]})"
-
-
-def composition(error: ConfigCompositionException) -> str:
-    """An override that does not fit the config."""
-    cause = error.__cause__
-    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
-        return unknown_key(cause)
-    if isinstance(cause, OmegaConfBaseException):
-        return value_error(cause)
-    if match := re.match(r"(?:In '(?P<file>[^']+)': )?Could not override '(?P<group>[^']+)'\. No match", str(error)):
-        what, _, choice = (match["file"] or "").rpartition("/")
-        why = f"{what}={choice} is not for {program()}, which" if what else program()
-        return f"{why} has no group {match['group']!r}: `python {program()} --help` lists what it has"
-    return str(error)
-
-
-def unknown_key(error: OmegaConfBaseException) -> str:
-    """``foo=1``, where the config has no foo."""
-    key = str(error.full_key)
-    config = OmegaConf.to_container(error.parent_node._get_root(), resolve=False)
-    known = [name for name in all_keys(config) if name.partition(".")[0] != "hydra"]
-    same_end = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    guess = sorted(same_end, key=len) or get_close_matches(key, known, 1)
-    hint = f"did you mean {guess[0]}=? " if guess else ""
-    return f"unknown key {key!r}: {hint}`python {program()} --cfg job` shows every key, +{key}= adds one"
-
-
-def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all nodes of a nested dict."""
-    for key, value in config.items() if isinstance(config, dict) else ():
-        yield f"{prefix}{key}"
-        yield from all_keys(value, f"{prefix}{key}.")
-
-
-def unreadable_override(error: OverrideParseException) -> str:
-    """An argument that is no ``key=value`` of Hydra's grammar."""
-    quoted = "'checkpoint=\"a=b.pth\"'"
-    return f"cannot read {error.override!r}: expected key=value, with special characters in quotes: {quoted}"
-
-
-def value_error(error: OmegaConfBaseException) -> str:
-    """A value that is missing, refers to nothing or has the wrong type."""
-    text = str(error).partition("\n")[0]
-    if match := re.search(r"Missing mandatory value: (\S+)", text):
-        key = match[1]
-        remedy = WHAT_TO_GIVE.get(key.rpartition(".")[2], f"see `python {program()} --help`")
-        return f"{key}= must be given: {remedy}"
-    return f"{error.full_key}: {text}"
-
-
 def disk_error(error: OSError) -> str | None:
     """A run folder that cannot be made or written, or a library's own sentence about a file."""
     if error.errno is None:
@@ -317,17 +252,9 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def program() -> str:
-    return Path(sys.argv[0]).name
-
-
 EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
     (InstantiationException, instantiation),
-    (MissingConfigException, unknown_choice),
-    (ConfigCompositionException, composition),
-    (OverrideParseException, unreadable_override),
-    (CompactHydraException, str),
-    ((MissingMandatoryValue, InterpolationResolutionError), value_error),
+    *settings.EXPLANATIONS,
     (OSError, disk_error),
     (ValueError, own_value_error),
 )

@@ -66,11 +66,13 @@ class Threshold:
         return COMPARISONS[self.comparison](scores, self.bound)
 
 
-def read_thresholds(keep: Mapping[str, str | None], known: Sequence[str], where: str = "keep") -> dict[str, Threshold]:
-    """The bounds of a ``keep`` mapping; one that is None is left out.
+def read_thresholds(
+    require: Mapping[str, str | None], known: Sequence[str], where: str = "require"
+) -> dict[str, Threshold]:
+    """The bounds of a ``require`` mapping; one that is None is left out.
 
     Args:
-        keep: filter name -> bound.
+        require: filter name -> bound.
         known: the filters that there are.
         where: what users call the mapping.
 
@@ -78,7 +80,7 @@ def read_thresholds(keep: Mapping[str, str | None], known: Sequence[str], where:
         ValueError: for a filter that there is not, or what is no bound.
     """
     found = {}
-    for name, text in keep.items():
+    for name, text in require.items():
         if text is None:
             continue
         if name not in known:

@@ -34,7 +34,7 @@ def module(weights, tmp_path, **changes):
         "scorer": weights["scorer"],
         "filters": [weights["gender"], weights["glass"]],
         "num_generated": 50,
-        "keep": {},
+        "require": {},
         "resolution": 32,
         "num_val": 6,
         "num_test": 4,
@@ -52,12 +52,12 @@ def halves(weights, tmp_path):
 
 
 def test_every_item_is_a_kept_image_with_its_scores(weights, tmp_path):
-    data = module(weights, tmp_path, keep=halves(weights, tmp_path))
+    data = module(weights, tmp_path, require=halves(weights, tmp_path))
     assert data.labelled
     assert data.attribute_names == PROPERTIES
     bank, _ = data.open_bank()
     all_scores = bank.scores(50)
-    bounds = [float(text[2:]) for text in data.keep.values()]
+    bounds = [float(text[2:]) for text in data.require.values()]
     kept = np.flatnonzero((all_scores[:, 0] >= bounds[0]) & (all_scores[:, 1] <= bounds[1]))
     parts = [data.dataset(split) for split in ("val", "test", "train")]
     assert [len(part) for part in parts] == [6, 4, len(kept) - 10]
@@ -81,7 +81,7 @@ def test_more_images_keep_every_image_in_its_split(weights, tmp_path):
 
 def test_the_summary_says_what_the_filters_did(weights, tmp_path, caplog):
     caplog.set_level("INFO")
-    data = module(weights, tmp_path, keep=halves(weights, tmp_path), summary=tmp_path / "run" / "generated.json")
+    data = module(weights, tmp_path, require=halves(weights, tmp_path), summary=tmp_path / "run" / "generated.json")
     data.prepare_data()
     found = json.loads((tmp_path / "run" / "generated.json").read_text())
     scores = data.open_bank()[0].scores(50)
@@ -95,8 +95,8 @@ def test_the_summary_says_what_the_filters_did(weights, tmp_path, caplog):
 
 
 def test_no_image_within_the_bounds(weights, tmp_path):
-    data = module(weights, tmp_path, keep={"gender": ">=0", "glass": ">1"})
-    with pytest.raises(ValueError, match=r"0 of 50 .*100\.0% are >=0.*0\.0% are >1.*loosen data\.keep"):
+    data = module(weights, tmp_path, require={"gender": ">=0", "glass": ">1"})
+    with pytest.raises(ValueError, match=r"0 of 50 .*100\.0% are >=0.*0\.0% are >1.*loosen data\.require"):
         data.prepare_data()
 
 
@@ -106,24 +106,24 @@ def test_too_few_for_the_splits(weights, tmp_path):
 
 
 def test_a_bound_without_its_filter(weights, tmp_path):
-    data = module(weights, tmp_path, filters=[], keep={"gender": ">=0.9"})
-    with pytest.raises(ValueError, match=r"data\.keep has a bound for 'gender', but the filters given judge nothing"):
+    data = module(weights, tmp_path, filters=[], require={"gender": ">=0.9"})
+    with pytest.raises(ValueError, match=r"data\.require has a bound for 'gender', but the filters given judge nothing"):
         data.dataset("train")
 
 
 def test_without_bounds_the_published_ones_of_the_given_filters_hold(weights, tmp_path):
     smiling = checkpoint.save(tmp_path / "smiling.safetensors", {"smiling": tiny.filter_ensemble("smiling", 2)})
-    for keep in (None, {"glass": "<=0.01"}):
-        data = module(weights, tmp_path, filters=[weights["glass"], smiling], keep=keep)
+    for require in (None, {"glass": "<=0.01"}):
+        data = module(weights, tmp_path, filters=[weights["glass"], smiling], require=require)
         with pytest.raises(ValueError, match=r"0 of 50 .*<=0\.01"):
             data.prepare_data()
 
 
 def test_own_bounds_are_given_on_the_command_line():
-    own = "data.keep={smiling: '>=0.5'}"
+    own = "data.require={smiling: '>=0.5'}"
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose("train", overrides=["data=generated", "data.checkpoint=v1", own])
-    assert dict(cfg.data.keep) == {"smiling": ">=0.5"}
+    assert dict(cfg.data.require) == {"smiling": ">=0.5"}
 
 
 def test_another_resolution(weights, tmp_path):

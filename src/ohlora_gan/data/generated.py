@@ -49,7 +49,7 @@ class GeneratedDataModule(DealingDataModule):
     """Images from a generator, from random z and labels, of which those within thresholds are kept.
 
     Images and scores are made at first use, or by Lightning's ``prepare_data``, and kept in ``cache_dir`` under the
-    hash of what determines them: the weights, ``seed``, ``psi`` and the precision. ``keep`` and ``num_generated``
+    hash of what determines them: the weights, ``seed``, ``psi`` and the precision. ``require`` and ``num_generated``
     choose among them and cost nothing to change; more images begin with those that are there.
 
     Args:
@@ -57,7 +57,7 @@ class GeneratedDataModule(DealingDataModule):
         num_generated: images that are made, at least 1.
         scorer: the property network that gives the scores, in standard deviations.
         filters: filter ensembles: shipped models' names or files. None: the four shipped ones; an empty list: none.
-        keep: filter -> bound such as ``">=0.92"``, or None for no bound. None: the published bounds, see
+        require: filter -> bound such as ``">=0.92"``, or None for no bound. None: the published bounds, see
             ``thresholds.REFERENCE``, of those filters that are given.
         resolution: image size, that of the generator.
         num_val, num_test: of the images that are kept, the first ``num_val`` and the next ``num_test`` are not
@@ -86,7 +86,7 @@ class GeneratedDataModule(DealingDataModule):
         num_generated: int = 15_000,
         scorer: str | Path = "property_cnn",
         filters: Sequence[str | Path] | None = None,
-        keep: Mapping[str, str | None] | None = None,
+        require: Mapping[str, str | None] | None = None,
         resolution: int = 64,
         num_val: int = 0,
         num_test: int = 0,
@@ -105,7 +105,7 @@ class GeneratedDataModule(DealingDataModule):
         self.world = world_of(checkpoint)
         self.checkpoint, self.num_generated, self.scorer = checkpoint, num_generated, scorer
         self.filters = list(shipped_filters() if filters is None else filters)
-        self.keep = None if keep is None else dict(keep)
+        self.require = None if require is None else dict(require)
         self.resolution, self.psi = resolution, psi
         self.num_val, self.num_test = num_val, num_test
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
@@ -160,7 +160,7 @@ class GeneratedDataModule(DealingDataModule):
             return
         bank, filters = self.open_bank()
         published = {name: bound for name, bound in REFERENCE.items() if name in filters}
-        thresholds = read_thresholds(published if self.keep is None else self.keep, filters, "data.keep")
+        thresholds = read_thresholds(published if self.require is None else self.require, filters, "data.require")
         stored = min(bank.num_stored(), self.num_generated)
         log.info("%s holds %d of the %d generated images", bank.folder, stored, self.num_generated)
         with tqdm(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:
@@ -172,7 +172,7 @@ class GeneratedDataModule(DealingDataModule):
         if len(indices) <= first:
             raise ValueError(
                 f"{describe(self.found)}; expected more than data.num_val + data.num_test = {first}: "
-                f"loosen data.keep or raise data.num_generated"
+                f"loosen data.require or raise data.num_generated"
             )
         parts = {"val": slice(self.num_val), "test": slice(self.num_val, first), "train": slice(first, None)}
         self._datasets = {name: GeneratedDataset(bank.folder, indices[p], scores[p]) for name, p in parts.items()}

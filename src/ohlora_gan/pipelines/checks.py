@@ -11,6 +11,9 @@ from ohlora_gan.directions.base import check_edited
 from ohlora_gan.directions.groups import check_group_by
 from ohlora_gan.editing.moves import GRIDS
 from ohlora_gan.judging.grid import STRENGTHS, Plan, make_plan
+from ohlora_gan.pipelines.unused import FINDING, TRAINING, check_used, is_closed_loop, is_filter
+from ohlora_gan.settings import did_you_mean, given_keys
+from ohlora_gan.world.versions import LATEST, SHIPPED, open_world
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 
@@ -32,15 +35,21 @@ def check_train(cfg: DictConfig) -> None:
         if value is not None and not isinstance(value, int):
             raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
     check_seed(cfg.seed)
+    check_used(cfg, TRAINING, [*given_keys(), *(["attribute"] if cfg.attribute is not None else [])])
+    check_image_size(cfg)
     if is_filter(cfg):
         check_filter(cfg)
     if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
         raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
 
 
-def is_filter(cfg: DictConfig) -> bool:
-    """Whether train.py trains a filter: folds instead of one network."""
-    return "folds" in cfg.model
+def check_image_size(cfg: DictConfig) -> None:
+    """Raises ValueError where a model takes images of one size alone, and the data are of another."""
+    size = cfg.model.get("image_size")
+    if size is not None and size != cfg.resolution:
+        raise ValueError(
+            f"model={cfg.model.name} takes {size}x{size} images, resolution is {cfg.resolution}: give resolution={size}"
+        )
 
 
 FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
@@ -49,10 +58,16 @@ FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxi
 def check_filter(cfg: DictConfig) -> None:
     """Raises ValueError for settings that a filter cannot be trained with."""
     name = cfg.attribute
+    if name is None:
+        raise ValueError(
+            f"model={cfg.model.name} learns one attribute: give attribute=gender, quality, age, glass or a column of "
+            f"your labels"
+        )
     if not isinstance(name, str) or not name or "." in name:
         raise ValueError(
             f"attribute={name}, expected gender, quality, age, glass or a column of your labels, its name without dots"
         )
+    check_rendered(cfg)
     check_auxiliary(cfg)
     for key in FILTER_NUMBERS:
         value = cfg.model.module.get(key, 0)
@@ -67,6 +82,15 @@ def check_filter(cfg: DictConfig) -> None:
         )
     if cfg.device.devices * cfg.device.num_nodes > 1:
         raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
+
+
+def check_rendered(cfg: DictConfig) -> None:
+    """Raises ValueError where rendered faces do not have a filter's attribute as 0 or 1."""
+    if "thin" in cfg.data and cfg.data.world in (SHIPPED, LATEST):
+        known = open_world(cfg.data.world).attributes
+        if cfg.attribute not in known:
+            guess = did_you_mean(cfg.attribute, known)
+            raise ValueError(f"attribute={cfg.attribute}, {guess}expected one of {', '.join(known)}")
 
 
 def check_auxiliary(cfg: DictConfig) -> None:
@@ -96,12 +120,13 @@ def is_run_checkpoint(path: Path) -> bool:
 def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_seed(cfg.seed)
+    check_choice(cfg, "groups", ("medians", "none"))
+    check_choice(cfg, "test.grid", GRIDS)
+    check_used(cfg, FINDING, [*given_keys(), *(["medians"] if cfg.medians is not None else [])])
     for key in ("n", "batch_size", "test.num_latents", "strips.num_faces", "strips.steps"):
         if type(value := OmegaConf.select(cfg, key)) is not int:
             raise ValueError(f"{key} is {value!r}, expected a whole number")
     check_name_list(cfg, "properties")
-    if cfg.groups not in ("medians", "none"):
-        raise ValueError(f"groups is {cfg.groups!r}, expected 'medians' (groups of look-alikes) or 'none'")
     if cfg.n < MIN_SAMPLES:
         raise ValueError(f"n={cfg.n} is too small to find directions, expected at least {MIN_SAMPLES}")
     if cfg.groups == "medians":
@@ -124,19 +149,12 @@ def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
     return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
 
 
-def is_closed_loop(cfg: DictConfig) -> bool:
-    """Whether faces are moved by feedback instead of along directions."""
-    return "loop" in cfg.method
-
-
 def check_measuring(cfg: DictConfig) -> None:
     """Raises ValueError for settings of metric, calibration or correction that cannot be used."""
-    if cfg.metric.region not in ("all", "face", "border"):
-        raise ValueError(f"metric.region is {cfg.metric.region!r}, expected all, face or border")
+    if cfg.metric.get("region") is not None:
+        check_choice(cfg, "metric.region", ("all", "face", "border"))
     if not isinstance(cfg.num_calibration, int) or cfg.num_calibration < 2:
         raise ValueError(f"num_calibration is {cfg.num_calibration}, expected a whole number of at least 2 latents")
-    if cfg.test.grid not in GRIDS:
-        raise ValueError(f"test.grid is {cfg.test.grid!r}, expected one of {', '.join(GRIDS)}")
     if is_closed_loop(cfg) and cfg.test.grid != "sigma":
         raise ValueError(f"test.grid={cfg.test.grid}, but a closed loop knows no lengths: give test.grid=sigma")
 
@@ -198,5 +216,13 @@ def generation_plan(cfg: DictConfig) -> Plan:
 
 
 def check_seed(seed: object) -> None:
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ValueError(f"seed is {seed!r}, expected a whole number")
+    """Raises ValueError for what is no whole number of 0 or more."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed is {seed!r}, expected a whole number of 0 or more")
+
+
+def check_choice(cfg: DictConfig, key: str, options: Sequence[str]) -> None:
+    """Raises ValueError for a value that is none of those that a key can have."""
+    value = OmegaConf.select(cfg, key)
+    if value not in options:
+        raise ValueError(f"{key} is {value!r}, {did_you_mean(str(value), options)}expected one of {', '.join(options)}")

@@ -34,8 +34,9 @@ from ohlora_gan.latents.saved import SavedLatents, write_latents
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
-from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
+from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
+from ohlora_gan.pipelines.unused import is_closed_loop
 from ohlora_gan.published import append_sweep_row, sweep_row, write_cases
 from ohlora_gan.reports.pictures import save_strips
 from ohlora_gan.reports.report import write_report
@@ -184,7 +185,8 @@ def held(cfg: DictConfig, edited: Sequence[str], names: Sequence[str]) -> list[s
 
 def open_metric(search: Search) -> np.ndarray | None:
     """The metric of ``cfg.metric``, measured once for a generator, layer and settings."""
-    settings: Any = OmegaConf.to_container(search.cfg.metric, resolve=True)
+    measured: Any = OmegaConf.to_container(search.cfg.metric, resolve=True)
+    settings = {"region": "all"} | {key: value for key, value in measured.items() if value is not None}
     return stored_metric(search.bank, search.layer, settings, search.region)
 
 
@@ -223,10 +225,10 @@ def closed_loop_mover(search: Search) -> MakeMover:
     started = time.monotonic()
     metric = open_metric(search)
     settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
-    how = {key: settings.pop(key) for key in ("keep", "beyond", "targets")}
+    how = {"keep": settings.pop("hold"), "beyond": settings.pop("beyond"), "targets": settings.pop("targets")}
     if search.cfg.metric.name != "image":
         settings["own"] = 0.0
-    weights = search.region.weights(search.cfg.metric.region)
+    weights = search.region.weights(search.cfg.metric.get("region") or "all")
     loop = ClosedLoop(search.space, search.layer, metric, weights=weights, **settings)
     search.seconds["finding"] = time.monotonic() - started
     return partial(closed_loop, loop, tuple(search.cfg.properties), **how)
@@ -241,7 +243,7 @@ def save_found(found: DirectionSet, folder: Path) -> None:
 def about(search: Search, found: DirectionSet | None) -> dict[str, Any]:
     """What ``judge.json`` says of the method."""
     cfg = search.cfg
-    chosen = cfg.method.finder.get("decorrelate", "none") if found else cfg.method.loop.keep
+    chosen = cfg.method.finder.get("decorrelate", "none") if found else cfg.method.loop.hold
     seconds = {name: round(value, 1) for name, value in search.seconds.items()}
     said = {"method": cfg.method.name, "decorrelate": chosen if isinstance(chosen, str) else list(chosen)}
     said |= {

@@ -19,12 +19,9 @@ from ohlora_gan import rng
 from ohlora_gan.devices import Device, keep_freed_memory
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
-from ohlora_gan.pipelines.checks import (
-    check_train,
-    filter_attributes,
-    is_filter,
-)
+from ohlora_gan.pipelines.checks import check_train, filter_attributes
 from ohlora_gan.pipelines.train_filter import train_filter
+from ohlora_gan.pipelines.unused import is_filter, is_gan
 from ohlora_gan.training.callbacks import was_stopped
 from ohlora_gan.training.checks import check_data, check_worlds, open_parents, scoring_members, start_gan, start_member
 from ohlora_gan.training.gan import GanModule
@@ -101,9 +98,9 @@ def build_module(cfg: DictConfig, attribute_names: Sequence[str] = ()) -> pl.Lig
     A network with the setting ``names`` gets the names of the data's attributes there.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.stream_key(cfg.seed, "init") % 2**63)
+        torch.manual_seed(rng.stream_key(cfg.model.seed, "init") % 2**63)
         parent = start_name(cfg)
-        if "discriminator" in cfg.model.module:
+        if is_gan(cfg):
             networks = {name: instantiate(cfg.model.module[name]) for name in ("generator", "discriminator")}
         else:
             names = {"names": list(attribute_names)} if "names" in cfg.model.module.net else {}
@@ -143,7 +140,7 @@ def learnt_world(cfg: DictConfig, data: Any) -> int | None:
     names = [] if name is None else name if isinstance(name, list) else [name]
     start = [start_member(name, data, resumed) for name in names]
     scores = OmegaConf.select(cfg, "callbacks.scores")
-    if scores is None or "discriminator" not in cfg.model.module:
+    if scores is None or not is_gan(cfg):
         return check_worlds(data, start)
     return check_worlds(data, start, scoring_members(scores.scorer_checkpoint, scores.filters, cfg.resolution))
 

@@ -98,7 +98,7 @@ def make_fit(
     def fit(stream: str, data: FoldData) -> FilterModule:
         # first weights and dropout draw from torch's own generator
         with torch.random.fork_rng():
-            torch.manual_seed(rng.stream_key(cfg.seed, f"filter/{cfg.attribute}/{stream}") % 2**63)
+            torch.manual_seed(rng.stream_key(cfg.model.seed, f"filter/{cfg.attribute}/{stream}") % 2**63)
             module: FilterModule = instantiate(cfg.model.module, stream=stream, num_auxiliary=len(cfg.model.auxiliary))
             check_resolution(cfg, module)
             if not parents:

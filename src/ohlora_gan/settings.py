@@ -1,0 +1,265 @@
+"""The words of the Hydra programs: whose an experiment is, what ``--help`` lists, and a sentence for each wrong setting.
+
+A wrong key, group or value is answered with the nearest right one. What can be chosen is read off the folder of configs
+of the program that the error came through, so nothing has to be kept up to date here.
+"""
+
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.errors import (
+    CompactHydraException,
+    ConfigCompositionException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
+"""Folders of ``conf/experiment`` -> the program that they are for."""
+WHAT_TO_GIVE = {
+    "checkpoint": "a file's path or the name of a shipped model",
+    "scorer": "a file's path or the name of a shipped model",
+    "data_folder": "the folder that holds the pictures and their labels",
+    "folder": "a folder of pictures, or a .zip file of them",
+}
+NO_CHOICE = ("experiment", "model/base", "scale")
+"""Groups that nothing is chosen of in the program that has them at hand: parts of others."""
+
+
+# --- What a program is told, and what it tells of itself ---
+
+
+def own_experiments(arguments: Sequence[str], kind: str) -> list[str]:
+    """Arguments in which ``experiment=NAME`` is one of the program's own, ``experiment/KIND=NAME``."""
+    return [re.sub(r"^([+~]*)experiment=", rf"\1experiment/{kind}=", argument) for argument in arguments]
+
+
+def given_keys() -> list[str]:
+    """Keys and groups that the command line gives a value, without ``+``; none outside a Hydra program."""
+    if not HydraConfig.initialized():
+        return []
+    return [text.lstrip("+~").partition("=")[0] for text in HydraConfig.get().overrides.task]
+
+
+def choices(*groups: str) -> str:
+    """What can be chosen of each group, a line each, for the template of ``--help`` (the resolver ``choices``).
+
+    The words of a choice are the first line of its file.
+    """
+    hydra = GlobalHydra.instance().hydra
+    if hydra is None:
+        return ""
+    lines: list[str] = []
+    for group in groups:
+        lines += ["", f"{group.partition('/')[0]}="]
+        lines += [f"    {name:21} {says}" for name, says in described(hydra.config_loader, group)]
+    return "\n".join(f"  {line}" if line else "" for line in lines).strip()
+
+
+def described(loader: Any, group: str) -> Iterator[tuple[str, str]]:
+    """(name, first line of the file) of each choice of a group."""
+    for name in loader.get_group_options(group, results_filter=ObjectType.CONFIG):
+        for source in loader.get_sources():
+            path = Path(source.path) / group / f"{name}.yaml"
+            if source.scheme() == "file" and path.is_file():
+                lines = path.read_text(encoding="utf-8").splitlines()
+                says = [line[2:] for line in lines if line.startswith("# ") and "@package" not in line]
+                yield name, says[0] if says else ""
+
+
+OmegaConf.register_new_resolver("choices", choices, replace=True)
+OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
+
+
+# --- Sentences ---
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a wrong one was probably meant to be."""
+    words = list(known)
+    alike = {name.lower(): name for name in words}
+    found = get_close_matches(word.lower(), alike, 1, cutoff=0.6)
+    return alike[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
+    """``did you mean eyes? ``, or nothing where no known word is near."""
+    guess = nearest(word, known)
+    return f"did you mean {form.format(guess)}? " if guess else ""
+
+
+def unknown_choice(error: MissingConfigException) -> str:
+    """``method=foo``, where conf/method has no foo."""
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    options = list(error.options or ())
+    if not group or not options:
+        return str(error).partition("\n")[0]
+    name, _, kind = group.partition("/")
+    if name == "experiment":
+        for other in EXPERIMENTS.keys() - {kind}:
+            if choice in group_options(error, f"experiment/{other}"):
+                return (
+                    f"experiment={choice} is for {EXPERIMENTS[other]}: {EXPERIMENTS.get(kind, program())} has "
+                    f"{', '.join(options)}"
+                )
+        group = name
+    guess = nearest(choice, options) or options[0]
+    return f"unknown {group} {choice!r}: expected one of {', '.join(options)} ({group}={guess})"
+
+
+def composition(error: ConfigCompositionException) -> str:
+    """An override that does not fit the config."""
+    cause, text = error.__cause__, str(error)
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
+        return unknown_key(cause, error)
+    if isinstance(cause, OmegaConfBaseException):
+        return value_error(cause)
+    if match := re.match(r"Multiple values for ([\w/]+)\. To override a value use 'override ([\w/]+): (\S+)'", text):
+        word = f"{match[1].partition('/')[0] if match[1].startswith('experiment/') else match[1]}={match[3]}"
+        return f"+{word} adds to what is chosen already: give {word}, without the plus"
+    if match := re.search(r"force-add of config groups is not supported: '\+\+(\S+)'", text):
+        return f"++{match[1]} adds to what is chosen already: give {match[1]}, without the pluses"
+    if match := re.match(r"Could not append to config\. An item is already at '([^']+)'", text):
+        return f"+{match[1]}= adds a key, but it is already at {match[1]!r}: give {match[1]}=, without the plus"
+    if match := re.match(r"(?:In '(?P<file>[^']+)': )?Could not override '(?P<group>[^']+)'\.", text):
+        return unknown_group(match["group"], (match["file"] or ""), error)
+    return text
+
+
+def unknown_group(group: str, file: str, error: Exception) -> str:
+    """``model=v9``, where a program has no group of models."""
+    what, _, choice = file.rpartition("/")
+    why = f"{what}={choice} is not for {program()}, which" if what else program()
+    own = own_groups(error)
+    others = [name for name in ("train", "find_vectors") if group in groups_of(error, name)]
+    if others and not what:
+        remedy = f"it is one of {others[0]}.py"
+    else:
+        remedy = f"{did_you_mean(group, own, '{}=')}`python {program()} --help` lists what it has"
+    return f"{why} has no group {group!r}: {remedy}"
+
+
+def unknown_key(error: OmegaConfBaseException, outer: Exception | None = None) -> str:
+    """``foo=1``, where the config has no foo."""
+    key = str(error.full_key)
+    config = OmegaConf.to_container(error.parent_node._get_root(), resolve=False)
+    known = [name for name in all_keys(config) if name.partition(".")[0] != "hydra"]
+    group, _, rest = key.partition(".")
+    owners = [name for name in group_options(outer, group) if rest and has_key(outer, f"{group}/{name}", rest)]
+    if owners:
+        return (
+            f"{key}= is a setting of {', '.join(f'{group}={name}' for name in owners)}: leave it out, or choose one "
+            f"of them"
+        )
+    same_end = sorted((name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]), key=len)
+    guess = same_end[0] if same_end else nearest(key, [*known, *own_groups(outer)])
+    hint = f"did you mean {guess}=? " if guess else ""
+    return f"unknown key {key!r}: {hint}`python {program()} --cfg job` shows every key, +{key}= adds one"
+
+
+def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all nodes of a nested dict."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        yield f"{prefix}{key}"
+        yield from all_keys(value, f"{prefix}{key}.")
+
+
+def unreadable_override(error: OverrideParseException) -> str:
+    """An argument that is no ``key=value`` of Hydra's grammar."""
+    quoted = "'checkpoint=\"a=b.pth\"'"
+    return f"cannot read {error.override!r}: expected key=value, with special characters in quotes: {quoted}"
+
+
+def value_error(error: OmegaConfBaseException) -> str:
+    """A value that is missing, refers to nothing or has the wrong type."""
+    text = str(error).partition("\n")[0]
+    if match := re.search(r"Missing mandatory value: (\S+)", text):
+        key = match[1]
+        remedy = WHAT_TO_GIVE.get(key.rpartition(".")[2], f"see `python {program()} --help`")
+        return f"{key}= must be given: {remedy}"
+    return f"{error.full_key}: {text}"
+
+
+def program() -> str:
+    return Path(sys.argv[0]).name
+
+
+EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
+    (MissingConfigException, unknown_choice),
+    (ConfigCompositionException, composition),
+    (OverrideParseException, unreadable_override),
+    (CompactHydraException, str),
+    ((MissingMandatoryValue, InterpolationResolutionError), value_error),
+)
+"""Kinds of Hydra's errors and what explains them; the first that fits counts."""
+
+
+# --- The configs of the program that an error came through ---
+
+
+def loader_of(error: BaseException | None) -> Any:
+    """Hydra's loader of configs; its own frame knows it even after Hydra has forgotten."""
+    if error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if hasattr(found := frame.f_locals.get("hydra"), "config_loader"):
+                return found.config_loader
+    hydra = GlobalHydra.instance().hydra
+    return None if hydra is None else hydra.config_loader
+
+
+def group_options(error: BaseException | None, group: str) -> list[str]:
+    """What can be chosen of a group; nothing where there is none."""
+    loader = loader_of(error)
+    return [] if loader is None else list(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
+
+
+def own_groups(error: BaseException | None) -> list[str]:
+    """The groups of the configs, those of a program's own."""
+    loader = loader_of(error)
+    found = [] if loader is None else loader.list_groups("")
+    return [name for name in found if name not in ("hydra", "base", *NO_CHOICE)]
+
+
+def groups_of(error: BaseException | None, program_name: str) -> list[str]:
+    """The groups of a program of ours, by its config's list of defaults."""
+    content = raw(error, program_name)
+    entries = content.get("defaults", []) if isinstance(content, dict) else []
+    return [str(next(iter(entry))) for entry in entries if isinstance(entry, dict)]
+
+
+def has_key(error: BaseException | None, name: str, key: str) -> bool:
+    """Whether a config, or one that it begins with, has a dotted key."""
+    content = raw(error, name)
+    if not isinstance(content, dict):
+        return False
+    if key in all_keys(content):
+        return True
+    group = name.rpartition("/")[0]
+    parents = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    return any(has_key(error, f"{group}/{parent.partition('@')[0]}", key) for parent in parents)
+
+
+def raw(error: BaseException | None, name: str) -> Any:
+    """A config's own content as plain data, its list of defaults with it; None where there is no such file."""
+    loader = loader_of(error)
+    for source in () if loader is None else loader.get_sources():
+        path = Path(source.path) / f"{name}.yaml"
+        if source.scheme() == "file" and path.is_file():
+            return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return None
