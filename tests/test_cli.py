@@ -253,7 +253,7 @@ def test_quiet_hides_known_noise_only(caplog):
     [
         ("find_vectors.py method=nope", "unknown method 'nope'"),
         ("train.py trainer.max_epoch=1", "did you mean trainer.max_epochs=?"),
-        ("train.py experiment=mixed", "experiment=mixed is not for train.py, which has no group 'method'"),
+        ("train.py experiment=mixed", "experiment=mixed is for find_vectors.py: train.py has demo, reference_256"),
         ("train.py paths.output_dir={file}/run", "paths.output_dir=FOLDER"),
         ("find_vectors.py checkpoint=nope paths.output_dir={folder}/run", "checkpoint 'nope' does not exist"),
     ],

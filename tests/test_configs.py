@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -27,8 +28,9 @@ from ohlora_gan.pipelines.checks import (
     check_train,
     chosen_judge,
     generation_plan,
-    is_closed_loop,
 )
+from ohlora_gan.pipelines.unused import METRIC_SETTINGS, is_closed_loop
+from ohlora_gan.settings import EXPERIMENTS, own_experiments
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -37,7 +39,14 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+NEEDS = {"property_cnn_256": ["resolution=256"]}
+NEEDS |= {name: ["attribute=gender"] for name in ("filter_cnn", "filter_cnn_photo", "filter_cnn_texture")}
+NEEDS["filter_cnn_256"] = ["attribute=gender", "resolution=256"]
+
+
 def composed(name: str, *overrides: str, tmp_path: Path | None = None):
+    """The config of a program, as its command line would give it."""
+    overrides = tuple(own_experiments(overrides, {"find_vectors": "vectors"}.get(name, name)))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         folder = [] if tmp_path is None else [f"paths.output_dir={tmp_path}"]
         return compose(name, overrides=[*overrides, *folder])
@@ -45,12 +54,12 @@ def composed(name: str, *overrides: str, tmp_path: Path | None = None):
 
 @pytest.mark.parametrize("model", options("model"))
 def test_models_and_their_data(model, tmp_path):
-    cfg = composed("train", f"model={model}", tmp_path=tmp_path)
+    cfg = composed("train", f"model={model}", *NEEDS.get(model, []), tmp_path=tmp_path)
     check_train(cfg)
     OmegaConf.to_container(cfg, resolve=True)
     with torch.device("meta"):
         module = instantiate(cfg.model.module)
-    assert module.hparams["seed"] == cfg.seed
+    assert module.hparams["seed"] == cfg.data.seed == cfg.model.seed == (2 if model == "property_cnn_judge" else 0)
     data = instantiate(cfg.data)
     assert data.resolution == cfg.resolution
     assert data.sizes["train"] == cfg.model.num_images
@@ -114,30 +123,62 @@ def test_methods_and_layers():
 
 def test_metrics():
     settings = set(inspect.signature(make_metric).parameters) - {"space", "layer", "weights", "progress"}
-    assert sorted(options("metric")) == sorted(METRICS)
-    for name in options("metric"):
+    assert sorted(options("metric")) == sorted([*METRICS, "auto"])
+    for name in METRICS:
         cfg = composed("find_vectors", f"metric={name}")
         assert cfg.metric.name == name
-        assert set(cfg.metric) == settings | {"region"}
+        assert set(cfg.metric) == {"name", *METRIC_SETTINGS[name]}
+    assert set(composed("find_vectors").metric) == settings | {"region"}
 
 
-def test_a_method_chooses_its_metric_and_the_command_line_wins():
+@pytest.mark.parametrize("method", options("method"))
+def test_a_method_has_a_metric_of_its_own(method):
+    cfg = composed("find_vectors", f"method={method}")
+    own = cfg.method.metric
+    assert {key: value for key, value in cfg.metric.items() if value is not None} == own
+    assert set(own) == {"name", *METRIC_SETTINGS[own.name]}
+
+
+def test_a_method_says_what_suits_it_and_the_command_line_wins():
     assert composed("find_vectors", "method=ridge").metric.name == "euclid"
-    assert composed("find_vectors", "method=mean_jacobian").metric.name == "image"
+    cfg = composed("find_vectors", "method=mean_jacobian")
+    assert (cfg.metric.name, cfg.groups, cfg.correct) == ("image", "none", True)
     cfg = composed("find_vectors", "method=mean_jacobian", "metric=cloud", "groups=medians", "correct=false")
     assert (cfg.metric.name, cfg.groups, cfg.correct) == ("cloud", "medians", False)
-    loop = composed("find_vectors", "method=closed_loop", "metric=cloud", "method.loop.keep=[pose]").method.loop
+    loop = composed("find_vectors", "method=closed_loop", "metric=cloud", "method.loop.hold=[pose]").method.loop
     names = inspect.signature(ClosedLoop).parameters.keys() | inspect.signature(ClosedLoop.edit).parameters.keys()
-    assert loop.keys() <= names
-    assert loop.keep == ["pose"]
+    assert loop.keys() - {"hold"} <= names
+    assert loop.hold == ["pose"]
 
 
-@pytest.mark.parametrize("name", options("experiment"))
-def test_experiments_compose_with_both_shells(name):
-    chooses_a_method = "override /method" in (CONF / "experiment" / f"{name}.yaml").read_text()
-    for shell in ("find_vectors",) if chooses_a_method else ("train", "find_vectors"):
-        cfg = composed(shell, f"experiment={name}", "checkpoint=x")
-        OmegaConf.to_container(cfg, resolve=True)
+@pytest.mark.parametrize(
+    ("shell", "name"),
+    [(shell, name) for kind, shell in EXPERIMENTS.items() for name in options(f"experiment/{kind}")],
+)
+def test_experiments_compose(shell, name):
+    cfg = composed(shell.removesuffix(".py"), f"experiment={name}", "checkpoint=x", "scorer=y")
+    OmegaConf.to_container(cfg, resolve=True)
+
+
+def test_an_experiment_alone_speaks_for_other_groups():
+    for path in CONF.rglob("*.yaml"):
+        whole = {"experiment", "scale"} & set(path.relative_to(CONF).parts)
+        assert bool(whole) == ("@package _global_" in path.read_text()), path
+
+
+@pytest.mark.parametrize("path", [p for p in sorted(CONF.rglob("*.yaml")) if p.parent != CONF])
+def test_a_choice_says_in_its_first_line_what_it_is(path):
+    lines = [line for line in path.read_text().splitlines() if "@package" not in line]
+    assert re.fullmatch(r"# .{10,105}[.:]", lines[0]), f"--help shows {lines[0]!r}"
+
+
+def test_programs_have_the_same_defaults():
+    train, find, chain = (composed(name) for name in ("train", "find_vectors", "chain"))
+    assert train.seed == find.seed == chain.seed == 0
+    assert set(train.logger) == set(find.logger) == {chain.logger} == {"csv"}
+    for cfg in (train, find, chain):
+        folder = str(OmegaConf.to_container(cfg, resolve=False)["paths"]["output_dir"])
+        assert folder.startswith("runs/${task}/")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +209,7 @@ def run_sweep(monkeypatch, *arguments):
     shell = hydra.main(version_base="1.3", config_path=str(CONF), config_name="find_vectors")(
         lambda cfg: jobs.append((cfg.method.name, instantiate(cfg.layer).name, cfg.n, cfg.test.num_latents))
     )
+    arguments = own_experiments(arguments, "vectors")
     monkeypatch.setattr(sys, "argv", ["find_vectors.py", *arguments, "hydra/job_logging=none"])
     shell()
     return jobs
@@ -208,13 +250,14 @@ def test_reference_256_is_the_published_network(tmp_path):
         (["properties=[a/b]"], "properties names 'a/b'"),
         (["group_by=[a,b,c,d,e]", "n=319"], "n=319 is too small for 32 groups, expected at least 320"),
         (["medians={hair_color: 0.5}"], "medians lack hair_length"),
+        (["seed=-1"], "seed is -1, expected a whole number of 0 or more"),
         (["test.strengths={nose: [0, 1]}"], "test.strengths names nose"),
         (["test.thresholds={eyes: 2}"], "test.thresholds of eyes is 2.0"),
         (["test.thresholds=0.5"], r"test.thresholds is 0\.5"),
         (["test.grid=loud"], "test.grid is 'loud', expected one of sigma, reference"),
         (["num_calibration=1"], "num_calibration is 1, expected a whole number of at least 2"),
         (["num_calibration=many"], "num_calibration is many, expected a whole number"),
-        (["metric=image", "metric.region=nose"], "metric.region is 'nose', expected all, face or border"),
+        (["metric=image", "metric.region=nose"], "metric.region is 'nose', expected one of all, face, border"),
         (["method=closed_loop", "test.grid=reference"], "closed loop knows no lengths: give test.grid=sigma"),
     ],
 )

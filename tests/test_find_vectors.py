@@ -90,16 +90,16 @@ def test_what_the_scorer_does_not_measure_is_said_before_sampling(weights, tmp_p
     assert not (tmp_path / "config.yaml").exists()
 
 
-TINY = ["n=200", "groups=none", "test.num_latents=3", "metric.num_latents=4", "metric.num_probes=4", "strips.steps=3"]
+TINY = ["n=200", "groups=none", "test.num_latents=3", "strips.steps=3"]
 TINY += ["test.strengths={eyes: [-1, 1], mouth: [-1, 1], pose: [-1, 1]}", "test.retest=false"]
 METHODS = {
     "svm": [],
     "gradient": ["method.finder.train.max_epochs=1"],
     "mixed": ["method.parts.gradient.finder.train.max_epochs=1"],
-    "ridge": ["metric=cloud", "correct=true"],
-    "mean_jacobian": ["method.finder.num_jacobians=20"],
-    "local_jacobian": ["method.finder.num_jacobians=20"],
-    "closed_loop": ["metric.region=face"],
+    "ridge": ["metric=cloud", "metric.num_latents=4", "correct=true"],
+    "mean_jacobian": ["method.finder.num_jacobians=20", "metric.num_latents=4", "metric.num_probes=4"],
+    "local_jacobian": ["method.finder.num_jacobians=20", "metric.num_latents=4", "metric.num_probes=4"],
+    "closed_loop": ["metric.region=face", "metric.num_latents=4", "metric.num_probes=4"],
 }
 PROPERTIES = ("eyes", "mouth", "pose")
 

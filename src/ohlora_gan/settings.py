@@ -1,4 +1,4 @@
-"""The words of the Hydra programs: whose an experiment is, what ``--help`` lists, and a sentence for each wrong setting.
+"""The words of the Hydra programs: whose an experiment is, what ``--help`` lists, a sentence for each wrong setting.
 
 A wrong key, group or value is answered with the nearest right one. What can be chosen is read off the folder of configs
 of the program that the error came through, so nothing has to be kept up to date here.
@@ -161,16 +161,24 @@ def unknown_key(error: OmegaConfBaseException, outer: Exception | None = None) -
     config = OmegaConf.to_container(error.parent_node._get_root(), resolve=False)
     known = [name for name in all_keys(config) if name.partition(".")[0] != "hydra"]
     group, _, rest = key.partition(".")
-    owners = [name for name in group_options(outer, group) if rest and has_key(outer, f"{group}/{name}", rest)]
-    if owners:
-        return (
-            f"{key}= is a setting of {', '.join(f'{group}={name}' for name in owners)}: leave it out, or choose one "
-            f"of them"
-        )
-    same_end = sorted((name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]), key=len)
-    guess = same_end[0] if same_end else nearest(key, [*known, *own_groups(outer)])
+    options = [name for name in group_options(outer, group) if rest and name != "auto"]
+    if owners := [f"{group}={name}" for name in options if has_key(outer, f"{group}/{name}", rest)]:
+        which = f"give {owners[0]}" if len(owners) == 1 else "choose one of them"
+        return f"{key}= is a setting of {', '.join(owners)}: leave it out, or {which}"
+    guess = nearest_key(key, known, own_groups(outer))
     hint = f"did you mean {guess}=? " if guess else ""
     return f"unknown key {key!r}: {hint}`python {program()} --cfg job` shows every key, +{key}= adds one"
+
+
+def nearest_key(key: str, known: Sequence[str], groups: Sequence[str]) -> str | None:
+    """The known key that a wrong one was probably meant to be: one of that name, else a sibling, else any near one."""
+    node, _, word = key.rpartition(".")
+    if same := sorted((name for name in known if name.rpartition(".")[2] == word), key=len):
+        return same[0]
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == node]
+    if guess := nearest(word, siblings if node else [*siblings, *groups]):
+        return f"{node}.{guess}" if node else guess
+    return next(iter(get_close_matches(key, known, 1, cutoff=0.75)), None)
 
 
 def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
@@ -217,8 +225,8 @@ def loader_of(error: BaseException | None) -> Any:
     """Hydra's loader of configs; its own frame knows it even after Hydra has forgotten."""
     if error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if hasattr(found := frame.f_locals.get("hydra"), "config_loader"):
-                return found.config_loader
+            if loader := getattr(frame.f_locals.get("hydra"), "config_loader", None):
+                return loader
     hydra = GlobalHydra.instance().hydra
     return None if hydra is None else hydra.config_loader
 

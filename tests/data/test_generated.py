@@ -107,7 +107,9 @@ def test_too_few_for_the_splits(weights, tmp_path):
 
 def test_a_bound_without_its_filter(weights, tmp_path):
     data = module(weights, tmp_path, filters=[], require={"gender": ">=0.9"})
-    with pytest.raises(ValueError, match=r"data\.require has a bound for 'gender', but the filters given judge nothing"):
+    with pytest.raises(
+        ValueError, match=r"data\.require has a bound for 'gender', but the filters given judge nothing"
+    ):
         data.dataset("train")
 
 

@@ -135,7 +135,10 @@ def test_boxes_thresholds_and_rates_follow_the_attribute():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["attribute=null"], "attribute=None, expected gender, quality"),
+        (
+            ["attribute=null"],
+            "model=filter_cnn learns one attribute: give attribute=gender, quality, age, glass or a column",
+        ),
         (["attribute=a.b"], "without dots"),
         (["data.attributes=[lips]"], r"data.attributes=\['lips'\], but a filter learns one"),
         (["ckpt_path=x"], "ckpt_path=x resumes no filter: give paths.output_dir="),
@@ -144,7 +147,7 @@ def test_boxes_thresholds_and_rates_follow_the_attribute():
 )
 def test_settings_that_cannot_work_are_refused(overrides, message):
     with pytest.raises(ValueError, match=message):
-        check_train(composed("train", "model=filter_cnn", *overrides))
+        check_train(composed("train", "model=filter_cnn", "attribute=gender", *overrides))
 
 
 def test_a_network_of_another_size_is_refused():

@@ -1,11 +1,11 @@
-"""Settings that the chosen model, method, metric or data would ignore: each is refused, and what would use it is named."""
+"""Settings that the chosen model, method, metric or data would ignore: each is refused, and told what would use it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
 
-METRIC_SETTINGS = {
+METRIC_SETTINGS: dict[str, tuple[str, ...]] = {
     "euclid": (),
     "cloud": ("num_latents", "shrinkage"),
     "image": ("num_latents", "num_probes", "shrinkage", "cloud", "region"),
@@ -131,7 +131,8 @@ FINDING = (
         Use(
             (f"metric.{key}",),
             lambda cfg, key=key: key in METRIC_SETTINGS[cfg.metric.name],  # type: ignore[misc]
-            "it is a setting of " + " and ".join(f"metric={name}" for name, has in METRIC_SETTINGS.items() if key in has),
+            "it is a setting of "
+            + " and ".join(f"metric={name}" for name in METRIC_SETTINGS if key in METRIC_SETTINGS[name]),
             "metric={metric.name}",
         )
         for key in METRIC_SETTINGS["image"]
