@@ -14,7 +14,7 @@ from ohlora_gan.pipelines.checks import check_train, filter_attributes
 from ohlora_gan.pipelines.train import train
 
 SMALL = [
-    *("resolution=32", "model.batch_size=8", "model.module.net.width=2", "trainer.max_epochs=1", "logger=none"),
+    *("resolution=32", "model.batch_size=8", "model.module.net.width=2", "trainer.max_epochs=1"),
     *("trainer.enable_progress_bar=false", "data=image_folder"),
 ]
 

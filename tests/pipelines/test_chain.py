@@ -164,12 +164,12 @@ def test_two_chains_do_not_work_in_one_folder(root):
 
 def test_generated_pictures_are_settings_of_the_data(root):
     cfg = chain(root)
-    cfg.stages.second["generate"] = {"num_generated": 5, "keep": {"gender": ">=0.5"}}
+    cfg.stages.second["generate"] = {"num_generated": 5, "require": {"gender": ">=0.5"}}
     run_chain(cfg, root)
     second = calls(root)[1]
     assert second["data"] == "generated"
     assert second["data.num_generated"] == "5"
-    assert second["data.keep"] == "{gender:'>=0.5'}"
+    assert second["data.require"] == "{gender:'>=0.5'}"
 
 
 @pytest.mark.parametrize(

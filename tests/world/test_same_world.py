@@ -161,7 +161,7 @@ def test_shipped_models_that_say_nothing_are_of_the_first_world(tmp_path, files)
 
 # ---------------------------------------------------------------------- what training writes
 
-SMALL = ["model=attribute_cnn", "resolution=32", "data.attributes=[eyes]", "model.module.net.width=4", "logger=none"]
+SMALL = ["model=attribute_cnn", "resolution=32", "data.attributes=[eyes]", "model.module.net.width=4"]
 SMALL += ["data.num_images=16", "data.num_val=8", "data.num_test=8", "data.batch_size=8", "model.test=false"]
 SMALL += ["trainer.enable_progress_bar=false", "trainer.max_epochs=2"]
 
