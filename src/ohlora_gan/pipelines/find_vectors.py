@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder
-from ohlora_gan.directions.decorrelate import held_names
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
-from ohlora_gan.directions.finders import free_jacobian, recipe_of
-from ohlora_gan.directions.groups import group_names, medians
-from ohlora_gan.editing.calibration import calibrate, correct
 from ohlora_gan.editing.closed_loop import ClosedLoop
 from ohlora_gan.editing.moves import MakeMover, closed_loop, open_loop
+from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
 from ohlora_gan.judging.grid import Plan
 from ohlora_gan.judging.judge import LANDMARKS, Judgement, check_judges, judge_vectors, open_judges
@@ -99,9 +95,7 @@ def find_vectors(cfg: DictConfig) -> float:
         make_mover, along = closed_loop_mover(search), None
     else:
         finder = instantiate(cfg.method.finder)
-        if cfg.correct and finder.pointwise:
-            raise ValueError(f"method {cfg.method.name} gives each face its own directions: give correct=false")
-        found = find_directions(search, finder, plan)
+        found = search_directions(search, finder, plan)
         save_found(found, Path(cfg.paths.output_dir))
         make_mover, along = partial(open_loop, found, grid=cfg.test.grid), partial(open_loop, found, grid="sigma")
     with tqdm(desc="testing", total=cfg.test.num_latents) as bar:
@@ -135,52 +129,24 @@ def open_space(cfg: DictConfig) -> FaceSpace:
     return FaceSpace(*networks, open_device(cfg), cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
 
 
-def find_directions(search: Search, finder: DirectionFinder, plan: Plan) -> DirectionSet:
-    """Fits the finder on the bank's samples, and measures what its directions bring."""
-    cfg, space, bank = search.cfg, search.space, search.bank
-    names, edited = space.property_names, tuple(cfg.properties)
-    started = time.monotonic()
-    search.num_reused = min(bank.num_stored(), cfg.n)
-    log.info("bank %s holds %d of the %d samples", bank.folder, search.num_reused, cfg.n)
-    with tqdm(desc="sampling", total=cfg.n) as bar:
-        scores = bank.scores(cfg.n, bar)
-    search.seconds["sampling"] = time.monotonic() - started
-    cuts: dict[str, float] = {}
-    if cfg.groups == "medians":
-        given = cfg.medians or medians(scores, names, cfg.group_by)
-        cuts = {name: given[name] for name in cfg.group_by}
-    groups = group_names(scores, cuts, names, tuple(cuts)) if cuts else None
-    started = time.monotonic()
-    metric = open_metric(search)
-    free = search.layer.free(space.generator)
-    sought = (*edited, *held(cfg, edited, names)) if cfg.correct else edited
-    with tqdm(desc="finding", total=0) as bar:
-        finder.fit(
-            *(bank.codes(search.layer, cfg.n)[:, free], scores, groups, bar),
-            names=names,
-            edited=sought,
-            jacobian=partial(cached_jacobian, search),
-            metric=metric,
-        )
-    if finder.pointwise:  # what is asked for from now on are the faces of tests: nothing for the bank to keep
-        jacobian = free_jacobian(space, search.layer)
-        finder.restore(finder.directions_, finder.group_names_, names, sought, finder.state_, jacobian)
-    found = padded_set(search, finder, cuts, sought)
-    with tqdm(desc="calibrating", total=len(sought)) as bar:
-        found = calibrate(space, search.layer, found, cfg.num_calibration, bar)
-    if cfg.correct:
-        tested = {name: plan.strengths[name] for name in edited} if cfg.test.grid == "sigma" else {}
-        with tqdm(desc="correcting", total=len(sought)) as bar:
-            found = correct(space, search.layer, found, edited, tested, cfg.num_calibration, bar)
-    search.seconds["finding"] = time.monotonic() - started
-    return found
-
-
-def held(cfg: DictConfig, edited: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The scores that are to stay besides the edited ones: those that the finder holds, or all."""
-    chosen = cfg.method.finder.get("decorrelate", "all")
-    chosen = chosen if isinstance(chosen, str) else list(chosen)
-    return [name for name in held_names("all" if chosen == "none" else chosen, names) if name not in edited]
+def search_directions(search: Search, finder: DirectionFinder, plan: Plan) -> DirectionSet:
+    """Finds directions as the settings say."""
+    cfg = search.cfg
+    wanted = Wanted(
+        tuple(cfg.properties),
+        cfg.n,
+        tuple(cfg.group_by) if cfg.groups == "medians" else (),
+        dict(cfg.medians) if cfg.medians else None,
+        open_metric(search),
+        cfg.correct,
+        {name: plan.strengths[name] for name in cfg.properties} if cfg.test.grid == "sigma" else {},
+        cfg.num_calibration,
+        cfg.method.name,
+    )
+    found = find_directions(search.bank, search.layer, finder, wanted)
+    search.seconds, search.num_reused = found.seconds, found.num_reused
+    found.directions.provenance |= provenance(cfg)
+    return found.directions
 
 
 def open_metric(search: Search) -> np.ndarray | None:
@@ -188,36 +154,6 @@ def open_metric(search: Search) -> np.ndarray | None:
     measured: Any = OmegaConf.to_container(search.cfg.metric, resolve=True)
     settings = {"region": "all"} | {key: value for key, value in measured.items() if value is not None}
     return stored_metric(search.bank, search.layer, settings, search.region)
-
-
-def cached_jacobian(search: Search, codes: np.ndarray) -> np.ndarray:
-    """The scores' derivatives at samples; what another run of a sweep has taken is read."""
-    take = partial(free_jacobian(search.space, search.layer), codes)
-    return search.bank.cached("jacobian", search.layer, np.ascontiguousarray(codes).tobytes(), take)
-
-
-def padded_set(
-    search: Search, finder: DirectionFinder, cuts: dict[str, float], properties: Sequence[str]
-) -> DirectionSet:
-    """What a fitted finder found, as vectors of the whole layer."""
-    cfg, space, layer = search.cfg, search.space, search.layer
-    free, size = layer.free(space.generator), layer.size(space.generator)
-    directions = np.zeros((*finder.directions_.shape[:2], size), dtype=np.float32)
-    directions[..., free] = finder.directions_
-    return DirectionSet(
-        directions,
-        finder.group_names_,
-        layer.name,
-        cfg.method.name,
-        cuts if len(finder.group_names_) > 1 else {},
-        provenance(cfg, space, finder),
-        tuple(properties),
-        names=space.property_names,
-        finder=finder if finder.pointwise else None,
-        recipe=recipe_of(finder) if finder.pointwise else {},
-        state=finder.state_,
-        free=(free.start, free.stop) if free.stop - free.start < size else None,
-    )
 
 
 def closed_loop_mover(search: Search) -> MakeMover:
@@ -321,17 +257,10 @@ def log_vectors(cfg: DictConfig, results: dict[str, float]) -> None:
     log.info("report: %s", folder / "report.html")
 
 
-def provenance(cfg: DictConfig, space: FaceSpace, finder: DirectionFinder) -> dict[str, Any]:
-    """What directions were made from."""
-    return {
-        "n": cfg.n,
-        "seed": cfg.seed,
-        "generator": weights_hash(space.generator),
-        "generator_file": file_hash(resolve(cfg.checkpoint)),
-        "scorer": weights_hash(space.scorer),
-        "method": OmegaConf.to_container(cfg.method, resolve=True),
-        "metrics": finder.metrics_,
-    }
+def provenance(cfg: DictConfig) -> dict[str, Any]:
+    """What the directions were made from, besides what ``find_directions`` notes."""
+    method = OmegaConf.to_container(cfg.method, resolve=True)
+    return {"generator_file": file_hash(resolve(cfg.checkpoint)), "method": method}
 
 
 # --- The end of a sweep (`python find_vectors.py -m ...`): Hydra's callback that writes a leaderboard ---
