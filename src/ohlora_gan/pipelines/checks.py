@@ -67,7 +67,6 @@ def check_filter(cfg: DictConfig) -> None:
         raise ValueError(
             f"attribute={name}, expected gender, quality, age, glass or a column of your labels, its name without dots"
         )
-    check_rendered(cfg)
     check_auxiliary(cfg)
     for key in FILTER_NUMBERS:
         value = cfg.model.module.get(key, 0)
@@ -82,6 +81,7 @@ def check_filter(cfg: DictConfig) -> None:
         )
     if cfg.device.devices * cfg.device.num_nodes > 1:
         raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
+    check_rendered(cfg)
 
 
 def check_rendered(cfg: DictConfig) -> None:
