@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan, sqrt
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,9 @@ from ohlora_gan.judging.grid import nested
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import effect, number, plain, strength, write_page
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -160,7 +163,7 @@ class ReportData:
         score_names: the P measured properties.
         group_by: what a group's letters stand for; empty where faces are not grouped.
         judgement: what the judges say, as ``judge.Judgement.to_dict`` gives it.
-        grid: what a strength is, see ``movers.GRIDS``.
+        grid: what a strength is, ``"sigma"`` or ``"reference"``.
     """
 
     title: str
@@ -188,12 +191,12 @@ class ReportData:
 def write_report(path: str | Path, data: ReportData) -> Path:
     """Writes the page, which needs no other file and no network; returns its path."""
     edited, judgement = data.properties, data.judgement
-    responses: list[tuple[str, Mapping[str, Any] | None, Response]] = []
+    responses: list[tuple[str, Mapping[str, Any] | None, pd.DataFrame]] = []
     if judgement is not None:
         for name, found in judgement["by"].items():
-            responses.append((name, found, Response.of(found["response"], judgement["edited"], found["names"])))
+            responses.append((name, found, response_table(found["response"], judgement["edited"], found["names"])))
     elif data.response is not None:
-        responses.append(("", None, Response.of(data.response, edited, data.score_names)))
+        responses.append(("", None, response_table(data.response, edited, data.score_names)))
     return write_page(
         path,
         "report.html.j2",
@@ -205,6 +208,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         num_pictures=int(np.prod(data.cases[0].images.shape[:-3])) if data.cases else 0,
         second_draws=second_draws(judgement) if judgement else [],
         drifts=drifts,
+        worst_leak=worst_leak,
         changes=changes(judgement) if judgement else [],
         responses=responses,
         accuracy=Accuracy.of(data.accuracy, data.group_by) if data.accuracy else None,
@@ -258,34 +262,26 @@ def tests(data: ReportData) -> Tests:
     return Tests(means, undefined, num_passed, num, wilson_interval(num_passed, num) if num else (nan, nan))
 
 
-@dataclass(frozen=True)
-class Response:
-    """How far each direction moves each score.
+def response_table(slopes: Any, edited: Sequence[str], names: Sequence[str]) -> "pd.DataFrame":
+    """σ for one unit of strength, a row a direction, a column a score: the edited ones first, along a diagonal.
 
-    Attributes:
-        columns: the scores, the edited properties first so that the wanted cells form a diagonal.
-        slopes: edited property -> score -> σ for one unit of strength.
-        largest: the largest size of a slope.
-        leak: (direction, score, slope) of the largest side effect; None where one score alone was measured.
+    Args:
+        slopes: ``[k, P]``, NaN or None where they were not measured.
+        edited: the k edited properties.
+        names: the P scores.
     """
+    import pandas as pd  # a second that other pages need not wait
 
-    columns: list[str]
-    slopes: dict[str, dict[str, float]]
-    largest: float
-    leak: tuple[str, str, float] | None
+    table = pd.DataFrame(np.array(slopes, dtype=float), index=[*edited], columns=[*names])
+    return table[[name for name in edited if name in names] + [name for name in names if name not in edited]]
 
-    @classmethod
-    def of(cls, slopes: Any, edited: Sequence[str], names: Sequence[str]) -> "Response":
-        """From slopes ``[k, P]``, NaN or None where they were not measured."""
-        table = np.array(slopes, dtype=float)
-        columns = [*(name for name in edited if name in names), *(name for name in names if name not in edited)]
-        rows = {
-            name: {other: float(row[list(names).index(other)]) for other in columns}
-            for name, row in zip(edited, table, strict=True)
-        }
-        known = [(n, other, s) for n, row in rows.items() for other, s in row.items() if n != other and isfinite(s)]
-        leak = max(known, key=lambda one: abs(one[2]), default=None)
-        return cls(columns, rows, max(np.abs(np.nan_to_num(table)).max(), 1e-9), leak)
+
+def worst_leak(table: "pd.DataFrame") -> tuple[str, str, float] | None:
+    """(direction, score, slope) of the largest side effect; None where one score alone was measured."""
+    slopes = table.T.unstack().dropna()
+    leaks = slopes[[direction != score for direction, score in slopes.index]]
+    worst: Any = leaks.abs().idxmax() if len(leaks) else None
+    return None if worst is None else (*worst, leaks[worst])
 
 
 @dataclass(frozen=True)
