@@ -126,6 +126,7 @@ def test_the_page_is_whole_and_needs_no_other_file(page):
     parsed = Page(text)
     assert "$" not in text.partition("<script>")[0]
     assert "--paper:" in text  # the common look
+    assert "4 cells: 2 methods, 2 layers and 2 sample sizes; ranked by judge_cnn" in text
     assert not re.search(r'(src|href)="https?:', text)
     assert all(image["src"].startswith("data:image/") for image in parsed.attributes("img"))
     ids = [element["id"] for _, element in parsed.elements if "id" in element]

@@ -52,7 +52,6 @@ def write_leaderboard(
         folder / "leaderboard.html",
         "leaderboard.html.j2",
         title="Ways to find directions, compared",
-        subtitle=subtitle(cells, scorers[0]),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         headline=headline(cells, scorers[0]),
         groups=column_groups(cells, scorers),
@@ -76,18 +75,6 @@ def drawn(
     """A plot for each measure that some cell has."""
     measures = [m for m in plots.MEASURES if any(isfinite(m.of(cell, scorer).value) for cell in cells)]
     return [(measure, draw(measure, cells, scorer)) for measure in measures]
-
-
-def subtitle(cells: Sequence[Cell], scorer: str) -> str:
-    """What is compared, in a line."""
-
-    def count(num: int, what: str) -> str:
-        return f"{num} {what}{'' if num == 1 else 's'}"
-
-    ways, layers = plots.names_of(cells)
-    sizes = {cell.n for cell in cells}
-    said = listed([count(len(ways), "method"), count(len(layers), "layer"), count(len(sizes), "sample size")])
-    return f"{count(len(cells), 'cell')}: {said}; ranked by {scorer}"
 
 
 def headline(cells: Sequence[Cell], scorer: str) -> list[tuple[str, str, str]]:

@@ -328,16 +328,10 @@ def _shared_palette(frames: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(weighted[None]).quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT)
 
 
-def strip(images: NDArray[np.uint8], pad: int = 2) -> NDArray[np.uint8]:
-    """Images ``[K, H, W, 3]`` side by side: uint8 ``[H, K*W + (K-1)*pad, 3]``."""
-    return grid(images, columns=len(images), pad=pad)
-
-
 def save_strips(folder: str | Path, strips: Iterable[Strip]) -> list[Path]:
-    """Write each strip as ``strip_{property}.png`` (a row a face, a column a strength)."""
-    return [save_png(Path(folder) / f"strip_{item.property}.png", _strip_picture(item.images)) for item in strips]
-
-
-def _strip_picture(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    rows, columns = images.shape[:2]
-    return grid(images.reshape(rows * columns, *images.shape[2:]), columns=columns)
+    """Writes each strip as ``strip_{property}.png`` (a row a face, a column a strength)."""
+    paths = []
+    for item in strips:
+        picture = grid(_flat(item.images), columns=item.images.shape[1])
+        paths.append(save_png(Path(folder) / f"strip_{item.property}.png", picture))
+    return paths

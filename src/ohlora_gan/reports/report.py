@@ -17,7 +17,7 @@ from ohlora_gan.judging.figures import wilson_interval
 from ohlora_gan.judging.grid import nested
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import plots
-from ohlora_gan.reports.pages import effect, number, plain, strength, write_page
+from ohlora_gan.reports.pages import effect, plain, strength, write_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,10 +206,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         data=data,
         tests=tests(data),
         num_pictures=int(np.prod(data.cases[0].images.shape[:-3])) if data.cases else 0,
-        second_draws=second_draws(judgement) if judgement else [],
-        drifts=drifts,
         worst_leak=worst_leak,
-        changes=changes(judgement) if judgement else [],
         responses=responses,
         accuracy=Accuracy.of(data.accuracy, data.group_by) if data.accuracy else None,
         has_samples=data.samples is not None and len(data.samples) > 0,
@@ -316,40 +313,6 @@ def overall(values: Sequence[tuple[float, int]]) -> tuple[float, int]:
     known = [(value, num) for value, num in values if isfinite(value) and num > 0]
     total = sum(num for _, num in known)
     return (sum(value * num for value, num in known) / total if total else nan), total
-
-
-def second_draws(judgement: Mapping[str, Any]) -> list[str]:
-    """How far a second draw, with fresh noise, changes each judge's scores, in words."""
-    known = {name: found["retest"]["change"] for name, found in judgement["by"].items() if found["retest"]}
-    return [f"{number(change, 3)} σ ({name})" for name, change in known.items() if change is not None]
-
-
-def drifts(found: Mapping[str, Any]) -> list[str]:
-    """How far each attribute moves that nobody asked to change, by one judge, in words."""
-    return [f"{plain(name)} {number(value[0])} σ" for name, value in found["drift"].items() if value[0] is not None]
-
-
-CHANGES = {
-    "whole": ("the whole picture", "mean change of a pixel, of its full range"),
-    "face": ("the face", "the same inside an ellipse around the face"),
-    "outside": ("everything else", "the same outside of it: hair, clothes, backdrop"),
-    "features": (
-        "towards another person",
-        "distance of a network’s features; 100 % is the mean distance of two random faces",
-    ),
-}
-
-
-def changes(judgement: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """How far edited pictures are from the unedited face, as cards; none where it is not known."""
-    cards = []
-    for kind, (label, hint) in CHANGES.items():
-        value = judgement["image_change"].get(kind)
-        if value is not None and value[0] is not None:
-            by = f" (features of {judgement['features_by']})" if kind == "features" else ""
-            mean, low, high = (f"{100 * figure:.1f}" for figure in value)
-            cards.append((label, f"{mean} %", f"{low} to {high}: {hint}{by}"))
-    return cards
 
 
 def finite_mean(values: ArrayLike) -> float:
