@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from ohlora_gan.errors import job, run
+from ohlora_gan.pipelines.shells import job, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -15,7 +15,7 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan import errors as cli
+from ohlora_gan.pipelines import shells as cli
 from ohlora_gan.models.checkpoint import load
 
 CONFIG = """
@@ -224,7 +224,7 @@ def test_a_shell_says_itself_how_to_go_on(capsys, monkeypatch):
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_programs_of_a_job_show_tracebacks_only_where_the_user_asked(monkeypatch, asked):
-    monkeypatch.setattr(cli, "SHOW_TRACEBACKS", asked)
+    monkeypatch.setattr("ohlora_gan.errors.SHOW_TRACEBACKS", asked)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as run sets it
     assert cli.environment() == {**os.environ, "HYDRA_FULL_ERROR": str(int(asked))}
 

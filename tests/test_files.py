@@ -18,8 +18,7 @@ from ohlora_gan.data.datasets import Normalization
 from ohlora_gan.data.labels import Rows
 from ohlora_gan.data.pictures import write_skipped
 from ohlora_gan.directions.files import DirectionSet, save_directions
-from ohlora_gan.errors import claim
-from ohlora_gan.files import replacing, write_json, write_records, write_rows, write_text
+from ohlora_gan.files import claim, replacing, write_json, write_records, write_rows, write_text
 from ohlora_gan.images import save_png
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.saved import SavedLatents, save_latents

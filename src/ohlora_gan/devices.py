@@ -131,6 +131,29 @@ class Device:
         }
 
 
+NAMED = {
+    AUTO: Device(AUTO, AUTO, AUTO),
+    "cpu": Device(),
+    "cpu_bf16": Device("cpu_bf16", "cpu", "bf16-mixed"),
+    "cuda": Device("cuda", "cuda"),
+    "cuda_bf16": Device("cuda_bf16", "cuda", "bf16-mixed"),
+    "cuda_amp": Device("cuda_amp", "cuda", "16-mixed"),
+    "mps": Device("mps", "mps"),
+}
+"""The choices of ``conf/device`` that work on one device, for commands that read no config."""
+
+
+def open_device(name: str) -> Device:
+    """A device of `NAMED`, known to be there, with its ``auto`` settings chosen.
+
+    Raises:
+        ValueError: for another name, or a device that the machine lacks, with the remedy.
+    """
+    if name not in NAMED:
+        raise ValueError(f"device={name}, expected one of {', '.join(NAMED)}")
+    return NAMED[name].check()
+
+
 def has_mps() -> bool:
     """Whether there is an Apple GPU that PyTorch can use."""
     return torch.backends.mps.is_available()

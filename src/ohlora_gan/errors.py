@@ -1,186 +1,40 @@
-"""What the two Hydra shells share: quiet logs, a run folder that can be written, errors in one sentence.
+"""How what goes wrong is told: an error that a user can mend is one sentence on stderr, ``error: ...``, and exit code 2.
 
-What a user can mend ends as ``error: ...`` on stderr with exit code 2. A programming error keeps its traceback
-and ends with 1. ``HYDRA_FULL_ERROR=1`` shows the traceback of both. A shell is::
-
-    @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-    @job
-    def main(cfg): ...
-
-    if __name__ == "__main__":
-        run(main)
+The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130 and says how to go on. A programming
+error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors too. Commands
+end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
 """
 
-import argparse
-import contextlib
 import errno
 import functools
-import json
-import logging
 import os
-import re
 import sys
-import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
-
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from ohlora_gan import settings
-from ohlora_gan.files import write_json, write_text
-from ohlora_gan.names import FAILED_FILE
-
-log = logging.getLogger(__name__)
+from collections.abc import Callable
+from typing import ParamSpec
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
-PROBE_BYTES = 1 << 20
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
-NOISY_LOGGERS = (
-    "pytorch_lightning.utilities.rank_zero",
-    "pytorch_lightning.trainer.connectors.checkpoint_connector",
-    "lightning_fabric.utilities.rank_zero",
-)
-QUIET_LOGS = ("GPU available: False", "TPU available: False", "HPU available: False", "💡 Tip", "`weights_only` was")
-QUIET_WARNINGS = (
-    ".*does not have many workers.*",  # samples are made in the process: workers would only copy them
-    ".*LeafSpec.*is deprecated.*",  # Lightning's business with torch
-    ".*`val_dataloader` but have no `validation_step`.*",  # a GAN has no validation loss
-)
+P = ParamSpec("P")
 
 
-class JobError(Exception):
-    """A job of a sweep failed and the user was told so; Hydra goes on with the other jobs.
-
-    Args:
-        code: the exit code that the sweep ends with.
-    """
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
-        self.code = code
+class UserError(ValueError):
+    """What a user can mend: its text is a sentence that names the value, what was expected, and what to do."""
 
 
-INTERRUPTED = (
-    "interrupted; what the run folder holds stays: go on with ckpt_path=FOLDER/last.ckpt, or with the same "
-    "paths.output_dir=FOLDER where there is no last.ckpt"
-)
-
-
-def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: str | None = None) -> None:
-    """Calls a shell (a function under ``hydra.main``) and exits.
-
-    The exit code is 0, 2 for a user's error, 1 for a programming error, 130 when interrupted.
-
-    Args:
-        shell: the function.
-        interrupted: what to say after Ctrl+C: how to go on.
-        experiments: the folder of ``conf/experiment`` that holds the program's own, see `settings.EXPERIMENTS`.
-    """
-    if experiments is not None:
-        sys.argv[1:] = settings.own_experiments(sys.argv[1:], experiments)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
-    code = 0
-    try:
-        shell()
-    except JobError as error:
-        code = error.code
-    except Exception as error:
-        code = tell(error)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if not was_interrupted(stop):
-            raise
-        print(interrupted, file=sys.stderr)
-        code = 130
-    sys.exit(code)
-
-
-def environment() -> dict[str, str]:
-    """The environment of a program that a job starts: ``HYDRA_FULL_ERROR`` as the user gave it, not as `run` set it."""
-    return {**os.environ, "HYDRA_FULL_ERROR": str(int(SHOW_TRACEBACKS))}
-
-
-def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorator of a shell's function, below ``hydra.main``.
-
-    Its errors are told here and leave Hydra as an exit code, so that Hydra adds no lines of its own. A single
-    run ends at once, a sweep after its other jobs.
-    """
-
-    @functools.wraps(function)
-    def guarded(cfg: DictConfig) -> Any:
-        try:
-            quiet()
-            folder = task_folder(cfg)
-            (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
-            result = function(cfg)
-            if os.environ.get("LOCAL_RANK", "0") == "0":
-                log.info("the run's folder: %s", folder)
-            return result
-        except Exception as error:
-            hydra_cfg = HydraConfig.get()
-            if hydra_cfg.mode == RunMode.MULTIRUN:
-                where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
-                keep_failure(Path(hydra_cfg.runtime.output_dir), error)
-                raise JobError(tell(error, where=where)) from error
-            raise SystemExit(tell(error)) from error
-
-    return guarded
-
-
-def task_folder(cfg: DictConfig) -> Path:
-    """Sets ``cfg.paths.output_dir`` to the job's own folder, absolute, and writes a trial file there.
-
-    Raises:
-        OSError: if the folder cannot be written or its disk is full.
-    """
-    output_dir = Path(HydraConfig.get().runtime.output_dir)
-    cfg.paths.output_dir = str(output_dir)
-    with tempfile.NamedTemporaryFile(dir=output_dir, prefix=".probe") as probe:
-        probe.write(bytes(PROBE_BYTES))
-    return output_dir
-
-
-def keep_failure(folder: Path, error: Exception) -> None:
-    """Keeps why a job of a sweep failed in its folder, for the leaderboard, where that folder can be written to."""
-    with contextlib.suppress(OSError):  # which is then the error that is told anyway
-        write_text(folder / FAILED_FILE, one_line(sentence(error) or repr(error)) + "\n")
-
-
-def quiet() -> None:
-    """Hides the messages of Lightning that tell a user of this project nothing; real warnings stay."""
-    for message in QUIET_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
-    for name in NOISY_LOGGERS:
-        logging.getLogger(name).addFilter(is_worth_reading)
-    logging.getLogger("wandb").setLevel(logging.WARNING)  # its service reports every connection
-
-
-def is_worth_reading(record: logging.LogRecord) -> bool:
-    """A logging filter: False for the messages of ``QUIET_LOGS``."""
-    return not record.getMessage().startswith(QUIET_LOGS)
-
-
-def was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl+C is behind an exit (Lightning turns it into ``SystemExit(1)``)."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
-
-
-def tell(error: Exception, where: str = "") -> int:
+def tell(error: BaseException, where: str = "", explain: Callable[[BaseException], str | None] | None = None) -> int:
     """Writes an error to stderr, as a sentence if the user can mend it, else as a traceback.
 
+    Args:
+        error: what went wrong.
+        where: what to say before the sentence.
+        explain: what makes the sentence; None: `sentence`.
+
     Returns:
-        The exit code.
+        The exit code: 2 for a user's error, 1 for a programming error.
     """
-    message = sentence(error)
+    message = (explain or sentence)(error)
     if message is None or SHOW_TRACEBACKS:
         traceback.print_exception(type(error), error, error.__traceback__)
     if message is None:
@@ -189,11 +43,18 @@ def tell(error: Exception, where: str = "") -> int:
     return 2
 
 
-def sentence(error: BaseException | None) -> str | None:
-    """What to tell the user about an error and how to mend it; None for a programming error."""
-    for kind, explain in EXPLANATIONS:
-        if isinstance(error, kind):
-            return explain(error)
+def sentence(error: BaseException) -> str | None:
+    """What to tell the user about an error and how to mend it; None for a programming error.
+
+    A user's errors are `UserError`, any ValueError that this project or Hydra raises itself, and what the system says
+    of files.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return disk_error(error)
+    if isinstance(error, ValueError):
+        return own_value_error(error)
     names = {cls.__name__ for cls in type(error).__mro__}  # importing the classes would take seconds
     if "MisconfigurationException" in names:  # Lightning's ValueError
         return str(error)
@@ -202,39 +63,12 @@ def sentence(error: BaseException | None) -> str | None:
     return None
 
 
-def instantiation(error: InstantiationException) -> str | None:
-    """The sentence of what went wrong in a constructor."""
-    cause = error.__cause__
-    if cause is None:
+def disk_error(error: OSError) -> str:
+    """A file or folder that cannot be used, or a library's own sentence about one."""
+    if error.errno is None or error.filename is None:
         return str(error)
-    if isinstance(cause, ImportError):
-        return str(error).partition(", set env var")[0]
-    if isinstance(cause, (ValueError, TypeError)):
-        return str(cause)
-    return sentence(cause)
-
-
-def disk_error(error: OSError) -> str | None:
-    """A run folder that cannot be made or written, or a library's own sentence about a file."""
-    if error.errno is None:
-        return str(error)
-    modules = [m for m in modules_of(error) if m.partition(".")[0] not in sys.stdlib_module_names]
-    in_run_folder = bool(modules) and (modules[-1] == __name__ or modules[-1].startswith("hydra."))
-    if not in_run_folder and error.errno not in (*FULL_DISK, *NO_RIGHT):
-        return None
-    remedy = "choose another folder with paths.output_dir=FOLDER"
-    if error.errno in FULL_DISK:
-        remedy = f"free some space, or {remedy}"
-    return f"cannot write to {error.filename or run_folder(error)} ({error.strerror}): {remedy}"
-
-
-def run_folder(error: OSError) -> str:
-    """The folder of the run that an error ended; a failed write does not name its file."""
-    if HydraConfig.initialized():
-        return HydraConfig.get().runtime.output_dir
-    # Hydra has forgotten its config by now, but the frame that wrote to the folder knows it.
-    folders = [frame.f_locals.get("output_dir") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return str(next(filter(None, reversed(folders)), "the run folder"))
+    remedy = "free some space, or choose another place" if error.errno in FULL_DISK else "give another file or folder"
+    return f"cannot use {error.filename} ({error.strerror}): {remedy}"
 
 
 def own_value_error(error: ValueError) -> str | None:
@@ -252,71 +86,34 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
-    (InstantiationException, instantiation),
-    *settings.EXPLANATIONS,
-    (OSError, disk_error),
-    (ValueError, own_value_error),
-)
-"""Kinds of errors and what explains them; the first that fits counts."""
-
-
-# --- What the commands `python -m ohlora_gan.NAME` share: how they end, read pairs, claim folders ---
-
-
-def answer(work: Callable[[], str], interrupted: str = "interrupted", warns: type[Warning] | None = None) -> int:
-    """Does a command's work, prints the text that it gives back, and returns the exit code.
+def answering(
+    interrupted: str = "interrupted", warns: str | None = None
+) -> Callable[[Callable[P, str]], Callable[P, int]]:
+    """Decorator of a command: what it returns is printed, its errors are told, and the exit code comes back.
 
     Args:
-        work: the work; its ValueErrors and OSErrors are the user's.
-        interrupted: what to say after Ctrl+C.
-        warns: a kind of warning of the work that the user is told at the end, in a sentence each.
+        interrupted: what to say after Ctrl+C: how to go on.
+        warns: the name of a kind of warning that the user is told at the end, in a sentence each.
     """
-    try:
-        with warnings.catch_warnings(record=warns is not None) as caught:
-            if warns is not None:
-                warnings.simplefilter("always", warns)
-            print(work())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130
-    for warning in caught or ():
-        if warns is not None and issubclass(warning.category, warns):
-            print(f"warning: {warning.message}", file=sys.stderr)
-    return 0
 
+    def decorate(command: Callable[P, str]) -> Callable[P, int]:
+        @functools.wraps(command)
+        def answer(*args: P.args, **kwargs: P.kwargs) -> int:
+            try:
+                with warnings.catch_warnings(record=warns is not None) as caught:
+                    if warns is not None:
+                        warnings.simplefilter("always", UserWarning)
+                    print(command(*args, **kwargs))
+            except KeyboardInterrupt:
+                print(interrupted, file=sys.stderr)
+                return 130
+            except Exception as error:
+                return tell(error)
+            for warning in caught or ():
+                if warning.category.__name__ == warns:
+                    print(f"warning: {warning.message}", file=sys.stderr)
+            return 0
 
-def parser_of(name: str, doc: str | None) -> argparse.ArgumentParser:
-    """The parser of a command; its help begins with the module's docstring, without the command and the markup."""
-    said = (doc or "").replace("``", "").partition(": ")[2].strip()
-    return argparse.ArgumentParser(
-        prog=f"python -m ohlora_gan.{name}",
-        description=said[:1].upper() + said[1:],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+        return answer
 
-
-def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> None:
-    """Makes a folder the one of these settings, which it keeps in a JSON file.
-
-    Raises:
-        ValueError: if it holds ``what`` was made with other ones.
-    """
-    path = folder / file
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if changed := [key for key in settings if before.get(key) != settings[key]]:
-            olds = ", ".join(f"{key}={before.get(key, 'unknown')}" for key in changed)
-            raise ValueError(f"{folder} holds {what} made with {olds}: choose another --output, or delete that folder")
-    write_json(path, settings)
-
-
-def attribute_values(text: str) -> dict[str, int]:
-    """``gender=1,quality=1`` as name -> value: the type of an argument such as ``--keep``."""
-    pairs = [re.fullmatch(r"(\w+)=(\d+)", part.strip()) for part in text.split(",")]
-    if not all(pairs):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=VALUE such as gender=1,quality=1")
-    return {pair[1]: int(pair[2]) for pair in pairs if pair}
+    return decorate

@@ -47,6 +47,21 @@ def write_json(path: str | Path, content: Any) -> Path:
     return write_text(path, json.dumps(content, indent=2, default=float) + "\n")
 
 
+def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> None:
+    """Makes a folder the one of these settings, which it keeps in a JSON file.
+
+    Raises:
+        ValueError: if it holds ``what`` was made with other ones.
+    """
+    path = folder / file
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if changed := [key for key in settings if before.get(key) != settings[key]]:
+            olds = ", ".join(f"{key}={before.get(key, 'unknown')}" for key in changed)
+            raise ValueError(f"{folder} holds {what} made with {olds}: choose another --output, or delete that folder")
+    write_json(path, settings)
+
+
 # --- CSV tables, read strictly: what is cut off, misplaced or no number is named with file, line and column ---
 
 

@@ -151,7 +151,7 @@ def unknown_group(group: str, file: str, error: Exception) -> str:
     if others and not what:
         remedy = f"it is one of {others[0]}.py"
     else:
-        remedy = f"{did_you_mean(group, own, '{}=')}`python {program()} --help` lists what it has"
+        remedy = f"{did_you_mean(group, own, '{}=')}`{call()} --help` lists what it has"
     return f"{why} has no group {group!r}: {remedy}"
 
 
@@ -167,7 +167,7 @@ def unknown_key(error: OmegaConfBaseException, outer: Exception | None = None) -
         return f"{key}= is a setting of {', '.join(owners)}: leave it out, or {which}"
     guess = nearest_key(key, known, own_groups(outer))
     hint = f"did you mean {guess}=? " if guess else ""
-    return f"unknown key {key!r}: {hint}`python {program()} --cfg job` shows every key, +{key}= adds one"
+    return f"unknown key {key!r}: {hint}`{call()} --cfg job` shows every key, +{key}= adds one"
 
 
 def nearest_key(key: str, known: Sequence[str], groups: Sequence[str]) -> str | None:
@@ -199,13 +199,19 @@ def value_error(error: OmegaConfBaseException) -> str:
     text = str(error).partition("\n")[0]
     if match := re.search(r"Missing mandatory value: (\S+)", text):
         key = match[1]
-        remedy = WHAT_TO_GIVE.get(key.rpartition(".")[2], f"see `python {program()} --help`")
+        remedy = WHAT_TO_GIVE.get(key.rpartition(".")[2], f"see `{call()} --help`")
         return f"{key}= must be given: {remedy}"
     return f"{error.full_key}: {text}"
 
 
 def program() -> str:
+    """What the user started: ``train.py``, or ``ohlora chain``."""
     return Path(sys.argv[0]).name
+
+
+def call() -> str:
+    """How the user starts it again: ``python train.py``, or ``ohlora chain``."""
+    return program() if program().startswith("ohlora") else f"python {program()}"
 
 
 EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (

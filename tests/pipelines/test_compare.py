@@ -10,7 +10,7 @@ from conftest import PROJECT
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from ohlora_gan import errors as cli
+from ohlora_gan.pipelines import shells as cli
 from ohlora_gan.pipelines import compare
 from ohlora_gan.pipelines import find_vectors as sweep_end
 from tests.judged_runs import judgement, write_run
@@ -128,7 +128,7 @@ def start(tmp_path, monkeypatch):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "main.yaml").write_text(CONFIG)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored after the test
-    monkeypatch.setattr(cli, "SHOW_TRACEBACKS", False)
+    monkeypatch.setattr("ohlora_gan.errors.SHOW_TRACEBACKS", False)
 
     def work(cfg) -> None:
         if cfg.n == 2:

@@ -4,7 +4,7 @@ Directions here are of unit length and raise the property. The published vectors
 names sort alphabetically there; boundaries point to where the attribute is present.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +158,75 @@ def _factor(sign: str) -> float:
     if sign not in SIGNS:
         raise DirectionsError(f"sign is {sign!r}, expected {' or '.join(SIGNS)}")
     return SIGNS[sign]
+
+
+# --- Either of them, as a command names them ---
+
+
+def read_sources(
+    sources: Sequence[str],
+    layer: str,
+    size: int | None = None,
+    sign: str | None = None,
+    medians: Mapping[str, float] | None = None,
+) -> DirectionSet:
+    """Reads a folder of CSV files or some boundaries.
+
+    Args:
+        sources: one folder of CSV files, or ``.npy`` files, as ``FILE`` or ``PROPERTY=FILE``.
+        layer: the layer that they belong to.
+        size: length of the layer's vectors; None: the published one.
+        sign: ``up``, ``down``, or ``measure``, which leaves them as they are; None: down for CSV files, up for ``.npy``.
+        medians: see `import_tables`.
+
+    Raises:
+        ValueError: for sources that cannot be used, or that do not fit the layer.
+    """
+    boundaries = [source for source in sources if source.endswith(".npy")]
+    if sign == "measure":
+        sign = "up"
+    if not boundaries and len(sources) == 1:
+        return import_tables(sources[0], layer, size, sign or "down", medians)
+    if not boundaries or len(boundaries) != len(sources):
+        given = ", ".join(sources) or "none"
+        raise ValueError(f"sources are {given}, expected one folder of CSV files, or one or several .npy files")
+    if medians:
+        raise ValueError("medians are given, but boundaries have no groups: leave them out")
+    return import_boundaries(name_boundaries(boundaries), layer, size, sign or "up")
+
+
+def name_boundaries(sources: Sequence[str]) -> dict[str, str]:
+    """``smile=path.npy`` or ``smile_boundary.npy`` as property -> path."""
+    paths: dict[str, str] = {}
+    for source in sources:
+        name, _, path = source.rpartition("=")
+        name = name or boundary_property(path)
+        if name in paths:
+            raise ValueError(f"{paths[name]} and {path} are both named {name!r}: name one, as in PROPERTY={path}")
+        paths[name] = path
+    return paths
+
+
+def description(found: DirectionSet, sign: str | None, medians: Mapping[str, float] | None) -> str:
+    """What was read, in a few lines."""
+    origin, (num, groups, size) = found.provenance["imported"], found.directions.shape
+    what = "the published CSV format" if "csv" in origin["format"] else "boundaries"
+    lines = [f"{num * groups} directions from {what}: {', '.join(found.properties)}, {size} values at {found.layer}"]
+    lines.append(f"groups: {', '.join(found.group_names)}")
+    if found.medians:
+        cuts = ", ".join(f"{name} {value:g}" for name, value in found.medians.items())
+        known = "as given" if medians else "the published ones, since none are given"
+        lines.append(f"medians: {cuts} ({known})")
+    if "lengths" in origin:
+        lengths = ", ".join(f"{name} {length:.4g}" for name, length in origin["lengths"].items())
+        lines.append(f"lengths in the files: {lengths}; each direction was divided by its own")
+    if sign != "measure":
+        lines.append(f"signs: {_sign_words(origin['sign'], given=sign is not None)}")
+    return "\n".join(lines)
+
+
+def _sign_words(sign: str, given: bool) -> str:
+    if sign == "up":
+        return "left as they are" + ("" if given else ", since boundaries point to where the attribute is present")
+    reason = "" if given else ", since the published vectors found by SVM lower their property (else give --sign up)"
+    return f"all turned{reason}"

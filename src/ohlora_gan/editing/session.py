@@ -1,4 +1,4 @@
-"""Faces to edit, how they move, and how far: what ``python -m ohlora_gan.commands.edit`` draws from."""
+"""Faces to edit, how they move, and how far: what ``ohlora edit`` draws from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

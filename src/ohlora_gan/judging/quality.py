@@ -5,7 +5,8 @@ figures on other features compare with each other only).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,57 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
+from tqdm import tqdm
 
+from ohlora_gan import rng
+from ohlora_gan.data.datasets import matching_indices
+from ohlora_gan.data.image_folder import ImageFolderDataModule
+from ohlora_gan.data.landmarks import measure as measure_landmarks
+from ohlora_gan.devices import Device
+from ohlora_gan.images import grid
 from ohlora_gan.judging.figures import resamples
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.generator import from_uint8
-from ohlora_gan.names import Threshold, within
+from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer
+from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
+from ohlora_gan.world.same_world import Member, check_same_world, network, networks
+from ohlora_gan.world.versions import SHIPPED, World, open_world
+
+REFERENCE_START = 30_000_000
+"""Number of the first rendered face of comparisons: no training, validation or test split holds it."""
+FACES_LOOKED_FOR = 1000
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """Which faces of a generator are looked at, and where they are made.
+
+    Attributes:
+        num: how many, at least 1.
+        seed: of the latents, and of the resamples that intervals come from.
+        psi: truncation of w toward its average; 1: none.
+        device: where networks run; None: the CPU.
+
+    Raises:
+        ValueError: for no faces.
+    """
+
+    num: int
+    seed: int = 0
+    psi: float = 1.0
+    device: Device | None = None
+
+    def __post_init__(self) -> None:
+        if self.num < 1:
+            raise ValueError(f"n is {self.num}, expected at least 1")
+
+    def scores(self, generator: str, scorer: nn.Module, stream: str) -> NDArray[np.float32]:
+        """Scores ``[num, P]`` of 8-bit pictures that no training has seen; the same latents for generators of a kind."""
+        space = FaceSpace(open_generator(generator), scorer, self.device, 50, self.seed, quantize=True)
+        with tqdm(desc=f"scoring {generator}", total=self.num) as bar:
+            return space.score_codes(W(), space.w(stream, range(self.num), self.psi), bar)
 
 
 class Features(nn.Module):
@@ -28,7 +76,7 @@ class Features(nn.Module):
         self.scorer = scorer
         with torch.no_grad():
             size: Any = scorer.resolution
-            blank = torch.zeros((1, size, size, 3), dtype=torch.uint8)
+            blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=place_of(scorer))
             self.num_features = int(self(blank).shape[1])
 
     def forward(self, images: Tensor) -> Tensor:
@@ -68,10 +116,16 @@ def batches(images: np.ndarray, size: int = 250) -> Iterable[Tensor]:
         yield torch.from_numpy(images[i : i + size])
 
 
+def place_of(network: nn.Module) -> torch.device:
+    """Where a network computes."""
+    return next((value.device for value in network.parameters()), torch.device("cpu"))
+
+
 def scores_of(scorer: nn.Module, images: np.ndarray) -> np.ndarray:
     """Scores [N, P] of uint8 images [N, H, W, 3]."""
+    place = place_of(scorer)
     with torch.no_grad():
-        return np.concatenate([scorer(from_uint8(batch)).numpy() for batch in batches(images)])
+        return np.concatenate([scorer(from_uint8(batch.to(place))).cpu().numpy() for batch in batches(images)])
 
 
 def distances(features: Features, images: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -83,14 +137,15 @@ def distances(features: Features, images: np.ndarray, reference: np.ndarray, see
     smaller = min(len(images), len(reference))
     if smaller < 100:
         raise ValueError(f"distances need at least 100 images a set, got {smaller}: raise n")
-    frechet = FrechetInceptionDistance(feature=features)
-    kernel = KernelInceptionDistance(feature=features, subsets=20, subset_size=min(1000, smaller))
+    place = place_of(features)
+    frechet = FrechetInceptionDistance(feature=features).to(place)
+    kernel = KernelInceptionDistance(feature=features, subsets=20, subset_size=min(1000, smaller)).to(place)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the kernel distance draws subsets
         for is_reference, set_of_images in ((False, images), (True, reference)):
             for batch in batches(set_of_images):
-                frechet.update(batch, real=is_reference)
-                kernel.update(batch, real=is_reference)
+                frechet.update(batch.to(place), real=is_reference)
+                kernel.update(batch.to(place), real=is_reference)
         return float(frechet.compute()), 1000.0 * float(kernel.compute()[0])
 
 
@@ -105,6 +160,132 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
         means[name] = (float(mine[:, i].mean()), float(theirs[:, i].mean()))
     features = Features(scorer)
     return Quality(spread, means, *distances(features, images, reference), *distances(features, second, reference))
+
+
+# --- What a generator's faces are compared with: rendered faces, or photographs ---
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a generator's faces are compared with.
+
+    Attributes:
+        keep: attributes that rendered faces have.
+        pictures: photographs to take instead of rendered faces: a folder or a zip file.
+        world: version of the embedded world; None: that of the networks, or where they say of none the shipped models'.
+    """
+
+    keep: Mapping[str, float] = field(default_factory=dict)
+    pictures: Path | None = None
+    world: int | None = None
+
+    def chosen_world(self, checkpoint: str, scorer: str) -> int | None:
+        """The version that is rendered; None for photographs.
+
+        Raises:
+            ValueError: if the networks have learnt from another one.
+        """
+        used = network("generator", checkpoint, called="checkpoint"), network("scorer", scorer)
+        if self.pictures:
+            check_same_world(*used)
+            return None
+        if self.world is None:
+            return check_same_world(*used) or SHIPPED
+        rendered = Member(f"--world {self.world} renders world {self.world}", open_world(self.world).version)
+        return check_same_world(rendered, *used)
+
+    def sets(self, num: int, resolution: int, seed: int, world: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Two sets of uint8 pictures [num, R, R, 3] which share none; of photographs where ``world`` is None."""
+        if self.pictures and world is None:
+            return photographs(self.pictures, num, resolution, seed)
+        faces = open_world(world or SHIPPED)
+        starts = (REFERENCE_START, 2 * REFERENCE_START)
+        first, second = (rendered_faces(faces, num, start, resolution, self.keep) for start in starts)
+        return first, second
+
+
+def rendered_faces(faces: World, num: int, start: int, resolution: int, keep: Mapping[str, float]) -> np.ndarray:
+    """uint8 faces [num, R, R, 3] of the embedded world."""
+    indices = matching_indices(0, start, num, keep, world=faces.version)
+    attributes = [faces.sample_attributes(0, i) for i in indices]
+    return np.stack([faces.render(face, resolution) for face in tqdm(attributes, desc="rendering")])
+
+
+def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of uint8 pictures [num, R, R, 3] of a folder or zip, which share none.
+
+    Raises:
+        ValueError: if it holds fewer than two sets.
+    """
+    found = ImageFolderDataModule(folder, resolution).pictures
+    if len(found) < 2 * num:
+        raise ValueError(f"--n {num} takes {2 * num} pictures, {folder} holds {len(found)}: give a smaller --n")
+    order = rng.stream(seed, "quality/photographs", 0).permutation(len(found))
+    pictures = np.stack([found[int(i)] for i in order[: 2 * num]])
+    return pictures[:num], pictures[num:]
+
+
+def share_found(images: np.ndarray) -> float:
+    """The share of the first thousand of uint8 images [N, R, R, 3] in which the face mesh finds a face."""
+    return float(measure_landmarks(images[:FACES_LOOKED_FOR])["found"].mean())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A generator's faces beside a reference.
+
+    Attributes:
+        quality: figures.
+        images, reference: uint8 ``[N, R, R, 3]``.
+        world: version of the rendered faces; None: photographs.
+        found: share of faces that the face mesh finds; empty where nobody asked.
+    """
+
+    quality: Quality
+    images: np.ndarray
+    reference: np.ndarray
+    world: int | None
+    found: dict[str, float]
+
+    def figures(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**self.found, **asdict(self.quality)}
+
+    def table(self) -> str:
+        """As text."""
+        return "\n".join([self.quality.table(), *(f"{name}: {share:.3f}" for name, share in self.found.items())])
+
+
+def compare_faces(
+    checkpoint: str, scorer: str, reference: Reference, fresh: Fresh, landmarks: bool = False
+) -> Comparison:
+    """Measures a generator's faces against rendered ones or photographs.
+
+    Args:
+        checkpoint, scorer: shipped models' names or files.
+        reference: what its faces are compared with.
+        fresh: faces of each kind; its seed chooses photographs too.
+        landmarks: find faces in the first thousand images of each kind, too (extra ``landmarks``).
+
+    Raises:
+        ValueError: for networks that cannot be used, or go neither with each other nor with the rendered faces.
+    """
+    world = reference.chosen_world(checkpoint, scorer)
+    generator = open_generator(checkpoint)
+    space = FaceSpace(generator, open_scorer(scorer), fresh.device, batch_size=100, seed=fresh.seed)
+    images = space.images(W(), space.w("quality", range(fresh.num), fresh.psi))
+    first, second = reference.sets(fresh.num, generator.resolution, fresh.seed, world)
+    found = {}
+    if landmarks:
+        found = {"faces_found": share_found(images), "faces_found_reference": share_found(first)}
+    return Comparison(measure(space.scorer, images, first, second), images, first, world, found)
+
+
+def sheet(reference: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """A hundred uint8 pictures of the reference beside a hundred faces, ``[H, W, 3]``."""
+    sheets = [grid(which[:100], columns=10) for which in (reference, images)]
+    gap = np.full((sheets[0].shape[0], 24, 3), 255, dtype=np.uint8)
+    return np.concatenate([sheets[0], gap, sheets[1]], axis=1)
 
 
 # --- What filters say of many images: means and shares within bounds, with bootstrap intervals ---
@@ -175,6 +356,32 @@ class FilterFigures:
                 row |= dict(zip((kind, f"{kind}_low", f"{kind}_high"), values, strict=True))
             rows.append({key: f"{x:.6f}" if isinstance(x, float) else x for key, x in row.items()})
         return rows
+
+
+def filter_means(
+    generators: Sequence[str], filters: Sequence[str], require: Mapping[str, str] | None, fresh: Fresh
+) -> dict[str, FilterFigures]:
+    """Generator -> what filters say of fresh images of it.
+
+    Args:
+        generators: shipped models' names or files.
+        filters: filter ensembles, shipped or files.
+        require: filter -> bound; None: the reference system's, of those filters that are given.
+        fresh: which images.
+
+    Raises:
+        ValueError: for no filters, bounds that do not fit them, or networks of two worlds.
+    """
+    check_same_world(*networks("generator", generators), *networks("filter", filters))
+    panel = Panel(open_filters(filters))
+    names = panel.property_names
+    bounds = {name: text for name, text in REFERENCE.items() if name in names} if require is None else require
+    thresholds = read_thresholds(bounds, names, "--require")
+    found = {}
+    for generator in generators:
+        scores = fresh.scores(generator, panel, "filter_means")
+        found[generator] = FilterFigures.of(scores, names, thresholds, fresh.seed)
+    return found
 
 
 def filter_table(figures: Mapping[str, FilterFigures]) -> str:

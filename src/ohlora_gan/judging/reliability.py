@@ -25,7 +25,11 @@ from torch import nn
 from ohlora_gan import rng
 from ohlora_gan.files import write_rows
 from ohlora_gan.judging.figures import resamples
+from ohlora_gan.judging.quality import Fresh
+from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.generator import from_uint8
+from ohlora_gan.models.zoo import open_scorer
+from ohlora_gan.world.same_world import check_same_world, network
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -277,3 +281,28 @@ class Agreement:
             interval = f"{self.pearson[i]:.3f} [{self.low[i]:.3f}, {self.high[i]:.3f}]"
             lines.append(f"| {name} | {interval} | {self.r2[i]:.3f} | {self.slope[i]:.2f} x {self.offset[i]:+.2f} |")
         return "\n".join(lines)
+
+
+def agreement(first: str, second: str, generator: str, fresh: Fresh) -> Agreement:
+    """Scores fresh images of a generator by two scorers and compares the properties that both know.
+
+    Args:
+        first, second: property networks: shipped models' names or files.
+        generator: a shipped model's name or a file.
+        fresh: which images, at least 10.
+
+    Raises:
+        ValueError: for too few images, scorers that share no property or not the generator's resolution, or networks
+            of different versions of the embedded world.
+    """
+    check_same_world(network("scorer", first), network("scorer", second), network("generator", generator))
+    scorers = {"first": open_scorer(first), "second": open_scorer(second)}
+    names = [tuple(net.property_names) for net in scorers.values()]  # type: ignore[arg-type]
+    common = [name for name in names[0] if name in names[1]]
+    if not common:
+        known = [", ".join(found) for found in names]
+        raise ValueError(f"{first} scores {known[0]}, {second} scores {known[1]}: give scorers with a common property")
+    scores = fresh.scores(generator, Panel(scorers), "scorers")
+    both = scores[:, : len(names[0])], scores[:, len(names[0]) :]
+    shared = [of[:, [known.index(name) for name in common]] for of, known in zip(both, names, strict=True)]
+    return Agreement.of(shared[0], shared[1], common, fresh.seed)

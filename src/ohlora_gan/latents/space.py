@@ -17,6 +17,12 @@ FIND, CHOOSE, REPORT = "bank", "choose", "test"
 reported on the third, which neither may look at."""
 
 
+class Unscored(nn.Module):
+    """A scorer for pictures that nobody scores."""
+
+    property_names = ()
+
+
 class FaceSpace:
     """Runs a generator and a scorer in eval mode, in batches, on one device.
 

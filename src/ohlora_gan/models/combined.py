@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError
 from ohlora_gan.registry import NETWORKS
 
 
@@ -105,3 +106,45 @@ class MeanScorer(nn.Module):
         """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
         scores = torch.stack([net(images).float() for net in self.nets], dim=1)
         return (scores * self.scale + self.shift).mean(dim=1)
+
+
+def mean_of(opened: Sequence[Checkpoint]) -> MeanScorer:
+    """The mean of property networks of the same attributes.
+
+    Scores are in the units of the first: where the files say by which mean and deviation their scores were
+    normalised, the others' are converted.
+
+    Raises:
+        ValueError: for fewer than two, or for networks that score different attributes.
+    """
+    if len(opened) < 2:
+        raise ValueError(f"{len(opened)} scorer is given, expected two or more to take the mean of")
+    nets = [weights.build("scorer") for weights in opened]
+    names = MeanScorer.of(nets).property_names  # what is wrong with them shows here
+    return MeanScorer.of(nets, *to_first_units(opened, names))
+
+
+def to_first_units(opened: Sequence[Checkpoint], names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Scale and shift ``[len(opened), len(names)]`` by which scores come into the units of the first.
+
+    Raises:
+        CheckpointError: if some of them say what their units are, and others do not.
+    """
+    units = [statistics(weights, names) for weights in opened]
+    if all(found is None for found in units):
+        return torch.ones(len(units), len(names)), torch.zeros(len(units), len(names))
+    if silent := [weights.source for weights, found in zip(opened, units, strict=True) if found is None]:
+        raise CheckpointError(
+            f"{silent[0]} does not say by what its scores were normalised, but others do: give scorers that were "
+            f"trained on one kind of data"
+        )
+    mean, std = torch.stack([found for found in units if found is not None], dim=1)
+    return std / std[0], (mean - mean[0]) / std[0]
+
+
+def statistics(weights: Checkpoint, names: Sequence[str]) -> Tensor | None:
+    """Mean and deviation ``[2, len(names)]`` by which a scorer's attributes were normalised; 0 and 1 of binary ones."""
+    found: dict[str, Any] = (weights.info.get("data") or {}).get("normalization") or {}
+    if not found.get("std"):
+        return None
+    return torch.tensor([[found["mean"].get(n, 0.0) for n in names], [found["std"].get(n, 1.0) for n in names]])

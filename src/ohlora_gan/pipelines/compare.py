@@ -1,16 +1,14 @@
-"""``ohlora compare RUNS...``: one leaderboard of many runs of find_vectors.py.
+"""One leaderboard of many runs of find_vectors.py: what ``ohlora compare RUNS`` does.
 
 Writes ``leaderboard.html`` (one self-contained page), ``leaderboard.csv`` (every figure) and ``leaderboard.md`` (a
 table for a README). A sweep (``python find_vectors.py -m ...``) does so by itself at its end.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ohlora_gan.errors import answer, parser_of
 from ohlora_gan.pipelines.runs import SETTINGS, read_yaml
 from ohlora_gan.reports.leaderboard import write_leaderboard
 from ohlora_gan.reports.runs_table import JUDGE_FILE, Cell, FailedCell, read_cell
@@ -19,7 +17,7 @@ SAID_OR_IDLE = ("layer", "paths", "command", "device", "logger", "batch_size", "
 """Settings with a column of their own, or that change no figure."""
 
 
-def run(runs: Sequence[str | Path], output: str | Path | None = None, judge: str | None = None) -> Path:
+def compare_runs(runs: Sequence[str | Path], output: str | Path | None = None, judge: str | None = None) -> Path:
     """Writes the leaderboard of all runs under some folders.
 
     Args:
@@ -127,16 +125,3 @@ def is_shown(name: str) -> bool:
     """Whether the leaderboard says a setting elsewhere, or need not say it."""
     first, last = name.partition(".")[0], name.rpartition(".")[2]
     return name in ("n", "method.name", "metric.name") or first in SAID_OR_IDLE or last in ("decorrelate", "metric")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = parser_of("compare", __doc__)
-    parser.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="run folders, or folders of run folders")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: RUNS, if it is one)")
-    parser.add_argument("--judge", metavar="SCORER", help="the scorer that ranks (default: the judging one)")
-    given = parser.parse_args(arguments)
-    return answer(lambda: f"leaderboard: {run(**vars(given))}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -81,18 +81,17 @@ class SpaceSettings:
         return cls(**found)
 
     def open(self, device: str = "cpu") -> "FaceSpace":
-        """Generator and scorer on a device: ``cpu``, ``cuda`` or ``mps``.
+        """Generator and scorer on a device of `devices.NAMED`.
 
         Raises:
             ValueError: where a file, the device or a setting cannot be used, or the two have learnt from different
                 versions of the embedded world.
         """
-        from ohlora_gan.devices import Device  # here, so that commands that only read settings need no torch
+        from ohlora_gan.devices import open_device  # here, so that commands that only read settings need no torch
         from ohlora_gan.latents.space import FaceSpace
         from ohlora_gan.models.zoo import open_generator, open_scorer
         from ohlora_gan.world.same_world import check_same_world, network
 
         check_same_world(network("generator", self.checkpoint, called="checkpoint"), network("scorer", self.scorer))
-        place = Device(name=device, accelerator=device).check()
         networks = open_generator(self.checkpoint), open_scorer(self.scorer)
-        return FaceSpace(*networks, place, self.batch_size, self.seed, truncation_psi=self.truncation_psi)
+        return FaceSpace(*networks, open_device(device), self.batch_size, self.seed, truncation_psi=self.truncation_psi)

@@ -1,4 +1,4 @@
-"""``ohlora truth``: how well faces of the embedded world are read off pictures, and whether damage shows.
+"""How well faces of the embedded world are read off pictures, and whether damage shows.
 
 On fresh rendered faces: what is read, as R^2 of each continuous attribute and share of right answers for each binary
 one. On rendered, generated and spoilt pictures: how far each is from the rendering of what was read off it, and how
@@ -6,10 +6,9 @@ well that tells spoilt pictures from whole ones.
 """
 
 import dataclasses
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +16,8 @@ from PIL import Image, ImageDraw
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from ohlora_gan.commands.quality import REFERENCE_START
-from ohlora_gan.devices import keep_freed_memory
-from ohlora_gan.errors import answer, parser_of
-from ohlora_gan.files import write_json
-from ohlora_gan.images import grid, save_png
+from ohlora_gan.images import grid
+from ohlora_gan.judging.quality import REFERENCE_START, Fresh
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.combined import Panel
@@ -121,63 +117,81 @@ class Damage:
         return "\n".join(rows)
 
 
-def run(
-    name: str,
-    generator: str | None = None,
-    n: int = 2000,
-    seed: int = 0,
-    psi: float = 1.0,
-    rounds: int = ROUNDS,
-    output: Path | None = None,
-) -> str:
-    """Measures a network of ``model=truth``; returns the tables, and writes ``truth.json`` and ``sheet.png``.
+@dataclass(frozen=True)
+class TruthFigures:
+    """What is known of a network that reads faces.
+
+    Attributes:
+        fidelity: how well it reads.
+        damage: how well what it reads tells spoilt pictures from whole ones.
+        readings: kind of pictures -> what was read off them, whole ones first.
+    """
+
+    fidelity: Fidelity
+    damage: Damage
+    readings: dict[str, Reading]
+
+    def table(self) -> str:
+        """As Markdown."""
+        return f"{self.fidelity.table()}\n\n{self.damage.table()}"
+
+    def figures(self) -> dict[str, Any]:
+        """As plain data."""
+        kinds = {kind: self.damage.row(kind) for kind in self.readings}
+        return {**dataclasses.asdict(self.fidelity), "residuals": kinds, "auroc": self.damage.auroc()}
+
+
+def measure_truth(name: str, generator: str | None, fresh: Fresh, rounds: int = ROUNDS) -> TruthFigures:
+    """Measures a network of ``model=truth``.
 
     Args:
         name: the network: a shipped model's name or a file.
         generator: whose pictures are read and spoilt, too; None: blurred, warped and noisy rendered faces are spoilt.
-        n: pictures of each kind, at least 10; a kind of damage has a fifth of it.
-        seed: of the generator's latents and of the damage.
-        psi: truncation of w.
+        fresh: pictures of each kind, at least 10; a kind of damage has a fifth of it.
         rounds: of refinement, see `Truth`.
-        output: a folder.
 
     Raises:
         ValueError: for too few pictures, or networks that cannot be used.
     """
-    if n < 10:
-        raise ValueError(f"--n is {n}, expected 10 or more")
+    if fresh.num < 10:
+        raise ValueError(f"--n is {fresh.num}, expected 10 or more")
     if rounds < 1:
         raise ValueError(f"--rounds is {rounds}, expected 1 or more")
     rendered = Member(f"it renders world {LATEST}", LATEST)
     check_same_world(rendered, network("truth", name), *([network("generator", generator)] if generator else []))
-    net = open_truth(name)
-    first, refined = Truth(net, 0), Truth(net, rounds)
-    truth = np.array([values_of(sample_attributes(0, REFERENCE_START + i)) for i in range(n)])
+    first, refined = Truth(open_truth(name), 0), Truth(open_truth(name), rounds)
+    truth = np.array([values_of(sample_attributes(0, REFERENCE_START + i)) for i in range(fresh.num)])
     pictures, codes = render_faces(truth, refined.resolution)
     fidelity = Fidelity.of(first.read(pictures), read(refined, "rendered", pictures), truth)
-
     clean = truth[:, NAMES.index("quality")] == 1  # the others are spoilt as rendered
-    whole = {"rendered": read(refined, "whole rendered", pictures[clean])}
-    worn = np.stack([weathered(picture, seed, i) for i, picture in enumerate(pictures[clean])])
-    whole["weathered"] = read(refined, "weathered", worn)
-    base, maps = "weathered", codes[clean]
+    whole = read_whole(refined, pictures[clean], generator, fresh)
+    base = "generated" if generator else "weathered"
+    spoilt = read_spoilt(refined, whole[base].images, whole[base].codes if generator else codes[clean], fresh)
+    damage = Damage(residuals_of(whole), residuals_of(spoilt), base)
+    return TruthFigures(fidelity, damage, whole | spoilt)
+
+
+def read_whole(truth: Truth, pictures: Bytes, generator: str | None, fresh: Fresh) -> dict[str, Reading]:
+    """What whole pictures show: rendered ones uint8 ``[N, R, R, 3]``, these as a bad camera sees them, generated ones."""
+    worn = np.stack([weathered(picture, fresh.seed, i) for i, picture in enumerate(pictures)])
+    whole = {"rendered": read(truth, "whole rendered", pictures), "weathered": read(truth, "weathered", worn)}
     if generator:
-        space = FaceSpace(open_generator(generator), Panel({"truth": net}), batch_size=100, seed=seed)
-        whole["generated"] = read(refined, "generated", space.images(W(), space.w(STREAM, range(n), psi)))
-        base, maps = "generated", whole["generated"].codes
+        panel = Panel({"truth": truth.net})
+        space = FaceSpace(open_generator(generator), panel, fresh.device, batch_size=100, seed=fresh.seed)
+        made = space.images(W(), space.w(STREAM, range(fresh.num), fresh.psi))
+        truth.net.to("cpu")  # where it reads
+        whole["generated"] = read(truth, "generated", made)
+    return whole
+
+
+def read_spoilt(truth: Truth, pictures: Bytes, codes: Bytes, fresh: Fresh) -> dict[str, Reading]:
+    """What pictures uint8 ``[N, R, R, 3]`` with parse maps ``[N, R, R]`` show when they are spoilt, a kind of damage each."""
+    few = range(min(len(codes), max(10, fresh.num // len(KINDS))))
     spoilt = {}
     for kind in KINDS:
-        few = range(min(len(maps), max(10, n // len(KINDS))))
-        made = [spoil(whole[base].images[i], maps[i], kind, seed, i) for i in few]
-        spoilt[kind] = read(refined, kind.replace("_", " "), np.stack(made))
-    damage = Damage(residuals_of(whole), residuals_of(spoilt), base)
-    if output:
-        settings = {"network": name, "generator": generator, "n": n, "seed": seed, "psi": psi, "rounds": rounds}
-        kinds = {kind: damage.row(kind) for kind in (*whole, *spoilt)}
-        figures = {**settings, **dataclasses.asdict(fidelity), "residuals": kinds, "auroc": damage.auroc()}
-        save_png(output / "sheet.png", sheet(whole | spoilt))
-        write_json(output / "truth.json", figures)
-    return f"{fidelity.table()}\n\n{damage.table()}"
+        made = [spoil(pictures[i], codes[i], kind, fresh.seed, i) for i in few]
+        spoilt[kind] = read(truth, kind.replace("_", " "), np.stack(made))
+    return spoilt
 
 
 def read(truth: Truth, what: str, pictures: Bytes) -> Reading:
@@ -202,23 +216,3 @@ def sheet(readings: Mapping[str, Reading]) -> Bytes:
     width = max(band.shape[1] for band in bands)
     filled = [np.pad(band, ((0, 0), (0, width - band.shape[1]), (0, 0)), constant_values=255) for band in bands]
     return np.concatenate(filled[:-1])
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = parser_of("truth", __doc__)
-    parser.add_argument(
-        "name", metavar="MODEL", nargs="?", default="truth", help="a network of model=truth: its name or a file"
-    )
-    parser.add_argument("--generator", help="whose pictures are read, too: a shipped model's name or a file")
-    parser.add_argument("--n", type=int, default=2000, help="pictures of each kind (default 2000)")
-    parser.add_argument("--psi", type=float, default=1.0, help="truncation of w (default 1: none)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of refinement (default {ROUNDS})")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="folder for truth.json and sheet.png")
-    given = vars(parser.parse_args(arguments))
-    keep_freed_memory()
-    return answer(lambda: run(**given))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

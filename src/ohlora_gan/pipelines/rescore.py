@@ -1,11 +1,9 @@
-"""``ohlora rescore RUNS...``: which of the runs' directions raises each property most on fresh faces.
+"""Which of some runs' directions raises each property most on fresh faces, and in which synthesis layers they work.
 
 All directions of all runs, of any method, group and layer, compete on the same faces (the verification of HiGAN,
-arXiv 1911.09267). Writes ``rescoring.csv`` (all candidates), ``winners.md`` and, with ``--by-layer``, ``layers.csv``
-and a picture a run: which synthesis layers carry which property.
+arXiv 1911.09267).
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ohlora_gan.devices import keep_freed_memory
 from ohlora_gan.directions.files import DirectionSet, load_directions
 from ohlora_gan.directions.finders import open_directions
-from ohlora_gan.errors import answer, parser_of
 from ohlora_gan.files import write_rows, write_text
 from ohlora_gan.judging.rescoring import STEP, Source, check_sampling, rescore, rescore_layers, sources_of
 from ohlora_gan.latents.layers import layer_named
@@ -37,59 +33,76 @@ class Run:
     settings: dict[str, Any]
 
 
-def run(
-    runs: Sequence[Path],
-    output: Path,
-    n: int = 1000,
-    step: float = STEP,
-    match: bool = False,
-    properties: Sequence[str] | None = None,
-    by_layer: bool = False,
-    checkpoint: str | None = None,
-    scorer: str | None = None,
-    seed: int | None = None,
-    device: str = "cpu",
-) -> str:
+@dataclass(frozen=True)
+class Rescoring:
+    """How directions compete, see ``judging.rescoring.rescore``.
+
+    Attributes:
+        n: faces.
+        step: length of the moves.
+        match: choose steps that change pictures equally.
+        properties: which are rescored; None: all that the runs have directions for.
+        by_layer: find out, too, in which synthesis layers each run's directions work.
+    """
+
+    n: int = 1000
+    step: float = STEP
+    match: bool = False
+    properties: Sequence[str] | None = None
+    by_layer: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks for instead of what the first run says; None: as it says.
+
+    Attributes:
+        checkpoint, scorer: shipped models' names or files.
+        seed: of the faces.
+        device: a name of `devices.NAMED`.
+    """
+
+    checkpoint: str | None = None
+    scorer: str | None = None
+    seed: int | None = None
+    device: str = "cpu"
+
+
+def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, asked: Asked) -> str:
     """Rescores runs' directions; returns the winners as text.
 
     Args:
         runs: run folders, folders of run folders, or directions files.
-        output: folder for tables and pictures.
-        n, step, match, properties: see ``rescoring.rescore``.
-        by_layer: find out, too, in which synthesis layers each run's directions work.
-        checkpoint, scorer, seed: None: those of the first run.
-        device: ``cpu``, ``cuda`` or ``mps``.
+        output: gets ``rescoring.csv``, ``winners.md``, and by layer ``layers.csv`` and a picture a run.
 
     Raises:
         ValueError: where runs, settings and networks do not go together.
     """
-    check_sampling(n, step)
+    check_sampling(how.n, how.step)
     opened = open_runs(runs)
-    space = open_space(opened[0], checkpoint, scorer, seed, device)
+    space = open_space(opened[0], asked)
     competing = [sources_of_run(space, one) for one in opened]
-    with tqdm(desc="rescoring", total=n) as bar:
+    with tqdm(desc="rescoring", total=how.n) as bar:
         candidates = [source for sources in competing for source in sources]
-        found = rescore(space, candidates, n, step, match, properties, bar)
+        found = rescore(space, candidates, how.n, how.step, how.match, how.properties, bar)
     write_rows(output / "rescoring.csv", found.rows())
-    text = f"{found.table()}\n\n{described(len(found.changes), step, match)}"
+    text = f"{found.table()}\n\n{described(len(found.changes), how.step, how.match)}"
     write_text(output / "winners.md", text + "\n")
     written = [output / "rescoring.csv"]
-    if by_layer:
-        written += write_layers(space, [sources[0] for sources in competing], output, n, step, properties)
+    if how.by_layer:
+        written += write_layers(space, [sources[0] for sources in competing], output, how)
     return f"{text}\n\nwritten: {', '.join(map(str, written))}"
 
 
-def write_layers(
-    space: FaceSpace, sources: Sequence[Source], output: Path, n: int, step: float, properties: Sequence[str] | None
-) -> list[Path]:
+def write_layers(space: FaceSpace, sources: Sequence[Source], output: Path, how: Rescoring) -> list[Path]:
     """``layers.csv`` of all runs, and ``layers_{run}.png`` of each that has directions for some of the properties."""
     rows: list[list[str]] = []
     written = [output / "layers.csv"]
     for source in sources:
-        if properties is not None and not set(properties) & set(source.found.properties):
+        if how.properties is not None and not set(how.properties) & set(source.found.properties):
             continue
-        with tqdm(desc=f"layers of {source.run}", total=n) as bar:
-            found = rescore_layers(space, source, n, step, properties, bar)
+        with tqdm(desc=f"layers of {source.run}", total=how.n) as bar:
+            found = rescore_layers(space, source, how.n, how.step, how.properties, bar)
         rows += found.rows()[1 if rows else 0 :]
         written.append(draw_layers(output / f"layers_{source.run.replace('/', '_')}.png", found))
     write_rows(written[0], rows)
@@ -128,16 +141,17 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     return [Run(name, file, load_directions(file), settings_of(file)) for name, file in zip(names, files, strict=True)]
 
 
-def open_space(first: Run, checkpoint: str | None, scorer: str | None, seed: int | None, device: str) -> FaceSpace:
+def open_space(first: Run, asked: Asked) -> FaceSpace:
     """Generator and scorer, by default those of the first run.
 
     Raises:
         ValueError: where neither the run nor the user says which.
     """
-    for key, value in {"checkpoint": checkpoint, "scorer": scorer}.items():
+    for key, value in {"checkpoint": asked.checkpoint, "scorer": asked.scorer}.items():
         if value is None and first.settings.get(key) is None:
             raise ValueError(f"{first.name} has no config.yaml that names its {key}: give --{key}")
-    return SpaceSettings.of(first.settings, checkpoint=checkpoint, scorer=scorer, seed=seed).open(device)
+    given = {"checkpoint": asked.checkpoint, "scorer": asked.scorer, "seed": asked.seed}
+    return SpaceSettings.of(first.settings, **given).open(asked.device)
 
 
 def sources_of_run(space: FaceSpace, one: Run) -> list[Source]:
@@ -155,25 +169,3 @@ def sources_of_run(space: FaceSpace, one: Run) -> list[Source]:
             f"(this one has {expected}): rescore runs of one generator at a time, or give --checkpoint"
         )
     return sources_of(one.name, open_directions(one.file, space, layer), layer)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = parser_of("rescore", __doc__)
-    parser.add_argument("runs", metavar="RUNS", nargs="+", type=Path, help="folders of runs, or directions files")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where to write")
-    parser.add_argument("--n", type=int, default=1000, help="faces (default 1000; images are this by candidates)")
-    parser.add_argument("--step", type=float, default=STEP, help=f"length of the moves (default {STEP:g})")
-    parser.add_argument("--match", action="store_true", help="choose steps that change images equally: layers compare")
-    parser.add_argument("--property", dest="properties", action="append", metavar="NAME", help="only this; repeatable")
-    parser.add_argument("--by-layer", action="store_true", help="which synthesis layers carry which property, too")
-    parser.add_argument("--checkpoint", help="the generator (default: the first run's)")
-    parser.add_argument("--scorer", help="the property network (default: the first run's)")
-    parser.add_argument("--seed", type=int, help="of the faces (default: the first run's)")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps"))
-    given = parser.parse_args(arguments)
-    keep_freed_memory()
-    return answer(lambda: run(**vars(given)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,233 @@
+"""Directions: leaderboards of runs, which direction is best, and those of other people."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ohlora_gan.commands.options import Device, Folder, OtherGenerator, OtherScorer, OtherSeed, Seed
+from ohlora_gan.errors import UserError, answering
+
+NUM_LATENTS = 64
+SIGN_HELP = (
+    "whether the files' vectors raise or lower their property: by default, CSV files lower it (the published vectors found "
+    "by SVM do), .npy boundaries raise it; or measure it on --checkpoint by --scorer"
+)
+
+
+@answering()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS", help="run folders, or folders of run folders")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="where to write", show_default="RUNS, if it is one")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="SCORER", help="the scorer that ranks", show_default="the judging one")
+    ] = None,
+) -> str:
+    """One leaderboard of many runs of find_vectors.py: a page, leaderboard.csv and leaderboard.md.
+
+    A sweep (python find_vectors.py -m ...) makes one by itself at its end.
+
+    \b
+    Examples:
+      ohlora compare runs/find_vectors --output compared
+      ohlora compare RUN_A RUN_B --output compared --judge property_cnn_judge
+    """
+    from ohlora_gan.pipelines.compare import compare_runs
+
+    return f"leaderboard: {compare_runs(runs, output, judge)}"
+
+
+@answering()
+def rescore(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS", help="folders of runs, or directions files")],
+    output: Folder,
+    n: Annotated[int, typer.Option(help="faces; images are this by candidates")] = 1000,
+    step: Annotated[float, typer.Option(help="length of the moves")] = 2.0,
+    match: Annotated[bool, typer.Option("--match", help="choose steps that change images equally: layers compare")] = False,
+    property: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="only this; repeatable", show_default="all")
+    ] = None,
+    by_layer: Annotated[
+        bool, typer.Option("--by-layer", help="which synthesis layers carry which property, too")
+    ] = False,
+    checkpoint: OtherGenerator = None,
+    scorer: OtherScorer = None,
+    seed: OtherSeed = None,
+    device: Device = "cpu",
+) -> str:
+    """Which of the runs' directions raises each property most on fresh faces.
+
+    All directions of all runs, of any method, group and layer, compete on the same faces (the verification of HiGAN,
+    arXiv 1911.09267). Writes rescoring.csv (all candidates), winners.md and, with --by-layer, layers.csv and a picture a
+    run: which synthesis layers carry which property.
+
+    \b
+    Examples:
+      ohlora rescore runs/find_vectors --output rescored --by-layer
+      ohlora rescore RUN --output rescored --n 200 --property eyes
+    """
+    from ohlora_gan.devices import keep_freed_memory
+    from ohlora_gan.pipelines.rescore import Asked, Rescoring, rescore_runs
+
+    keep_freed_memory()
+    how = Rescoring(n, step, match, property, by_layer)
+    return rescore_runs(runs, output, how, Asked(checkpoint, scorer, seed, device))
+
+
+@answering()
+def import_vectors(
+    ctx: typer.Context,
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(help="a folder of CSV files, or .npy files (FILE or PROPERTY=FILE)", show_default=False),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="the directions': w, mapping_split1, mapping_split2, z, wplus", show_default=False)
+    ] = None,
+    sign: Annotated[Literal["up", "down", "measure"] | None, typer.Option(help=SIGN_HELP, show_default=False)] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="the generator that they are for", show_default="the published one")
+    ] = None,
+    scorer: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="a property network, for --sign measure", show_default=False)
+    ] = None,
+    medians: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE,...", help="the groups' medians, or a .csv", show_default="the published ones"
+        ),
+    ] = None,
+    seed: Seed = 0,
+    latents: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="convert latents instead: ohlora_z_vectors_*.csv", show_default=False),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="the latents' groups: ohlora_*_group_names_*.csv", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="the file", show_default="vectors.safetensors, or latents.safetensors"),
+    ] = None,
+    device: Device = "cpu",
+) -> str:
+    """Other people's directions and latents, turned into files of ours.
+
+    Directions: a folder of the published Oh-LoRA system's {property}_change_{layer}_vector_{group}.csv, or boundaries of
+    InterFaceGAN or HiGAN, one .npy a property. Latents: its ohlora_z_vectors_*.csv and group names.
+
+    \b
+    Examples:
+      ohlora import-vectors FOLDER --layer mapping_split2 --output vectors.safetensors
+      ohlora import-vectors smile_boundary.npy --layer w --checkpoint GENERATOR
+      ohlora import-vectors --latents ohlora_z_vectors.csv --groups group_names.csv
+    """
+    from ohlora_gan.devices import keep_freed_memory
+
+    keep_freed_memory()
+    if output and output.is_dir():
+        raise UserError(f"--output {output} is a folder: name a file such as {output / 'vectors.safetensors'}")
+    if latents is None:
+        return import_directions(source or [], output or Path("vectors.safetensors"), ctx.params)
+    if source or layer or sign or medians:
+        raise UserError("--latents goes with --groups, --checkpoint and --output alone: import directions separately")
+    return import_latents(latents, groups, checkpoint, output or Path("latents.safetensors"))
+
+
+def import_latents(values: str, groups: str | None, checkpoint: str | None, output: Path) -> str:
+    """Converts published latents; says what they are.
+
+    Raises:
+        ValueError: for files that cannot be used, or that do not fit the generator.
+    """
+    from ohlora_gan.latents.saved import PUBLISHED_SIZES, read_latents, save_latents
+    from ohlora_gan.models.checkpoint import weights_hash
+    from ohlora_gan.models.zoo import open_generator
+
+    generator = open_generator(checkpoint) if checkpoint else None
+    found = read_latents(values, groups, (generator.z_dim, generator.label_dim) if generator else PUBLISHED_SIZES)
+    if generator:
+        found.check(generator)
+        found.origin["generator"] = weights_hash(generator)
+    path = save_latents(output, found)
+    of_groups = ", ".join(f"{name} {found.groups.count(name)}" for name in sorted({*found.groups}))
+    sizes_said = f"z of {found.z.shape[1]} and label of {found.label.shape[1]} values"
+    return f"{len(found)} latents: {sizes_said}\ngroups: {of_groups or 'unknown'}\n{path}"
+
+
+def import_directions(sources: Sequence[str], output: Path, options: Mapping[str, Any]) -> str:
+    """Converts directions and turns them to raise their property; says what they are.
+
+    Args:
+        sources: one folder of CSV files, or ``.npy`` files, as ``FILE`` or ``PROPERTY=FILE``.
+        output: the file.
+        options: the command's others by name.
+
+    Raises:
+        ValueError: for sources that cannot be used, or that fit neither layer nor generator.
+    """
+    from tqdm import tqdm
+
+    from ohlora_gan.devices import open_device
+    from ohlora_gan.directions.files import save_directions
+    from ohlora_gan.directions.foreign import description, read_sources
+    from ohlora_gan.judging.generation_test import turn_up
+    from ohlora_gan.latents.layers import layer_named
+    from ohlora_gan.latents.space import FaceSpace
+    from ohlora_gan.models.checkpoint import weights_hash
+    from ohlora_gan.models.zoo import open_generator, open_scorer
+    from ohlora_gan.world.same_world import check_same_world, network
+
+    if options["groups"]:
+        raise UserError("--groups goes with --latents")
+    if not options["layer"]:
+        raise UserError("--layer is missing: name the layer that the directions belong to, such as mapping_split2")
+    checkpoint, named, sign, seed = (options[name] for name in ("checkpoint", "scorer", "sign", "seed"))
+    generator = open_generator(checkpoint) if checkpoint else None
+    scorer = open_scorer(named) if named else None
+    if generator and scorer:
+        check_same_world(network("generator", checkpoint), network("scorer", named))
+    if sign == "measure" and (generator is None or scorer is None):
+        raise UserError("the sign is measured on a generator by a scorer: give --checkpoint and --scorer")
+    if scorer is not None and sign != "measure":
+        raise UserError("a scorer is given, but only measured signs need one: give --sign measure, or leave it out")
+    layer, medians = layer_named(options["layer"]), read_medians_option(options["medians"])
+    if generator is not None:
+        layer.check(generator)
+    found = read_sources(sources, layer.name, generator and layer.size(generator), sign, medians)
+    said = description(found, sign, medians)
+    if generator is not None:
+        found.provenance["generator"] = weights_hash(generator)
+    if sign == "measure" and generator is not None and scorer is not None:
+        space = FaceSpace(generator, scorer, open_device(options["device"]), seed=seed)
+        with tqdm(desc="measuring signs", total=found.directions.shape[0] * found.directions.shape[1]) as bar:
+            found, turned = turn_up(space, layer, found, NUM_LATENTS, bar)
+        found.provenance |= {"scorer": weights_hash(scorer), "seed": seed}
+        found.provenance["imported"]["sign"] = sign
+        said += f"\nsigns: {turned}"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return f"{said}\n{save_directions(output, found)}"
+
+
+def read_medians_option(text: str | None) -> dict[str, float] | None:
+    """``hair_color=-0.43,pose=0`` or a file of ``property_scores_mean_and_median.csv``'s format; None where not given.
+
+    Raises:
+        UserError: for anything else.
+    """
+    from ohlora_gan.published import read_medians
+
+    if not text or text.endswith(".csv"):
+        return read_medians(text) if text else None
+    medians: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            medians[name.strip()] = float(value)
+        except ValueError as error:
+            raise UserError(f"--medians has {part!r}, expected NAME=VALUE,... or a .csv file") from error
+    return medians

@@ -1,0 +1,247 @@
+"""What the programs of Hydra share: quiet logs, a run folder that can be written, errors in one sentence.
+
+How errors end: see `errors`; this file explains those of Hydra's grammar. A program is a shell::
+
+    @hydra.main(version_base="1.3", config_path="conf", config_name="train")
+    @job
+    def main(cfg): ...
+
+    if __name__ == "__main__":
+        run(main)
+
+``train.py`` and ``find_vectors.py`` at the root are such shells; `chain` is the one of ``ohlora chain``.
+"""
+
+import contextlib
+import errno
+import functools
+import logging
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from ohlora_gan import errors, settings
+from ohlora_gan.errors import FULL_DISK, modules_of, one_line
+from ohlora_gan.files import write_text
+from ohlora_gan.names import FAILED_FILE
+
+log = logging.getLogger(__name__)
+
+PROBE_BYTES = 1 << 20
+NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
+NOISY_LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",
+    "pytorch_lightning.trainer.connectors.checkpoint_connector",
+    "lightning_fabric.utilities.rank_zero",
+)
+QUIET_LOGS = ("GPU available: False", "TPU available: False", "HPU available: False", "💡 Tip", "`weights_only` was")
+QUIET_WARNINGS = (
+    ".*does not have many workers.*",  # samples are made in the process: workers would only copy them
+    ".*LeafSpec.*is deprecated.*",  # Lightning's business with torch
+    ".*`val_dataloader` but have no `validation_step`.*",  # a GAN has no validation loss
+)
+
+
+class JobError(Exception):
+    """A job of a sweep failed and the user was told so; Hydra goes on with the other jobs.
+
+    Args:
+        code: the exit code that the sweep ends with.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exit code {code}")
+        self.code = code
+
+
+INTERRUPTED = (
+    "interrupted; what the run folder holds stays: go on with ckpt_path=FOLDER/last.ckpt, or with the same "
+    "paths.output_dir=FOLDER where there is no last.ckpt"
+)
+
+
+def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: str | None = None) -> None:
+    """Calls a shell (a function under ``hydra.main``) and exits.
+
+    The exit code is 0, 2 for a user's error, 1 for a programming error, 130 when interrupted.
+
+    Args:
+        shell: the function.
+        interrupted: what to say after Ctrl+C: how to go on.
+        experiments: the folder of ``conf/experiment`` that holds the program's own, see `settings.EXPERIMENTS`.
+    """
+    if experiments is not None:
+        sys.argv[1:] = settings.own_experiments(sys.argv[1:], experiments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
+    code = 0
+    try:
+        shell()
+    except JobError as error:
+        code = error.code
+    except Exception as error:
+        code = tell(error)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not was_interrupted(stop):
+            raise
+        print(interrupted, file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+def environment() -> dict[str, str]:
+    """The environment of a program that a job starts: ``HYDRA_FULL_ERROR`` as the user gave it, not as `run` set it."""
+    return {**os.environ, "HYDRA_FULL_ERROR": str(int(errors.SHOW_TRACEBACKS))}
+
+
+def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorator of a shell's function, below ``hydra.main``.
+
+    Its errors are told here and leave Hydra as an exit code, so that Hydra adds no lines of its own. A single
+    run ends at once, a sweep after its other jobs.
+    """
+
+    @functools.wraps(function)
+    def guarded(cfg: DictConfig) -> Any:
+        try:
+            quiet()
+            folder = task_folder(cfg)
+            (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
+            result = function(cfg)
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                log.info("the run's folder: %s", folder)
+            return result
+        except Exception as error:
+            hydra_cfg = HydraConfig.get()
+            if hydra_cfg.mode == RunMode.MULTIRUN:
+                where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
+                keep_failure(Path(hydra_cfg.runtime.output_dir), error)
+                raise JobError(tell(error, where=where)) from error
+            raise SystemExit(tell(error)) from error
+
+    return guarded
+
+
+def task_folder(cfg: DictConfig) -> Path:
+    """Sets ``cfg.paths.output_dir`` to the job's own folder, absolute, and writes a trial file there.
+
+    Raises:
+        OSError: if the folder cannot be written or its disk is full.
+    """
+    output_dir = Path(HydraConfig.get().runtime.output_dir)
+    cfg.paths.output_dir = str(output_dir)
+    with tempfile.NamedTemporaryFile(dir=output_dir, prefix=".probe") as probe:
+        probe.write(bytes(PROBE_BYTES))
+    return output_dir
+
+
+def keep_failure(folder: Path, error: Exception) -> None:
+    """Keeps why a job of a sweep failed in its folder, for the leaderboard, where that folder can be written to."""
+    with contextlib.suppress(OSError):  # which is then the error that is told anyway
+        write_text(folder / FAILED_FILE, one_line(sentence(error) or repr(error)) + "\n")
+
+
+def quiet() -> None:
+    """Hides the messages of Lightning that tell a user of this project nothing; real warnings stay."""
+    for message in QUIET_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).addFilter(is_worth_reading)
+    logging.getLogger("wandb").setLevel(logging.WARNING)  # its service reports every connection
+
+
+def is_worth_reading(record: logging.LogRecord) -> bool:
+    """A logging filter: False for the messages of ``QUIET_LOGS``."""
+    return not record.getMessage().startswith(QUIET_LOGS)
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl+C is behind an exit (Lightning turns it into ``SystemExit(1)``)."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def tell(error: Exception, where: str = "") -> int:
+    """Tells an error of a program, see `errors.tell`; returns the exit code."""
+    return errors.tell(error, where, sentence)
+
+
+def sentence(error: BaseException | None) -> str | None:
+    """What to tell the user about an error and how to mend it; None for a programming error."""
+    for kind, explain in EXPLANATIONS:
+        if isinstance(error, kind):
+            return explain(error)
+    return None if error is None else errors.sentence(error)
+
+
+def instantiation(error: InstantiationException) -> str | None:
+    """The sentence of what went wrong in a constructor."""
+    cause = error.__cause__
+    if cause is None:
+        return str(error)
+    if isinstance(cause, ImportError):
+        return str(error).partition(", set env var")[0]
+    if isinstance(cause, (ValueError, TypeError)):
+        return str(cause)
+    return sentence(cause)
+
+
+def disk_error(error: OSError) -> str | None:
+    """A run folder that cannot be made or written, or a library's own sentence about a file."""
+    if error.errno is None:
+        return str(error)
+    modules = [m for m in modules_of(error) if m.partition(".")[0] not in sys.stdlib_module_names]
+    in_run_folder = bool(modules) and (modules[-1] == __name__ or modules[-1].startswith("hydra."))
+    if not in_run_folder and error.errno not in (*FULL_DISK, *NO_RIGHT):
+        return None
+    remedy = "choose another folder with paths.output_dir=FOLDER"
+    if error.errno in FULL_DISK:
+        remedy = f"free some space, or {remedy}"
+    return f"cannot write to {error.filename or run_folder(error)} ({error.strerror}): {remedy}"
+
+
+def run_folder(error: OSError) -> str:
+    """The folder of the run that an error ended; a failed write does not name its file."""
+    if HydraConfig.initialized():
+        return HydraConfig.get().runtime.output_dir
+    # Hydra has forgotten its config by now, but the frame that wrote to the folder knows it.
+    folders = [frame.f_locals.get("output_dir") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(next(filter(None, reversed(folders)), "the run folder"))
+
+
+EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
+    (InstantiationException, instantiation),
+    *settings.EXPLANATIONS,
+    (OSError, disk_error),
+)
+"""Kinds of errors and what explains them; the first that fits counts."""
+
+
+def chain(root: Path, words: Sequence[str]) -> None:
+    """Runs every stage from pictures to directions, and exits: ``ohlora chain scale=smoke``.
+
+    Args:
+        root: the project's folder, with ``conf`` and ``train.py``; the stages run in it.
+        words: what the user gave, in Hydra's grammar.
+    """
+
+    @hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="chain")
+    @job
+    def main(cfg: DictConfig) -> object:
+        from ohlora_gan.pipelines.chain import run_chain  # here, so that --help and errors in keys come at once
+
+        return run_chain(cfg, root, environment())
+
+    sys.argv = ["ohlora chain", *words]
+    run(main, interrupted="interrupted; the same command goes on from here")
