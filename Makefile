@@ -32,7 +32,7 @@ demo: $(STAMP) ## fine-tune, find directions, and say where their page is
 		print("The page:", page, page.as_uri(), sep="\n  ")'
 
 chain: $(STAMP) ## run every stage from pictures to directions: scale=smoke|mini|reference|celeba64
-	$(BIN)/python chain.py scale=$(scale) $(overrides)
+	$(BIN)/ohlora chain scale=$(scale) $(overrides)
 
 landmarks: ## make .venv-landmarks, which can label photographs (Python 3.10 to 3.12)
 	@test -n '$(WANTED)' || { echo "error: PYTHON=$(PYTHON) is no Python 3.10 to 3.12: name one" >&2; exit 2; }

@@ -59,7 +59,7 @@ def test_the_page_of_the_code_names_every_part_of_it():
 
 def test_commands_of_the_pages_render_faces_that_the_shipped_models_know():
     pages = [PROJECT / "README.md", PROJECT / "docs" / "own_data.md"]
-    commands = re.findall(r"python -m ohlora_gan\.commands\.render \d.*", "\n".join(map(text_of, pages)))
+    commands = re.findall(r"ohlora render \d.*", "\n".join(map(text_of, pages)))
     assert len(commands) >= 3
     assert all("--world 1" in command for command in commands)
 

@@ -8,16 +8,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from ohlora_gan.commands.edit import main, metric_settings
-from ohlora_gan.commands.edit_settings import parse
+from ohlora_gan.__main__ import main
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
 from ohlora_gan.models import checkpoint
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
+from ohlora_gan.pipelines.edit import Loop
 from tests import tiny
 
-FEW = ["seeds=[0,4]", "steps=3", "frames=3"]
+FEW = ["--faces", "0,4", "--steps", "3", "--frames", "3"]
 
 
 @cache
@@ -60,7 +60,10 @@ def columns(width):
 
 
 def test_joint(run, tmp_path, capsys):
-    assert main([f"vectors={run}", "eyes=+0.01", "mouth=-0.01", f"output={tmp_path / 'new'}", *FEW]) == 0
+    assert (
+        main(["edit", f"{run}", "--set", "eyes=+0.01", "--set", "mouth=-0.01", "--output", f"{tmp_path / 'new'}", *FEW])
+        == 0
+    )
     found = sizes(tmp_path / "new")
     assert sorted(found) == ["animation.gif", "animation.webp", "grid_seed_0.png", "grid_seed_4.png", "joint.png"]
     assert columns(found["grid_seed_0.png"][0]) == 5
@@ -77,8 +80,21 @@ def test_joint(run, tmp_path, capsys):
 
 
 def test_independent_has_a_strip_a_property(run, tmp_path):
-    arguments = ["mode=independent", "eyes=0.01", "pose=-0.01", "steps=5", "frames=3", "seeds=3"]
-    assert main([f"vectors={run / 'vectors.safetensors'}", *arguments, f"output={tmp_path}"]) == 0
+    arguments = [
+        "--mode",
+        "independent",
+        "--set",
+        "eyes=0.01",
+        "--set",
+        "pose=-0.01",
+        "--steps",
+        "5",
+        "--frames",
+        "3",
+        "--faces",
+        "3",
+    ]
+    assert main(["edit", f"{run / 'vectors.safetensors'}", *arguments, "--output", f"{tmp_path}"]) == 0
     found = sizes(tmp_path)
     assert sorted(found) == ["animation.gif", "animation.webp", "strip_eyes.png", "strip_pose.png"]
     assert columns(found["strip_eyes.png"][0]) == 5
@@ -87,8 +103,8 @@ def test_independent_has_a_strip_a_property(run, tmp_path):
 
 
 def test_jitter_has_versions(run, tmp_path):
-    arguments = ["mode=jitter", "eyes=0.01", "versions=4", "jitter=1", *FEW]
-    assert main([f"vectors={run}", *arguments, f"output={tmp_path}"]) == 0
+    arguments = ["--mode", "jitter", "--set", "eyes=0.01", "--versions", "4", "--jitter", "1", *FEW]
+    assert main(["edit", f"{run}", *arguments, "--output", f"{tmp_path}"]) == 0
     assert columns(sizes(tmp_path)["jitter.png"][0]) == 6
     edits = json.loads((tmp_path / "edit.json").read_text())["edits"]
     assert [len(edit["versions"]) for edit in edits] == [4, 4]
@@ -97,9 +113,9 @@ def test_jitter_has_versions(run, tmp_path):
 
 
 def test_a_closed_loop_needs_no_vectors(run, tmp_path):
-    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
-    arguments = ["mode=closed_loop", "eyes=0.002", "metric=euclid", *networks, *FEW]
-    assert main([*arguments, f"output={tmp_path}"]) == 0
+    networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
+    arguments = ["--mode", "closed-loop", "--set", "eyes=0.002", "--metric", "euclid", *networks, *FEW]
+    assert main(["edit", *arguments, "--output", f"{tmp_path}"]) == 0
     assert sorted(sizes(tmp_path)) == ["animation.gif", "animation.webp", "strip_eyes.png"]
     (edit, _) = json.loads((tmp_path / "edit.json").read_text())["edits"]
     assert edit["reached"]["eyes"] == pytest.approx(edit["wanted"]["eyes"], abs=1e-3)
@@ -110,9 +126,20 @@ def test_a_closed_loop_with_a_discriminator_says_how_real_faces_look(run, tmp_pa
     path = checkpoint.save(tmp_path / "gan.safetensors", networks)
     space = FaceSpace(tiny.generator(), tiny.scorer())
     eyes = float(space.score_codes(W(), space.codes(W(), *space.latents("bank", range(20))))[:, 0].mean())
-    arguments = ["mode=closed_loop", f"eyes={eyes}", "targets=score", "metric=cloud", "seed=5"]
-    where = [f"checkpoint={path}", f"scorer={run / 's.safetensors'}", f"paths.bank_dir={tmp_path / 'banks'}"]
-    assert main([*arguments, *where, *FEW, f"output={tmp_path / 'out'}"]) == 0
+    arguments = [
+        "--mode",
+        "closed-loop",
+        "--set",
+        f"eyes={eyes}",
+        "--targets",
+        "score",
+        "--metric",
+        "cloud",
+        "--seed",
+        "5",
+    ]
+    where = ["--checkpoint", f"{path}", "--scorer", f"{run / 's.safetensors'}", "--bank-dir", f"{tmp_path / 'banks'}"]
+    assert main(["edit", *arguments, *where, *FEW, "--output", f"{tmp_path / 'out'}"]) == 0
     content = json.loads((tmp_path / "out" / "edit.json").read_text())
     assert (content["seed"], content["targets"], content["truncation_psi"]) == (5, "score", 1.0)
     for edit in content["edits"]:
@@ -122,22 +149,22 @@ def test_a_closed_loop_with_a_discriminator_says_how_real_faces_look(run, tmp_pa
     assert f"{content['edits'][0]['realism']:+.2f}" in capsys.readouterr().out
     (stored,) = (tmp_path / "banks").glob("*/metric_w_*.safetensors")
     before = stored.stat().st_mtime_ns
-    assert main([*arguments, *where, *FEW, f"output={tmp_path / 'again'}"]) == 0
+    assert main(["edit", *arguments, *where, *FEW, "--output", f"{tmp_path / 'again'}"]) == 0
     assert stored.stat().st_mtime_ns == before
 
 
 def test_faces_are_the_runs_own(run, tmp_path):
     found = {}
-    for name, more in {"plain": [], "psi": ["truncation_psi=0.5"], "seed": ["seed=1"]}.items():
-        arguments = [f"vectors={run}", "eyes=0.01", *FEW, f"output={tmp_path / name}"]
-        assert main([*arguments, *more]) == 0
+    for name, more in {"plain": [], "psi": ["--truncation-psi", "0.5"], "seed": ["--seed", "1"]}.items():
+        arguments = [f"{run}", "--set", "eyes=0.01", *FEW, "--output", f"{tmp_path / name}"]
+        assert main(["edit", *arguments, *more]) == 0
         found[name] = json.loads((tmp_path / name / "edit.json").read_text())
     config = (run / "config.yaml").read_text()
     other = tmp_path / "run"
     other.mkdir()
     (other / "config.yaml").write_text(f"{config}seed: 1\n")
     save_directions(other / "vectors.safetensors", directions())
-    assert main([f"vectors={other}", "eyes=0.01", *FEW, f"output={tmp_path / 'other'}"]) == 0
+    assert main(["edit", f"{other}", "--set", "eyes=0.01", *FEW, "--output", f"{tmp_path / 'other'}"]) == 0
     assert json.loads((tmp_path / "other" / "edit.json").read_text())["edits"] == found["seed"]["edits"]
     before = [found[name]["edits"][0]["before"]["eyes"] for name in ("plain", "psi", "seed")]
     assert len(set(before)) == 3
@@ -147,15 +174,15 @@ def test_faces_are_the_runs_own(run, tmp_path):
 def test_the_metric_is_that_of_the_closed_loop_of_find_vectors():
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose("find_vectors", ["method=closed_loop"])
-    assert metric_settings(parse(["mode=closed_loop", "eyes=1"])) == OmegaConf.to_container(cfg.metric)
+    assert Loop().metric_settings() == OmegaConf.to_container(cfg.metric)
 
 
 def test_grouped_directions_follow_each_face(run, tmp_path):
     both = gradients().repeat(2, axis=1)
     grouped = directions(directions=both, group_names=["h", "l"], medians={"eyes": 0.0})
     path = save_directions(tmp_path / "grouped.safetensors", grouped)
-    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
-    assert main([f"vectors={path}", *networks, "mouth=0.01", *FEW, f"output={tmp_path}"]) == 0
+    networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
+    assert main(["edit", f"{path}", *networks, "--set", "mouth=0.01", *FEW, "--output", f"{tmp_path}"]) == 0
     for edit in json.loads((tmp_path / "edit.json").read_text())["edits"]:
         assert edit["group"] == ("h" if edit["before"]["eyes"] >= 0 else "l")
 
@@ -163,18 +190,21 @@ def test_grouped_directions_follow_each_face(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["eyes=9", "beyond=refuse"], "beyond what faces of this generator show"),
-        (["hair_color=1"], "has no direction for hair_color, it has eyes, mouth, pose"),
-        (["eyse=1"], "did you mean eyes?"),
-        (["eyes=1", "vectors=nowhere"], "directions file nowhere does not exist"),
-        (["eyes=1", "latents=nowhere.safetensors"], "nowhere.safetensors do not exist"),
-        (["eyes=1", "checkpoint=v9", "scorer=property_cnn"], "holds directions of 16 values, layer w"),
-        (["eyes=x"], "expected a strength"),
+        (["--set", "eyes=9", "--beyond", "refuse"], "beyond what faces of this generator show"),
+        (["--set", "hair_color=1"], "has no direction for hair_color, it has eyes, mouth, pose"),
+        (["--set", "eyse=1"], "did you mean eyes?"),
+        (["--set", "eyes=1", "nowhere"], "directions file nowhere does not exist"),
+        (["--set", "eyes=1", "--latents", "nowhere.safetensors"], "nowhere.safetensors do not exist"),
+        (
+            ["--set", "eyes=1", "--checkpoint", "v9", "--scorer", "property_cnn"],
+            "holds directions of 16 values, layer w",
+        ),
+        (["--set", "eyes=x"], "expected a strength"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, tmp_path, capsys, arguments, message):
-    vectors = [] if any(a.startswith("vectors=") for a in arguments) else [f"vectors={run}"]
-    assert main([*vectors, *arguments, f"output={tmp_path / 'none'}"]) == 2
+    vectors = [] if "nowhere" in arguments else [f"{run}"]
+    assert main(["edit", *vectors, *arguments, "--output", f"{tmp_path / 'none'}"]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -184,25 +214,25 @@ def test_mistakes_end_in_one_sentence(run, tmp_path, capsys, arguments, message)
 def test_groups_without_medians_are_said(run, tmp_path, capsys):
     grouped = directions(directions=gradients().repeat(2, axis=1), group_names=["h", "l"])
     path = save_directions(tmp_path / "grouped.safetensors", grouped)
-    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
-    assert main([f"vectors={path}", *networks, "mouth=0.01"]) == 2
+    networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
+    assert main(["edit", f"{path}", *networks, "--set", "mouth=0.01"]) == 2
     assert "has groups of faces but not the medians" in capsys.readouterr().err
 
 
 def test_unreadable_settings_are_named(tmp_path, capsys):
     save_directions(tmp_path / "vectors.safetensors", directions())
     (tmp_path / "config.yaml").write_text("checkpoint: [unclosed")
-    assert main([f"vectors={tmp_path}", "eyes=1"]) == 2
+    assert main(["edit", f"{tmp_path}", "--set", "eyes=1"]) == 2
     assert "config.yaml cannot be read" in capsys.readouterr().err
 
 
 def test_vectors_of_another_generator_are_told(run, tmp_path, capsys):
     path = save_directions(tmp_path / "v.safetensors", directions(provenance={"generator": "another"}))
-    networks = [f"checkpoint={run / 'g.safetensors'}", f"scorer={run / 's.safetensors'}"]
-    assert main([f"vectors={path}", *networks, "eyes=0.01", *FEW, f"output={tmp_path}"]) == 0
+    networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
+    assert main(["edit", f"{path}", *networks, "--set", "eyes=0.01", *FEW, "--output", f"{tmp_path}"]) == 0
     assert "found with another generator: strengths are measured anew" in capsys.readouterr().out
 
 
 def test_without_arguments_it_says_how(capsys):
-    assert main([]) == 0
-    assert "eyes=+1" in capsys.readouterr().out
+    assert main(["edit"]) == 0
+    assert "--set eyes=+1" in capsys.readouterr().out

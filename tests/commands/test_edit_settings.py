@@ -1,84 +1,118 @@
+"""What a command line of ``ohlora edit`` asks for."""
+
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from ohlora_gan.commands.edit_settings import HELP, READERS, check_properties, parse
+from ohlora_gan import __main__ as command_line
+from ohlora_gan.commands import edit as command
+from ohlora_gan.editing.closed_loop import TARGETS
+from ohlora_gan.judging.measure import PARTS
+from ohlora_gan.latents.metric import METRICS
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.pipelines import edit as work
+from ohlora_gan.reports.edits import MODES, UNITS
 
 
-def test_the_published_example_reads():
-    found = parse(["vectors=runs/a", "seeds=[0,1,2]", "eyes=+1", "mouth=-0.5"])
-    assert found.changes == {"eyes": 1.0, "mouth": -0.5}
-    assert found.seeds == (0, 1, 2)
+@pytest.fixture
+def parse(monkeypatch, capsys):
+    """``parse(words) -> settings``, or the sentence that ends the command."""
+
+    def call(words):
+        found = []
+
+        def instead(settings):
+            settings.check()
+            found.append(settings)
+            return ""
+
+        monkeypatch.setattr(work, "edit", instead)
+        code, told = command_line.main(["edit", *words.split()]), capsys.readouterr().err
+        if code:
+            assert code == 2
+            assert told.startswith("error: ")
+            assert told.count("\n") == 1
+        return found[0] if found else told
+
+    return call
+
+
+def test_the_published_example_reads(parse):
+    found = parse("runs/a --faces 0,1,2 --set eyes=+1 --set mouth=-0.5")
+    assert found.drawn.changes == {"eyes": 1.0, "mouth": -0.5}
+    assert found.faces == (0, 1, 2)
     assert found.vectors == Path("runs/a")
-    assert (found.mode, found.beyond, found.device) == ("joint", "clip", "cpu")
+    assert (found.drawn.mode, found.beyond, found.models.device) == ("joint", "clip", "cpu")
 
 
-def test_every_setting_reads():
-    closed_loop = (
-        "mode=closed_loop seeds=[4,7] eyes=1e0 metric=cloud keep=[hair_color,pose] steps=5 beyond=refuse "
-        "layer=mapping_split1 frames=7 fps=12.5 output=out checkpoint=v1 scorer=judge device=cuda seed=9 "
-        "truncation_psi=.7 targets=score paths.bank_dir=banks"
+def test_every_setting_reads(parse):
+    found = parse(
+        "--mode closed-loop --faces 4,7 --set eyes=1e0 --metric cloud --hold hair_color --hold pose --steps 5 --beyond "
+        "refuse --layer mapping_split1 --frames 7 --fps 12.5 --output out --checkpoint v1 --scorer judge --device cuda "
+        "--seed 9 --truncation-psi .7 --targets score --bank-dir banks"
     )
-    found = parse(closed_loop.split())
-    assert found.keep == ("hair_color", "pose")
-    assert (found.seeds, found.beyond, found.device) == ((4, 7), "refuse", "cuda")
-    assert (found.seed, found.truncation_psi, found.targets, found.bank_dir) == (9, 0.7, "score", Path("banks"))
-    assert (found.steps, found.frames, found.fps, found.output) == (5, 7, 12.5, Path("out"))
-    assert (found.checkpoint, found.scorer, found.layer, found.metric) == ("v1", "judge", "mapping_split1", "cloud")
-    spared = parse(["mode=closed_loop", "eyes=1", "region=border", "cloud=0"])
-    assert (spared.metric, spared.region, spared.cloud) == ("image", "border", 0.0)
-    jittered = parse(["vectors=a", "pose=1", "mode=jitter", "versions=3", "jitter=1", "jitter_unit=one", "seeds=5"])
-    assert (jittered.versions, jittered.jitter, jittered.jitter_unit, jittered.seeds) == (3, 1.0, "one", (5,))
+    loop, models, drawn = found.loop, found.models, found.drawn
+    assert (drawn.mode, loop.hold) == ("closed_loop", ("hair_color", "pose"))
+    assert (found.faces, found.beyond, models.device) == ((4, 7), "refuse", "cuda")
+    assert (models.seed, models.truncation_psi, loop.targets, loop.bank_dir) == (9, 0.7, "score", Path("banks"))
+    assert (drawn.steps, drawn.frames, drawn.fps, found.output) == (5, 7, 12.5, Path("out"))
+    assert (models.checkpoint, models.scorer, loop.layer, loop.metric) == ("v1", "judge", "mapping_split1", "cloud")
+    spared = parse("--mode closed-loop --set eyes=1 --region border --cloud 0").loop
+    assert (spared.metric, spared.region, spared.cloud, spared.hold) == ("image", "border", 0.0, "rest")
+    jittered = parse("a --set pose=1 --mode jitter --versions 3 --jitter 1 --jitter-unit one --faces 5")
+    jitter = jittered.drawn.jitter
+    assert (jitter.versions, jitter.size, jitter.unit, jittered.faces) == (3, 1.0, "one", (5,))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("vectors=a", "nothing to change"),
-        ("vectors=a eyes", "'eyes' is no KEY=VALUE"),
-        ("vectors=a --eyes=1", "'--eyes=1' is no KEY=VALUE"),
-        ("vectors=a eyes=wide", "eyes=wide, expected a strength in score sigmas"),
-        ("vectors=a eyes=nan", "eyes=nan, expected a strength"),
-        ("vectors=a eyes=0", "eyes=0 changes nothing"),
-        ("vectors=a eyes=1 eyes=2", "eyes= is given twice"),
-        ("vectors=a vectors=b eyes=1", "vectors= is given twice"),
-        ("vectors= eyes=1", "vectors= has no value"),
-        ("eyes=1", "vectors= is missing"),
-        ("vectors=a eyes=1 seeds=[a]", r"seeds=\[a\], expected whole numbers"),
-        ("vectors=a eyes=1 seeds=[-1]", r"seeds=\[-1\], expected whole numbers"),
-        ("vectors=a eyes=1 seeds=[1,1]", "names a face twice"),
-        ("vectors=a eyes=1 seeds=[1] latents=b", "both say which faces"),
-        ("vectors=a eyes=1 mode=both", "mode=both, expected one of joint, independent"),
-        ("vectors=a eyes=1 metric=image", "metric= is a setting of mode=closed_loop"),
-        ("vectors=a eyes=1 targets=score", "targets= is a setting of mode=closed_loop"),
-        ("mode=closed_loop eyes=1 metric=cloud region=face", "region= is a setting of metric=image"),
-        ("mode=closed_loop eyes=1 region=hair", "region=hair, expected one of all, face, border"),
-        ("vectors=a eyes=1 truncation_psi=2", "truncation_psi=2, expected a number from 0.01 to 1"),
-        ("vectors=a eyes=1 versions=2", "versions= is a setting of mode=jitter"),
-        ("vectors=a eyes=1 mode=closed_loop layer=w", "leave one of them out"),
-        ("vectors=a eyes=1 steps=4", "expected an odd number"),
-        ("vectors=a eyes=1 steps=2.5", "steps=2.5, expected a whole number from 3 to 99"),
-        ("vectors=a eyes=1 fps=0", "fps=0, expected a number from 1 to 50"),
-        ("vectors=a eyes=1 device=tpu", "device=tpu, expected one of cpu"),
-        ("mode=closed_loop eyes=1 keep=pose", "keep=pose, expected rest, none, or names"),
+        ("a", "nothing to change"),
+        ("a --set eyes", "--set eyes, expected PROPERTY=STRENGTH"),
+        ("a --eyes 1", "no such option: --eyes"),
+        ("a eyes=1", "unexpected extra argument(s) (eyes=1)"),
+        ("a --set eyes=wide", "--set eyes=wide, expected a strength in score sigmas"),
+        ("a --set eyes=nan", "--set eyes=nan, expected a strength"),
+        ("a --set eyes=0", "--set eyes=0 changes nothing"),
+        ("a --set eyes=1 --set eyes=2", "--set eyes= is given twice"),
+        ("--set eyes=1", "RUN is missing"),
+        ("a --set eyes=1 --faces a", "--faces a, expected whole numbers"),
+        ("a --set eyes=1 --faces=-1", "--faces -1, expected whole numbers"),
+        ("a --set eyes=1 --faces 1,1", "names a face twice"),
+        ("a --set eyes=1 --faces 1 --latents b", "both say which faces"),
+        ("a --set eyes=1 --mode both", "'both' is not one of 'joint', 'independent'"),
+        ("a --set eyes=1 --metric image", "--metric is a setting of --mode closed-loop"),
+        ("a --set eyes=1 --targets score", "--targets is a setting of --mode closed-loop"),
+        ("a --set eyes=1 --hold rest", "--hold is a setting of --mode closed-loop"),
+        ("--mode closed-loop --set eyes=1 --metric cloud --region face", "--region is a setting of --metric image"),
+        ("--mode closed-loop --set eyes=1 --region hair", "'hair' is not one of 'all', 'face', 'border'"),
+        ("a --set eyes=1 --truncation-psi 2", "--truncation-psi is 2, expected 0.01 to 1"),
+        ("a --set eyes=1 --versions 2", "--versions is a setting of --mode jitter"),
+        ("a --set eyes=1 --jitter-unit one", "--jitter-unit is a setting of --mode jitter"),
+        ("a --set eyes=1 --mode closed-loop --layer w", "leave one of them out"),
+        ("a --set eyes=1 --steps 4", "expected an odd number"),
+        ("a --set eyes=1 --steps 2.5", "invalid value for '--steps'"),
+        ("a --set eyes=1 --steps 101", "--steps is 101, expected 3 to 99"),
+        ("a --set eyes=1 --fps 0", "--fps is 0, expected 1 to 50"),
+        ("a --set eyes=1 --device tpu", "'tpu' is not one of 'auto', 'cpu'"),
+        ("--mode closed-loop --set eyes=1 --hold rest --hold pose", "--hold has rest and pose, expected rest alone"),
     ],
 )
-def test_mistakes_end_in_one_sentence(arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
-        parse(arguments.split())
-    assert "\n" not in str(error.value)
+def test_mistakes_end_in_one_sentence(parse, arguments, message):
+    assert message in parse(arguments)
 
 
-def test_what_the_scorer_does_not_measure_is_said():
-    with pytest.raises(ValueError, match=r"'moth' is neither a setting nor a property .*did you mean mouth\?"):
-        check_properties(parse(["vectors=a", "moth=1"]), PROPERTIES)
-    with pytest.raises(ValueError, match=r"'stepps' is neither .*did you mean steps\?"):
-        check_properties(parse(["vectors=a", "eyes=1", "stepps=5"]), PROPERTIES)
-    with pytest.raises(ValueError, match="'beard' is neither"):
-        check_properties(parse(["mode=closed_loop", "eyes=1", "keep=[beard]"]), PROPERTIES)
-    check_properties(parse(["mode=closed_loop", "eyes=1", "keep=[pose]"]), PROPERTIES)
+def test_what_the_scorer_does_not_measure_is_said(parse):
+    with pytest.raises(ValueError, match=r"'moth' is no property that the scorer measures .*did you mean mouth\?"):
+        parse("a --set moth=1").check_properties(PROPERTIES)
+    with pytest.raises(ValueError, match="'beard' is no property"):
+        parse("--mode closed-loop --set eyes=1 --hold beard").check_properties(PROPERTIES)
+    parse("--mode closed-loop --set eyes=1 --hold pose").check_properties(PROPERTIES)
 
 
-def test_the_help_names_every_setting():
-    assert [key for key in READERS if f"{key}=" not in HELP] == []
+def test_choices_are_those_of_the_rooms_that_they_come_from():
+    assert tuple(mode.replace("-", "_") for mode in get_args(command.Mode)) == MODES
+    assert [
+        get_args(kind) for kind in (command.Targets, command.Metric, command.Part, command.Unit, command.Beyond)
+    ] == [*(TARGETS, METRICS, PARTS, UNITS, work.BEYOND)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from ohlora_gan.commands.import_vectors import main
+from ohlora_gan.__main__ import main
 from ohlora_gan.directions.files import direction_path, load_directions, write_directions
 from ohlora_gan.directions.groups import REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.editing.moves import move
@@ -48,7 +48,7 @@ def arguments(folder, networks, *more):
 
 
 def test_a_folder_becomes_a_file_that_edits(folder, networks, capsys):
-    assert main(arguments(folder, networks)) == 0
+    assert main(["import-vectors", *arguments(folder, networks)]) == 0
     said = capsys.readouterr().out
     for words in ("48 directions", "32 values at mapping_split2", "groups: hhhh, hhhl", "published ones", "all turned"):
         assert words in said
@@ -66,7 +66,7 @@ def test_measured_signs_do_not_depend_on_those_of_the_files(tmp_path, networks, 
     found = []
     for name, sign in (("a", 1), ("b", -1)):
         write_directions(tmp_path / name / "v", sign * unit(2, 2, SIZE), ["h", "l"], "mapping_split2", EDITED[:2])
-        assert main(arguments(tmp_path / name / "v", networks, *medians)) == 0
+        assert main(["import-vectors", *arguments(tmp_path / name / "v", networks, *medians)]) == 0
         found.append(load_directions(tmp_path / name / "out" / "v.safetensors"))
         assert "of 4 directions turned, by their response on 64 latents" in capsys.readouterr().out
     np.testing.assert_array_equal(found[0].directions, found[1].directions)
@@ -85,14 +85,14 @@ def test_boundaries_by_name_and_by_file(tmp_path, networks, capsys):
     np.save(tmp_path / "a.npy", 2 * vectors[:1])
     np.save(tmp_path / "smile_boundary.npy", vectors[1])
     sources = [f"eyes={tmp_path / 'a.npy'}", str(tmp_path / "smile_boundary.npy")]
-    assert main([*sources, *arguments(tmp_path / "x", networks)[1:]]) == 0
+    assert main(["import-vectors", *sources, *arguments(tmp_path / "x", networks)[1:]]) == 0
     said = capsys.readouterr().out
     assert "lengths in the files: eyes 2, smile 1; each direction was divided by its own" in said
     assert "left as they are, since boundaries point to where the attribute is present" in said
     found = load_directions(tmp_path / "out" / "v.safetensors")
     assert (found.properties, found.group_names, found.medians) == (("eyes", "smile"), ["all"], {})
     np.testing.assert_allclose(found.directions[:, 0], vectors, atol=1e-6)
-    assert main([sources[0], f"eyes={sources[1]}", *arguments(tmp_path / "x", networks)[1:]]) == 2
+    assert main(["import-vectors", sources[0], f"eyes={sources[1]}", *arguments(tmp_path / "x", networks)[1:]]) == 2
     assert "are both named 'eyes'" in capsys.readouterr().err
 
 
@@ -101,10 +101,10 @@ def test_latents_become_a_file(tmp_path, networks, capsys):
     _, values, groups = write_latents(tmp_path, latents, "w", "mixed")
     output = tmp_path / "new" / "latents.safetensors"
     given = ["--latents", str(values), "--groups", str(groups), "--checkpoint", networks[0], "--output", str(output)]
-    assert main(given) == 0
+    assert main(["import-vectors", *given]) == 0
     assert "2 latents: z of 16 and label of 7 values\ngroups: hh 1, ll 1" in capsys.readouterr().out
     np.testing.assert_array_equal(read_latents(output).z, latents.z)
-    assert main(given[:4]) == 2
+    assert main(["import-vectors", *given[:4]]) == 2
     assert "has 23 columns, expected 519" in capsys.readouterr().err
 
 
@@ -126,7 +126,7 @@ def test_latents_become_a_file(tmp_path, networks, capsys):
     ],
 )
 def test_mistakes_end_in_one_sentence(folder, networks, more, message, capsys):
-    assert main(arguments(folder, networks, *more)) == 2
+    assert main(["import-vectors", *arguments(folder, networks, *more)]) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("error: ")
     assert message in said[-1]
@@ -134,21 +134,21 @@ def test_mistakes_end_in_one_sentence(folder, networks, more, message, capsys):
 
 def test_sources_of_no_kind(folder, networks, tmp_path, capsys):
     for sources in ([], [str(folder), str(folder)], [str(folder), "a.npy"]):
-        assert main([*sources, *arguments(folder, networks)[1:]]) == 2
+        assert main(["import-vectors", *sources, *arguments(folder, networks)[1:]]) == 2
         assert "expected one folder of CSV files, or one or several .npy files" in capsys.readouterr().err
-    assert main([str(tmp_path), *arguments(folder, networks)[1:]]) == 2
+    assert main(["import-vectors", str(tmp_path), *arguments(folder, networks)[1:]]) == 2
     assert "holds no direction files" in capsys.readouterr().err
 
 
 def test_a_folder_is_no_output(tmp_path, capsys):
-    assert main(["x.npy", "--layer", "w", "--output", str(tmp_path)]) == 2
+    assert main(["import-vectors", "x.npy", "--layer", "w", "--output", str(tmp_path)]) == 2
     assert f"--output {tmp_path} is a folder: name a file" in capsys.readouterr().err
 
 
 def test_unknown_properties_cannot_be_measured(networks, tmp_path, capsys):
     np.save(tmp_path / "smile.npy", unit(SIZE))
     more = ("--sign", "measure", "--scorer", networks[1])
-    assert main([str(tmp_path / "smile.npy"), *arguments(tmp_path / "x", networks, *more)[1:]]) == 2
+    assert main(["import-vectors", str(tmp_path / "smile.npy"), *arguments(tmp_path / "x", networks, *more)[1:]]) == 2
     assert "the scorer does not measure smile but eyes, hair_color" in capsys.readouterr().err
 
 
@@ -164,7 +164,7 @@ def reference():
 def test_published_directions_edit_a_net_of_their_size(reference, tmp_path):
     source, output = reference / "vectors_mapping_split2", tmp_path / "v.safetensors"
     given = [str(source), "--layer", "mapping_split2", "--checkpoint", "v9", "--output", str(output)]
-    assert main([*given, "--medians", str(reference / "property_scores_mean_and_median.csv")]) == 0
+    assert main(["import-vectors", *given, "--medians", str(reference / "property_scores_mean_and_median.csv")]) == 0
     found = load_directions(output)
     assert (found.directions.shape, found.group_names) == ((3, 16, 1024), all_group_names())
     row = direction_path(source, "mouth", "mapping_split2", "hllh").read_text().splitlines()[1]
@@ -225,10 +225,10 @@ def test_damaged_copies_of_published_files(reference, tmp_path, capsys):
     copy.chmod(0o755)
     for message, content in damaged.items():
         (copy / path).write_text(content)
-        assert main([str(copy), "--layer", "mapping_split2", "--output", str(output)]) == 2
+        assert main(["import-vectors", str(copy), "--layer", "mapping_split2", "--output", str(output)]) == 2
         assert message in capsys.readouterr().err
     (copy / path).rename(copy / path.replace("lhlh", "lxlh"))
-    assert main([str(copy), "--layer", "mapping_split2", "--output", str(output)]) == 2
+    assert main(["import-vectors", str(copy), "--layer", "mapping_split2", "--output", str(output)]) == 2
     said = capsys.readouterr().err
     assert "is missing (and 2 more), expected one file a property and group" in said
     assert "one of 'lhlh', 'lxlh'" in said

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from ohlora_gan.commands import join
+from ohlora_gan.__main__ import main
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
+from ohlora_gan.models.combined import MeanScorer
 from ohlora_gan.models.scorers import PhotoCNN
 from ohlora_gan.models.zoo import open_scorer
 from tests import tiny
@@ -25,7 +26,7 @@ def save(folder, name, seed, units=None, names=NAMES):
 def test_scores_come_into_the_units_of_the_first(tmp_path, capsys):
     files = [save(tmp_path, "a", 1, (10.0, 2.0)), save(tmp_path, "b", 2, (13.0, 6.0))]
     out = tmp_path / "joined" / "model.safetensors"
-    assert join.main([*files, "--output", str(out)]) == 0
+    assert main(["join", *files, "--output", str(out)]) == 0
     assert capsys.readouterr().out == f"the mean of 2 networks scores mouth, smiling: {out}\n"
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     joined, a, b = (open_scorer(name).eval()(images) for name in (out, *files))
@@ -39,7 +40,7 @@ def test_scores_come_into_the_units_of_the_first(tmp_path, capsys):
 
 def test_the_joined_scorer_scores_faces_of_a_generator(tmp_path):
     files = [save(tmp_path, name, seed) for seed, name in enumerate("abc")]
-    join.run(files, tmp_path / "all.safetensors")
+    assert main(["join", *files, "--output", str(tmp_path / "all.safetensors")]) == 0
     space = FaceSpace(tiny.generator(), open_scorer(tmp_path / "all.safetensors"))
     parts = [FaceSpace(tiny.generator(), open_scorer(name)) for name in files]
     w = space.w("test", range(4))
@@ -55,11 +56,11 @@ def test_mistakes_end_in_one_sentence(tmp_path, capsys):
         (known, silent): "silent.safetensors does not say by what its scores were normalised",
         (silent, other): "nets score mouth, smiling at 32 pixels and eyes at 32 pixels: expected the same of all",
     }.items():
-        assert join.main([*scorers, "--output", str(tmp_path / "no.safetensors")]) == 2
+        assert main(["join", *scorers, "--output", str(tmp_path / "no.safetensors")]) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "no.safetensors").exists()
 
 
 def test_networks_of_other_kinds_are_refused():
     with pytest.raises(ValueError, match=r"the network 'torch\.nn\.Linear' is not known, expected one of Generator"):
-        join.MeanScorer([{"class": "torch.nn.Linear", "config": {}}])
+        MeanScorer([{"class": "torch.nn.Linear", "config": {}}])

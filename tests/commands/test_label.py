@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan.commands import label
+from ohlora_gan.__main__ import main
 from ohlora_gan.data.landmarks import MEASURES, NoFace, SeveralFaces
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.pipelines import label
+from ohlora_gan.pipelines.label import Labelling
 from ohlora_gan.world import first_world as faces
 
 TRUTH = {}
@@ -59,8 +61,8 @@ def files_of(folder):
 
 def test_a_folder_becomes_labels_maps_and_sheets(pictures, tmp_path, capsys):
     out = tmp_path / "out"
-    tops = ("--top", "mouth=2", "pose=1")
-    assert label.main([str(pictures), "--output", str(out), "--segmenter", SEGMENTER, *tops]) == 0
+    tops = ("--top", "mouth=2", "--top", "pose=1")
+    assert main(["label", str(pictures), "--output", str(out), "--segmenter", SEGMENTER, *tops]) == 0
     rows = rows_of(out / "labels.csv")
     assert list(rows) == ["0.png", "1.png", "2.png", "more/3.png", "more/4.png"]
     assert list(rows["0.png"]) == ["file", *PROPERTIES]
@@ -79,7 +81,7 @@ def test_a_folder_becomes_labels_maps_and_sheets(pictures, tmp_path, capsys):
 
 def test_an_interrupted_run_goes_on_to_the_same_result(pictures, tmp_path, monkeypatch):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    label.run(str(pictures), whole, SEGMENTER)
+    label.label(str(pictures), whole, Labelling(SEGMENTER))
     seen = []
 
     def stops(image):
@@ -90,11 +92,11 @@ def test_an_interrupted_run_goes_on_to_the_same_result(pictures, tmp_path, monke
 
     monkeypatch.setattr(sys.modules["a_segmenter"], "interrupted", stops, raising=False)
     command = [str(pictures), "--output", str(cut), "--segmenter", "a_segmenter:interrupted"]
-    assert label.main(command) == 130
+    assert main(["label", *command]) == 130
     with (cut / "labels.csv").open("a") as file:
         file.write("more/4.png,1.5,2")  # as a run leaves it that is killed while it writes
     monkeypatch.setattr(sys.modules["a_segmenter"], "interrupted", lambda image: seen.append(0) or segment(image))
-    assert label.main(command) == 0
+    assert main(["label", *command]) == 0
     assert len(seen) == 7, "a picture was segmented twice"
     names = ("label.json",)
     assert {k: v for k, v in files_of(cut).items() if k not in names} == {
@@ -105,16 +107,16 @@ def test_an_interrupted_run_goes_on_to_the_same_result(pictures, tmp_path, monke
 def test_new_pictures_join_and_removed_ones_leave(pictures, tmp_path):
     out = tmp_path / "out"
     (pictures / "0.png").rename(tmp_path / "kept.png")
-    label.run(str(pictures), out, SEGMENTER)
+    label.label(str(pictures), out, Labelling(SEGMENTER))
     (tmp_path / "kept.png").rename(pictures / "0.png")
     (pictures / "1.png").unlink()
-    label.run(str(pictures), out, SEGMENTER)
+    label.label(str(pictures), out, Labelling(SEGMENTER))
     assert list(rows_of(out / "labels.csv")) == ["0.png", "2.png", "more/3.png", "more/4.png"]
 
 
 def test_ready_maps_give_the_same_labels(pictures, tmp_path):
-    label.run(str(pictures), tmp_path / "first", SEGMENTER)
-    label.run(str(pictures), tmp_path / "second", maps=tmp_path / "first" / "maps")
+    label.label(str(pictures), tmp_path / "first", Labelling(SEGMENTER))
+    label.label(str(pictures), tmp_path / "second", Labelling(maps=tmp_path / "first" / "maps"))
     first, second = ((tmp_path / name / "labels.csv").read_bytes() for name in ("first", "second"))
     assert first == second
     assert rows_of(tmp_path / "second" / "skipped.csv")["nobody.png"]["reason"] == "no parse map nobody.png"
@@ -125,8 +127,8 @@ def test_a_zip_file_is_read_in_place(pictures, tmp_path):
     with zipfile.ZipFile(archive, "w") as file:
         for path in pictures.rglob("*.*"):
             file.write(path, path.relative_to(pictures))
-    label.run(str(pictures), tmp_path / "a", SEGMENTER)
-    label.run(str(archive), tmp_path / "b", SEGMENTER)
+    label.label(str(pictures), tmp_path / "a", Labelling(SEGMENTER))
+    label.label(str(archive), tmp_path / "b", Labelling(SEGMENTER))
     assert (tmp_path / "a" / "labels.csv").read_bytes() == (tmp_path / "b" / "labels.csv").read_bytes()
 
 
@@ -156,7 +158,7 @@ def test_mistakes_end_in_one_sentence(pictures, tmp_path, capsys, monkeypatch, a
 
     monkeypatch.setattr(sys.modules["a_segmenter"], "wrong", lambda image: image, raising=False)
     monkeypatch.setattr(sys.modules["a_segmenter"], "nobody", nobody, raising=False)
-    assert label.main([str(pictures), "--output", str(tmp_path / "out"), *arguments]) == 2
+    assert main(["label", str(pictures), "--output", str(tmp_path / "out"), *arguments]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
     assert words in last
@@ -164,29 +166,29 @@ def test_mistakes_end_in_one_sentence(pictures, tmp_path, capsys, monkeypatch, a
 
 def test_another_runs_folder_is_left_alone(pictures, tmp_path):
     out = tmp_path / "out"
-    label.run(str(pictures), out, SEGMENTER)
+    label.label(str(pictures), out, Labelling(SEGMENTER))
     before = files_of(out)
     with pytest.raises(ValueError, match="generation=v2: choose another --output"):
-        label.run(str(pictures), out, SEGMENTER, generation="v1")
+        label.label(str(pictures), out, Labelling(SEGMENTER, generation="v1"))
     assert files_of(out) == before
 
 
 def test_a_folder_of_other_landmarks_gets_no_more(pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     monkeypatch.setattr(label, "by_landmarks", lambda name, image: (dict.fromkeys(MEASURES, 0.5), segment(image)))
-    label.run(str(pictures), out)
+    label.label(str(pictures), out)
     before = files_of(out)
     monkeypatch.setattr(label, "LANDMARKS_METHOD", "three views")
     with pytest.raises(ValueError, match="landmarks=mean with mirror image: choose another --output"):
-        label.run(str(pictures), out)
+        label.label(str(pictures), out)
     settings = json.loads((out / "label.json").read_text())
     del settings["landmarks"]  # as a folder is that was begun before it was kept
     (out / "label.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="landmarks=unknown: choose another --output"):
-        label.run(str(pictures), out)
+        label.label(str(pictures), out)
     assert {**files_of(out), "label.json": before["label.json"]} == before
 
 
 def test_a_place_without_pictures_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"PICTURES: .* is no folder"):
-        label.run(str(tmp_path / "nowhere"), tmp_path / "out", SEGMENTER)
+        label.label(str(tmp_path / "nowhere"), tmp_path / "out", Labelling(SEGMENTER))

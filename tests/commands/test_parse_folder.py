@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan.commands.parse_folder import main
+from ohlora_gan.__main__ import main
 from ohlora_gan.data.parse_scores import score_maps
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world import first_world as faces
@@ -36,7 +36,7 @@ def read(path):
 def test_labels_are_normalised_and_name_their_faces(pairs, tmp_path, capsys):
     folder, _, _ = pairs
     output = tmp_path / "new" / "labels.csv"
-    assert main([str(folder), "--output", str(output)]) == 0
+    assert main(["parse-folder", str(folder), "--output", str(output)]) == 0
     header, names, values = read(output)
     assert header == ["file", *PROPERTIES]
     assert names == [f"face_{i:06d}.png" for i in range(NUM - 1)]
@@ -54,7 +54,7 @@ def test_raw_scores_are_those_of_score_maps(pairs, tmp_path, generation):
     folder, maps, images = pairs
     output = tmp_path / "labels.csv"
     arguments = ["--raw", "--generation", generation, "--properties", "pose,hairstyle"]
-    assert main([str(folder), "--output", str(output), *arguments]) == 0
+    assert main(["parse-folder", str(folder), "--output", str(output), *arguments]) == 0
     header, _, values = read(output)
     assert header == ["file", "pose", "hairstyle"]
     want = score_maps(maps, images, generation)
@@ -64,7 +64,7 @@ def test_raw_scores_are_those_of_score_maps(pairs, tmp_path, generation):
 
 def test_new_faces_are_normalised_by_the_saved_statistics(pairs, tmp_path, capsys):
     folder, maps, images = pairs
-    assert main([str(folder), "--output", str(tmp_path / "labels.csv")]) == 0
+    assert main(["parse-folder", str(folder), "--output", str(tmp_path / "labels.csv")]) == 0
     _, _, first = read(tmp_path / "labels.csv")
     few = tmp_path / "few"
     few.mkdir()
@@ -74,10 +74,10 @@ def test_new_faces_are_normalised_by_the_saved_statistics(pairs, tmp_path, capsy
         Image.fromarray(maps[i]).save(few / f"parsing_{i}.png")
         Image.fromarray(images[i]).save(few / f"face_{i}.png")
     statistics = str(tmp_path / "labels_normalization.json")
-    assert main([str(few), "--output", str(tmp_path / "few.csv"), "--normalization", statistics]) == 0
+    assert main(["parse-folder", str(few), "--output", str(tmp_path / "few.csv"), "--normalization", statistics]) == 0
     assert read(tmp_path / "few.csv")[2][0] == pytest.approx(first[0])
     again = ["--generation", "v1", "--raw"]
-    assert main([str(few), "--output", str(tmp_path / "few.csv"), *again]) == 0
+    assert main(["parse-folder", str(few), "--output", str(tmp_path / "few.csv"), *again]) == 0
     missing = np.isnan(read(tmp_path / "few.csv")[2])
     assert [PROPERTIES[i] for i in np.flatnonzero(missing[1])] == ["hair_color", "hair_length"]
     assert not missing[0].any()
@@ -96,7 +96,7 @@ def test_new_faces_are_normalised_by_the_saved_statistics(pairs, tmp_path, capsy
 def test_errors_are_one_sentence(pairs, arguments, message, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     folder = [] if arguments == ["none"] else [str(pairs[0])]
-    assert main(folder + arguments) == 2
+    assert main(["parse-folder", *folder, *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -109,6 +109,6 @@ def test_faces_that_do_not_differ_cannot_be_normalised(pairs, tmp_path, capsys):
     for i in range(2):
         Image.fromarray(maps[0]).save(tmp_path / f"parsing_{i}.png")
         Image.fromarray(images[0]).save(tmp_path / f"face_{i}.png")
-    assert main([str(tmp_path), "--output", str(tmp_path / "labels.csv")]) == 2
+    assert main(["parse-folder", str(tmp_path), "--output", str(tmp_path / "labels.csv")]) == 2
     assert "in all 2 faces" in capsys.readouterr().err
     assert not (tmp_path / "labels.csv").exists()

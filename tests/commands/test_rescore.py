@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from ohlora_gan.commands.rescore import main
+from ohlora_gan.__main__ import main
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.directions.finders import free_jacobian, recipe_of
 from ohlora_gan.directions.jacobian import LocalJacobianFinder
@@ -45,7 +45,7 @@ def test_runs_of_all_layers_compete(tmp_path, networks, capsys):
     make_run(tmp_path / "runs" / "b", networks, layer="mapping_split1", size=80)
     one = make_run(tmp_path / "c", networks, layer="wplus_2_5", size=128)
     out = tmp_path / "out"
-    assert main([str(tmp_path / "runs"), str(one), "--n", "12", "--output", str(out)]) == 0
+    assert main(["rescore", str(tmp_path / "runs"), str(one), "--n", "12", "--output", str(out)]) == 0
     printed = capsys.readouterr().out
     table = rows(out / "rescoring.csv")
     assert [(r["run"], r["layer"], r["group"]) for r in table[::2]] == [
@@ -74,7 +74,7 @@ def test_directions_that_depend_on_the_face_compete(tmp_path, networks):
         folder = make_run(tmp_path / "runs" / name, networks)
         found = DirectionSet(finder.directions_, finder.group_names_, "w", name, properties=("eyes", "mouth"), **kept)
         save_directions(folder / "vectors.safetensors", found)
-    assert main([str(tmp_path / "runs"), "--n", "10", "--output", str(tmp_path)]) == 0
+    assert main(["rescore", str(tmp_path / "runs"), "--n", "10", "--output", str(tmp_path)]) == 0
     ds = {(row["run"], row["property"]): float(row["ds"]) for row in rows(tmp_path / "rescoring.csv")}
     assert len(ds) == 4
     assert ds["own", "eyes"] != ds["mean", "eyes"]
@@ -84,7 +84,7 @@ def test_by_layer_for_one_property(tmp_path, networks):
     run = make_run(tmp_path / "a", networks)
     out = tmp_path / "out"
     arguments = [str(run), "--n", "10", "--output", str(out), "--property", "mouth", "--by-layer", "--match"]
-    assert main(arguments) == 0
+    assert main(["rescore", *arguments]) == 0
     assert [r["property"] for r in rows(out / "rescoring.csv")] == ["mouth"]
     layers = rows(out / "layers.csv")
     assert len(layers) == 15
@@ -95,23 +95,23 @@ def test_by_layer_for_one_property(tmp_path, networks):
 
 def test_runs_of_the_same_name_are_told_apart(tmp_path, networks):
     runs = [make_run(tmp_path / sweep / "0", networks) for sweep in ("x", "y")]
-    assert main([*map(str, runs), "--n", "10", "--output", str(tmp_path / "out")]) == 0
+    assert main(["rescore", *map(str, runs), "--n", "10", "--output", str(tmp_path / "out")]) == 0
     assert [r["run"] for r in rows(tmp_path / "out" / "rescoring.csv")] == ["x/0", "x/0", "y/0", "y/0"]
 
 
 def test_a_directions_file_alone_needs_networks(tmp_path, networks, capsys):
     file = make_run(tmp_path / "a", None) / "vectors.safetensors"
     arguments = [str(file), "--n", "10", "--output", str(tmp_path / "out")]
-    assert main(arguments) == 2
+    assert main(["rescore", *arguments]) == 2
     assert "a has no config.yaml that names its checkpoint: give --checkpoint" in capsys.readouterr().err
-    assert main([*arguments, "--checkpoint", networks["checkpoint"], "--scorer", networks["scorer"]]) == 0
+    assert main(["rescore", *arguments, "--checkpoint", networks["checkpoint"], "--scorer", networks["scorer"]]) == 0
 
 
 def test_faces_are_those_of_the_runs_seed_or_of_the_given_one(tmp_path, networks):
     run = make_run(tmp_path / "a", networks)
     found = []
     for i, more in enumerate(([], ["--seed", "3"], ["--seed", "4"])):
-        assert main([str(run), "--n", "10", "--output", str(tmp_path / str(i)), *more]) == 0
+        assert main(["rescore", str(run), "--n", "10", "--output", str(tmp_path / str(i)), *more]) == 0
         found.append((tmp_path / str(i) / "rescoring.csv").read_text())
     assert found[0] == found[1] != found[2]
 
@@ -136,7 +136,7 @@ def test_users_errors_are_one_sentence(tmp_path, networks, capsys):
         ([run, "--property", "pose"], "no candidate for pose: the runs have directions for eyes, mouth"),
     ]
     for arguments, message in cases:
-        assert main([*map(str, arguments), "--output", str(tmp_path / "out")]) == 2
+        assert main(["rescore", *map(str, arguments), "--output", str(tmp_path / "out")]) == 2
         told = capsys.readouterr().err.splitlines()[-1]
         assert told.startswith("error: ")
         assert message in told

@@ -1,7 +1,6 @@
 """Networks and rendered faces of two versions of the embedded world do not meet: in no program."""
 
 import re
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +9,9 @@ import pytest
 from conftest import PROJECT
 from omegaconf import OmegaConf
 
-from ohlora_gan.commands import join, scorers
+import typer
+
+from ohlora_gan.__main__ import app, main
 from ohlora_gan.data.generated import GeneratedDataModule
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.models import checkpoint
@@ -65,19 +66,19 @@ MEETINGS = [  # program, its arguments, the sentence
     ("quality", "{g1} --scorer {s2} --pictures {out}", "scorer {s2} world 2, checkpoint {g1} world 1", SCORER_1),
     ("quality", "{g2} --scorer {s2} --world 1", "checkpoint {g2} world 2, --world 1 renders world 1", GENERATOR_1),
     ("quality", "{g2} --scorer {s1} --world 2", "scorer {s1} world 1, --world 2 renders world 2", SCORER_2),
-    ("filter_means", "{g2} --filters {f1}", "filter {f1} world 1, generator {g2} world 2", FILTER_2),
-    ("filter_means", "v1 {g2} --filters {f1}", "generator {g2} world 2, generator v1 world 1", GENERATOR_1),
-    ("filter_means", "{g0} --filters {f2} {f1}", "filter {f1} world 1, filter {f2} world 2", FILTER_2),
+    ("filter-means", "{g2} --filter {f1}", "filter {f1} world 1, generator {g2} world 2", FILTER_2),
+    ("filter-means", "v1 {g2} --filter {f1}", "generator {g2} world 2, generator v1 world 1", GENERATOR_1),
+    ("filter-means", "{g0} --filter {f2} --filter {f1}", "filter {f1} world 1, filter {f2} world 2", FILTER_2),
     ("scorers", "{s2} {s0}", "generator v9 world 1, scorer {s2} world 2", GENERATOR_2),
     ("scorers", "{s0} {s1} --generator {g2}", "generator {g2} world 2, scorer {s1} world 1", GENERATOR_1),
     ("scorers", "{s1} {s2}", "scorer {s2} world 2, scorer {s1} world 1", SCORER_1),
-    ("join", "{s2} property_cnn --output {out}", "scorer property_cnn world 1, scorer {s2} world 2", SCORER_2),
-    ("import_vectors", "{out} --layer w --checkpoint {g1} --scorer {s2} --sign measure --output {out}",
+    ("join", "{s2} property_cnn --output {out}.safetensors", "scorer property_cnn world 1, scorer {s2} world 2", SCORER_2),
+    ("import-vectors", "{out} --layer w --checkpoint {g1} --scorer {s2} --sign measure --output {out}",
      "scorer {s2} world 2, generator {g1} world 1", SCORER_1),
-    ("edit", "mode=closed_loop eyes=+1 checkpoint={g2} output={out}",
+    ("edit", "--mode closed-loop --set eyes=+1 --checkpoint {g2} --output {out}",
      "scorer property_cnn world 1, checkpoint {g2} world 2", SCORER_2),
-    ("edit", "vectors={run} eyes=+1 output={out}", "scorer {s1} world 1, checkpoint {g2} world 2", SCORER_2),
-    ("edit", "vectors={run} eyes=+1 checkpoint={g1} scorer={s2}", "scorer {s2} world 2, checkpoint {g1} world 1",
+    ("edit", "{run} --set eyes=+1 --output {out}", "scorer {s1} world 1, checkpoint {g2} world 2", SCORER_2),
+    ("edit", "{run} --set eyes=+1 --checkpoint {g1} --scorer {s2}", "scorer {s2} world 2, checkpoint {g1} world 1",
      SCORER_1),
     ("rescore", "{run} --output {out}", "scorer {s1} world 1, checkpoint {g2} world 2", SCORER_2),
     ("rescore", "{run} --output {out} --checkpoint v9 --scorer {s2}", "scorer {s2} world 2, checkpoint v9 world 1",
@@ -125,27 +126,23 @@ def test_two_worlds_do_not_meet(files, tmp_path, capsys, program, arguments, mee
         with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
             HYDRA[program](composed(program, *given, tmp_path=tmp_path))
     else:
-        assert import_module(f"ohlora_gan.commands.{program}").main(given) == 2
+        assert main([program, *given]) == 2
         assert capsys.readouterr().err == f"error: {expected}\n"
     assert not any(tmp_path.iterdir())
     assert not Path(files.out).exists()
 
 
-def test_every_program_that_opens_networks_is_tried():
-    alone = {"sample", "ship"}  # of one network, of a run's own file
-    opens = re.compile(r"^from ohlora_gan\.(models\.zoo|pipelines\.runs) import ", re.M)
-    sources = {
-        path.stem: path.read_text(encoding="utf-8")
-        for path in (PROJECT / "src" / "ohlora_gan" / "commands").glob("*.py")
-    }
-    programs = {name for name, text in sources.items() if "__main__" in text and opens.search(text)}
-    assert programs - alone | set(HYDRA) == {program for program, *_ in MEETINGS}
+def test_every_program_in_which_networks_meet_is_tried():
+    alone = {"sample"}  # of one network
+    commands = typer.main.get_command(app).commands
+    programs = {name for name, command in commands.items() if any("--device" in p.opts for p in command.params)}
+    assert programs - alone | {"join"} | set(HYDRA) == {program for program, *_ in MEETINGS}
 
 
 def test_networks_of_no_known_world_go_with_any(files, tmp_path, capsys):
     arguments = [files.s0, files.s0, "--generator", files.g2, "--n", "10"]
-    assert scorers.main(arguments) == 0
-    assert join.main([files.s0, files.s2, "--output", str(tmp_path / "mean.safetensors")]) == 0
+    assert main(["scorers", *arguments]) == 0
+    assert main(["join", files.s0, files.s2, "--output", str(tmp_path / "mean.safetensors")]) == 0
     assert world_of(tmp_path / "mean.safetensors") == 2
     none = network("scorer", files.s0)
     assert check_same_world(none, network("generator", files.g1), none) == 1

@@ -44,7 +44,9 @@ def edit(
         Mode, typer.Option(help="all at once, one by one, at once in several versions, or until the scores are reached")
     ] = "joint",
     faces: Annotated[str, typer.Option(metavar="NUMBERS", help="which faces")] = "0,1,2",
-    latents: Annotated[Path | None, typer.Option(metavar="FILE", help="saved latents instead", show_default="")] = None,
+    latents: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="saved latents instead", show_default=False)
+    ] = None,
     beyond: Annotated[
         Beyond, typer.Option(help="scores that no face of the generator has: go to the nearest that one has, or refuse")
     ] = "clip",
@@ -93,9 +95,7 @@ def edit(
     bank_dir: Annotated[
         Path, typer.Option(metavar="FOLDER", help="where measured metrics are kept", rich_help_panel=LOOP)
     ] = Path("runs/banks"),
-    versions: Annotated[
-        int, typer.Option(help="of each face", callback=between(1, 99), rich_help_panel=JITTER)
-    ] = 5,
+    versions: Annotated[int, typer.Option(help="of each face", callback=between(1, 99), rich_help_panel=JITTER)] = 5,
     jitter: Annotated[
         float, typer.Option(help="how far they are from it", callback=between(0, 100), rich_help_panel=JITTER)
     ] = 0.5,

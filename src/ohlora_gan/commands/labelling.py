@@ -49,9 +49,7 @@ def label(
 def parse_folder(
     folder: Annotated[
         str,
-        typer.Argument(
-            metavar="FOLDER", help="holds parsing_000123.png (class codes) and face_000123.png (or .jpg)"
-        ),
+        typer.Argument(metavar="FOLDER", help="holds parsing_000123.png (class codes) and face_000123.png (or .jpg)"),
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="the CSV")] = Path("labels.csv"),
     generation: GenerationOption = "v2",

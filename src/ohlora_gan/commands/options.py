@@ -23,7 +23,7 @@ def between(low: float, high: float) -> Callable[..., float | None]:
 
     def check(param: typer.CallbackParam, value: float | None) -> float | None:
         if value is not None and not low <= value <= high:
-            name = param.opts[0] if param.opts[0].startswith("-") else param.human_readable_name
+            name = param.opts[0] if param.opts[0].startswith("-") else param.metavar or param.name
             raise UserError(f"{name} is {value:g}, expected {low:g} to {high:g}")
         return value
 
@@ -38,7 +38,9 @@ OtherSeed = Annotated[
     typer.Option(help="of all random numbers", show_default="the run's", callback=between(0, 2**63 - 1)),
 ]
 Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="where to write")]
-FolderOrNone = Annotated[Path | None, typer.Option(metavar="FOLDER", help="where to write, too", show_default="nowhere")]
+FolderOrNone = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="where to write, too", show_default="nowhere")
+]
 GeneratorName = Annotated[str, typer.Argument(metavar="GENERATOR", help="a shipped model's name or a file")]
 OtherGenerator = Annotated[
     str | None, typer.Option(metavar="MODEL", help="the generator: a name or a file", show_default="the run's")

@@ -46,7 +46,9 @@ def rescore(
     output: Folder,
     n: Annotated[int, typer.Option(help="faces; images are this by candidates")] = 1000,
     step: Annotated[float, typer.Option(help="length of the moves")] = 2.0,
-    match: Annotated[bool, typer.Option("--match", help="choose steps that change images equally: layers compare")] = False,
+    match: Annotated[
+        bool, typer.Option("--match", help="choose steps that change images equally: layers compare")
+    ] = False,
     property: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="only this; repeatable", show_default="all")
     ] = None,
@@ -85,11 +87,13 @@ def import_vectors(
         typer.Argument(help="a folder of CSV files, or .npy files (FILE or PROPERTY=FILE)", show_default=False),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(help="the directions': w, mapping_split1, mapping_split2, z, wplus", show_default=False)
+        str | None,
+        typer.Option(help="the directions': w, mapping_split1, mapping_split2, z, wplus", show_default=False),
     ] = None,
     sign: Annotated[Literal["up", "down", "measure"] | None, typer.Option(help=SIGN_HELP, show_default=False)] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="the generator that they are for", show_default="the published one")
+        str | None,
+        typer.Option(metavar="MODEL", help="the generator that they are for", show_default="the published one"),
     ] = None,
     scorer: Annotated[
         str | None, typer.Option(metavar="MODEL", help="a property network, for --sign measure", show_default=False)
@@ -198,7 +202,8 @@ def import_directions(sources: Sequence[str], output: Path, options: Mapping[str
     layer, medians = layer_named(options["layer"]), read_medians_option(options["medians"])
     if generator is not None:
         layer.check(generator)
-    found = read_sources(sources, layer.name, generator and layer.size(generator), sign, medians)
+    size = None if generator is None else layer.size(generator)
+    found = read_sources(sources, layer.name, size, sign, medians)
     said = description(found, sign, medians)
     if generator is not None:
         found.provenance["generator"] = weights_hash(generator)

@@ -134,6 +134,21 @@ def read_filters(name: str | Path) -> list[FilterEnsemble]:
     return ensembles
 
 
+def read_weights(name: str | Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    """All networks of anything that can be read, by name, and what the file says of itself.
+
+    Args:
+        name: a shipped model's name, a file, or a folder of a foreign filter's folds, which become an ensemble.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, would run code, or holds no network of a known layout.
+    """
+    weights = None if Path(name).is_dir() else open_checkpoint(name)
+    if weights is None or ("filter" in weights.networks and weights.info.get("stage") == "imported"):
+        return {ensemble.name: ensemble for ensemble in read_filters(name)}, {"stage": "imported"}
+    return {part: weights.build(part) for part in weights.networks}, weights.info
+
+
 def join_folds(folds: list[Checkpoint], source: str) -> FilterEnsemble:
     """The ensemble of foreign files of one fold each."""
     nets = [fold.build("filter") for fold in folds]

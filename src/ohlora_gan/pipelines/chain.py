@@ -46,7 +46,7 @@ class Stage:
 
     Args:
         name: the stage's name and that of its folder.
-        program: what Python runs: ``train.py``, or ``-m ohlora_gan.commands.filter_means``.
+        program: what Python runs: ``train.py``, or ``-m ohlora_gan filter-means``.
         folder: the run folder.
         settings: ``key=value`` arguments of a Hydra program.
         arguments: arguments of a plain program.

@@ -289,7 +289,7 @@ class Leaderboard(Callback):
         from ohlora_gan.pipelines import compare  # here, so that --help and errors in keys come at once
 
         try:
-            page = compare.run([config.hydra.sweep.dir])
+            page = compare.compare_runs([config.hydra.sweep.dir])
         except (ValueError, OSError) as error:
             if self.told != str(error):
                 log.warning("no leaderboard: %s", error)

@@ -238,10 +238,10 @@ def chain(root: Path, words: Sequence[str]) -> None:
 
     @hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="chain")
     @job
-    def main(cfg: DictConfig) -> object:
+    def main(cfg: DictConfig) -> None:
         from ohlora_gan.pipelines.chain import run_chain  # here, so that --help and errors in keys come at once
 
-        return run_chain(cfg, root, environment())
+        run_chain(cfg, root, environment())
 
     sys.argv = ["ohlora chain", *words]
     run(main, interrupted="interrupted; the same command goes on from here")

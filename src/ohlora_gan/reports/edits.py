@@ -59,9 +59,7 @@ class Drawn:
     jitter: Jitter = field(default_factory=Jitter)
 
 
-def write_edit(
-    session: Session, drawn: Drawn, output: Path, models: Mapping[str, Any], notes: Sequence[str]
-) -> str:
+def write_edit(session: Session, drawn: Drawn, output: Path, models: Mapping[str, Any], notes: Sequence[str]) -> str:
     """Writes everything that the mode asks for; returns the table for the terminal.
 
     Args:
@@ -179,9 +177,7 @@ def write_animation(
         of_versions = (names, [f"version {j + 1}" for j in range(codes.shape[1])])
         rows, columns = ([""], names) if versions is None else of_versions
         parts.append(ping_pong(pictures.frames(images, titles, rows, columns)))
-    return [
-        save_animation(output / f"animation.{kind}", np.concatenate(parts), drawn.fps) for kind in ("gif", "webp")
-    ]
+    return [save_animation(output / f"animation.{kind}", np.concatenate(parts), drawn.fps) for kind in ("gif", "webp")]
 
 
 def between(codes: np.ndarray, num: int) -> np.ndarray:

@@ -1,0 +1,128 @@
+"""The command line: ``ohlora COMMAND``, or ``python -m ohlora_gan COMMAND``.
+
+A command is a function of `commands`, which imports what it needs when it is called: help comes at once. Train,
+find-vectors and chain are programs of Hydra, which get their words as they are.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import typer
+from typer.exceptions import TyperException
+
+from ohlora_gan.commands import edit, faces, labelling, machine, scoring, vectors, weights
+from ohlora_gan.errors import UserError, answering, tell
+
+HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+"""Words of any kind, ``--help`` too, are left to the program."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Fine-tune a StyleGAN face generator, score attributes, find latent directions, and edit faces with them.",
+    epilog="ohlora COMMAND --help says what a command takes, with examples.",
+)
+
+
+def train(context: typer.Context) -> int:
+    """Trains a model: ohlora train model=finetune_v9 checkpoint=v1 (as python train.py ...)."""
+    return hand_over("train.py", context.args)
+
+
+def find_vectors(context: typer.Context) -> int:
+    """Finds latent directions: ohlora find-vectors checkpoint=v9 method=svm (as python find_vectors.py ...)."""
+    return hand_over("find_vectors.py", context.args)
+
+
+def chain(context: typer.Context) -> int:
+    """Runs every stage from pictures to directions: ohlora chain scale=smoke."""
+    from ohlora_gan.pipelines import shells
+
+    shells.chain(project(), context.args)
+    return 0
+
+
+@answering()
+def hand_over(program: str, words: Sequence[str]) -> str:
+    """Becomes a program of the project's folder, so that signals and copies for more GPUs are its own.
+
+    Raises:
+        UserError: where the project's folder is not found.
+    """
+    path = project() / program
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, str(path), *words])
+
+
+def project() -> Path:
+    """The project's folder, with ``conf`` and ``train.py``: that of the package, else the working folder.
+
+    Raises:
+        UserError: if neither is a source checkout.
+    """
+    places = (Path(__file__).resolve().parents[2], Path.cwd())
+    for place in places:
+        if (place / "conf" / "train.yaml").is_file():
+            return place
+    raise UserError(
+        f"neither {places[0]} nor {places[1]} holds conf/, which train, find-vectors and chain read: run them in a copy "
+        f"of the project's source"
+    )
+
+
+def unwrapped(text: str) -> str:
+    """A docstring whose paragraphs are lines, so that they fill any terminal; those after ``\\b`` stay."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(part if part.startswith("\b") else " ".join(part.split()) for part in paragraphs)
+
+
+COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
+    "Train and search (KEY=VALUE, --help lists the keys)": (train, find_vectors, chain),
+    "Faces": (faces.sample, edit.edit, faces.render),
+    "Directions": (vectors.compare, vectors.rescore, vectors.import_vectors),
+    "Scores and quality": (scoring.scorers, scoring.filter_means, scoring.quality, scoring.truth),
+    "Pictures of your own": (labelling.label, labelling.parse_folder),
+    "Files, runs and the machine": (
+        *(weights.inspect, weights.convert, weights.join, weights.ship),
+        *(machine.runs, machine.doctor),
+    ),
+}
+for panel, functions in COMMANDS.items():
+    for function in functions:
+        settings = HYDRA if function in (train, find_vectors, chain) else None
+        app.command(
+            function.__name__.replace("_", "-"),
+            rich_help_panel=panel,
+            context_settings=settings,
+            add_help_option=settings is None,
+            no_args_is_help=function is edit.edit,
+            help=unwrapped(function.__doc__ or ""),
+        )(function)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0, 2 for a user's error, 1 for a programming error, 130 after Ctrl+C."""
+    try:
+        return int(app(args=arguments, prog_name="ohlora", standalone_mode=False) or 0)
+    except TyperException as error:
+        return tell(UserError(sentence(error))) if error.format_message() else 0
+    except UserError as error:
+        return tell(error)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def sentence(error: TyperException) -> str:
+    """A wrong word of the command line, what comes near it, and where to look."""
+    context = getattr(error, "ctx", None)
+    path = "ohlora" if context is None else context.command_path
+    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    return f"{said[:1].lower()}{said[1:]}: `{path} --help` says what it takes"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
