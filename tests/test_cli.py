@@ -15,8 +15,8 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.pipelines import shells as cli
 from ohlora_gan.models.checkpoint import load
+from ohlora_gan.pipelines import shells as cli
 
 CONFIG = """
 seed: 0

@@ -68,8 +68,8 @@ def project() -> Path:
         if (place / "conf" / "train.yaml").is_file():
             return place
     raise UserError(
-        f"neither {places[0]} nor {places[1]} holds conf/, which train, find-vectors and chain read: run them in a copy "
-        f"of the project's source"
+        f"neither {places[0]} nor {places[1]} holds conf/, which train, find-vectors and chain read: run them in a "
+        f"copy of the project's source"
     )
 
 

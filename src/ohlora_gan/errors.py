@@ -1,8 +1,8 @@
-"""How what goes wrong is told: an error that a user can mend is one sentence on stderr, ``error: ...``, and exit code 2.
+"""How what goes wrong is told: an error that a user can mend is one sentence on stderr and exit code 2.
 
-The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130 and says how to go on. A programming
-error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors too. Commands
-end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
+The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130 and says how to go on. A
+programming error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors
+too. Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
 """
 
 import errno

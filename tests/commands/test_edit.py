@@ -174,7 +174,7 @@ def test_faces_are_the_runs_own(run, tmp_path):
 def test_the_metric_is_that_of_the_closed_loop_of_find_vectors():
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose("find_vectors", ["method=closed_loop"])
-    assert Loop().metric_settings() == OmegaConf.to_container(cfg.metric)
+    assert Loop().metric_settings() == OmegaConf.to_container(cfg.metric, resolve=True)
 
 
 def test_grouped_directions_follow_each_face(run, tmp_path):

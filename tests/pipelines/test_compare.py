@@ -10,10 +10,10 @@ from conftest import PROJECT
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from ohlora_gan.pipelines import shells as cli
 from ohlora_gan.__main__ import main
 from ohlora_gan.pipelines import compare
 from ohlora_gan.pipelines import find_vectors as sweep_end
+from ohlora_gan.pipelines import shells as cli
 from tests.judged_runs import judgement, write_run
 
 

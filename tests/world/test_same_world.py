@@ -6,10 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import PROJECT
-from omegaconf import OmegaConf
-
 import typer
+from omegaconf import OmegaConf
 
 from ohlora_gan.__main__ import app, main
 from ohlora_gan.data.generated import GeneratedDataModule
@@ -72,7 +70,8 @@ MEETINGS = [  # program, its arguments, the sentence
     ("scorers", "{s2} {s0}", "generator v9 world 1, scorer {s2} world 2", GENERATOR_2),
     ("scorers", "{s0} {s1} --generator {g2}", "generator {g2} world 2, scorer {s1} world 1", GENERATOR_1),
     ("scorers", "{s1} {s2}", "scorer {s2} world 2, scorer {s1} world 1", SCORER_1),
-    ("join", "{s2} property_cnn --output {out}.safetensors", "scorer property_cnn world 1, scorer {s2} world 2", SCORER_2),
+    ("join", "{s2} property_cnn --output {out}.safetensors",
+     "scorer property_cnn world 1, scorer {s2} world 2", SCORER_2),
     ("import-vectors", "{out} --layer w --checkpoint {g1} --scorer {s2} --sign measure --output {out}",
      "scorer {s2} world 2, generator {g1} world 1", SCORER_1),
     ("edit", "--mode closed-loop --set eyes=+1 --checkpoint {g2} --output {out}",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ohlora_gan.commands.options import Device, Folder, GeneratorName, Psi, Seed, between, read_counts
+from ohlora_gan.commands.options import Device, Folder, GeneratorName, Seed, between, read_counts
 from ohlora_gan.errors import answering
 
 STREAM = "sample"  # directions are neither found nor judged on it
@@ -52,8 +52,8 @@ def sample(
 ) -> str:
     """Fresh faces of a generator as PNG files, to label, to train on or to look at.
 
-    Picture i of a seed and a stream is the same in every run. A run that was interrupted goes on when started again, and
-    more pictures can be added to those that are there.
+    Picture i of a seed and a stream is the same in every run. A run that was interrupted goes on when started again,
+    and more pictures can be added to those that are there.
 
     \b
     Examples:

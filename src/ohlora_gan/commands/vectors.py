@@ -11,8 +11,8 @@ from ohlora_gan.errors import UserError, answering
 
 NUM_LATENTS = 64
 SIGN_HELP = (
-    "whether the files' vectors raise or lower their property: by default, CSV files lower it (the published vectors found "
-    "by SVM do), .npy boundaries raise it; or measure it on --checkpoint by --scorer"
+    "whether the files' vectors raise or lower their property: by default, CSV files lower it (the published vectors "
+    "found by SVM do), .npy boundaries raise it; or measure it on --checkpoint by --scorer"
 )
 
 
@@ -63,8 +63,8 @@ def rescore(
     """Which of the runs' directions raises each property most on fresh faces.
 
     All directions of all runs, of any method, group and layer, compete on the same faces (the verification of HiGAN,
-    arXiv 1911.09267). Writes rescoring.csv (all candidates), winners.md and, with --by-layer, layers.csv and a picture a
-    run: which synthesis layers carry which property.
+    arXiv 1911.09267). Writes rescoring.csv (all candidates), winners.md and, with --by-layer, layers.csv and a picture
+    a run: which synthesis layers carry which property.
 
     \b
     Examples:
@@ -121,8 +121,8 @@ def import_vectors(
 ) -> str:
     """Other people's directions and latents, turned into files of ours.
 
-    Directions: a folder of the published Oh-LoRA system's {property}_change_{layer}_vector_{group}.csv, or boundaries of
-    InterFaceGAN or HiGAN, one .npy a property. Latents: its ohlora_z_vectors_*.csv and group names.
+    Directions: a folder of the published Oh-LoRA system's {property}_change_{layer}_vector_{group}.csv, or boundaries
+    of InterFaceGAN or HiGAN, one .npy a property. Latents: its ohlora_z_vectors_*.csv and group names.
 
     \b
     Examples:

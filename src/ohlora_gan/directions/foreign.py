@@ -176,7 +176,8 @@ def read_sources(
         sources: one folder of CSV files, or ``.npy`` files, as ``FILE`` or ``PROPERTY=FILE``.
         layer: the layer that they belong to.
         size: length of the layer's vectors; None: the published one.
-        sign: ``up``, ``down``, or ``measure``, which leaves them as they are; None: down for CSV files, up for ``.npy``.
+        sign: ``up``, ``down``, or ``measure``, which leaves them as they are; None: down for CSV files, up for
+            ``.npy``.
         medians: see `import_tables`.
 
     Raises:

@@ -62,7 +62,7 @@ class Fresh:
             raise ValueError(f"n is {self.num}, expected at least 1")
 
     def scores(self, generator: str, scorer: nn.Module, stream: str) -> NDArray[np.float32]:
-        """Scores ``[num, P]`` of 8-bit pictures that no training has seen; the same latents for generators of a kind."""
+        """Scores ``[num, P]`` of 8-bit pictures that no training has seen; of the same latents for each generator."""
         space = FaceSpace(open_generator(generator), scorer, self.device, 50, self.seed, quantize=True)
         with tqdm(desc=f"scoring {generator}", total=self.num) as bar:
             return space.score_codes(W(), space.w(stream, range(self.num), self.psi), bar)

@@ -172,7 +172,7 @@ def measure_truth(name: str, generator: str | None, fresh: Fresh, rounds: int = 
 
 
 def read_whole(truth: Truth, pictures: Bytes, generator: str | None, fresh: Fresh) -> dict[str, Reading]:
-    """What whole pictures show: rendered ones uint8 ``[N, R, R, 3]``, these as a bad camera sees them, generated ones."""
+    """What whole pictures show: rendered uint8 ``[N, R, R, 3]``, these as a bad camera sees them, generated ones."""
     worn = np.stack([weathered(picture, fresh.seed, i) for i, picture in enumerate(pictures)])
     whole = {"rendered": read(truth, "whole rendered", pictures), "weathered": read(truth, "weathered", worn)}
     if generator:
@@ -185,7 +185,7 @@ def read_whole(truth: Truth, pictures: Bytes, generator: str | None, fresh: Fres
 
 
 def read_spoilt(truth: Truth, pictures: Bytes, codes: Bytes, fresh: Fresh) -> dict[str, Reading]:
-    """What pictures uint8 ``[N, R, R, 3]`` with parse maps ``[N, R, R]`` show when they are spoilt, a kind of damage each."""
+    """What pictures uint8 ``[N, R, R, 3]`` with parse maps ``[N, R, R]`` show when spoilt, a kind of damage each."""
     few = range(min(len(codes), max(10, fresh.num // len(KINDS))))
     spoilt = {}
     for kind in KINDS:
