@@ -13,7 +13,7 @@ from ohlora_gan.judging.grid import nested
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import pictures, plots
 from ohlora_gan.reports.pages import number, strength
-from ohlora_gan.reports.report import CaseGrid, ReportData, Strip, Training, finite_mean, line_fit, write_report
+from ohlora_gan.reports.report import CaseGrid, ReportData, Strip, Training, line_fit, write_report
 
 VOID = {"img", "input", "meta", "link", "br", "hr"}
 STRENGTHS = {"eyes": (-1.2, 1.2), "mouth": (-1.8, -0.9, 0.0, 0.9, 1.8), "pose": (-1.8, -1.2, -0.6, 0.0, 0.6)}
@@ -351,7 +351,8 @@ def test_line_fit_ignores_what_was_not_measured():
     correlation, slope = line_fit([-1, 0, 1, 2], np.array([[-2, 0, nan, 4], [nan] * 4, [1, 1, 1, 1]]))
     assert correlation == pytest.approx(1)
     assert slope == pytest.approx(1)  # the mean of 2 and 0
-    assert np.isnan(finite_mean([nan]))
+    assert all(np.isnan(line_fit([0, 1], np.array([[nan, nan]]))))
+    assert all(np.isnan(line_fit([0], np.array([[1.0]]))))
 
 
 def test_numbers_for_readers():

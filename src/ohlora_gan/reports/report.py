@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, nan, sqrt
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -315,22 +315,18 @@ def overall(values: Sequence[tuple[float, int]]) -> tuple[float, int]:
     return (sum(value * num for value, num in known) / total if total else nan), total
 
 
-def finite_mean(values: ArrayLike) -> float:
-    """The mean of the finite values; NaN where there are none."""
-    known = np.asarray(values, float)
-    known = known[np.isfinite(known)]
-    return float(known.mean()) if len(known) else nan
-
-
 def line_fit(strengths: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
-    """(correlation, slope) of scores ``[..., K]`` over strengths ``[K]``, each the mean over all rows."""
-    x, fits = np.asarray(strengths, float), []
-    for y in np.asarray(scores, float).reshape(-1, len(x)):
-        good = np.isfinite(y)
-        dx, dy = x[good] - finite_mean(x[good]), y[good] - finite_mean(y)
-        xx, yy, xy = float(dx @ dx), float(dy @ dy), float(dx @ dy)
-        fits.append((xy / sqrt(xx * yy) if xx * yy > 0 else nan, xy / xx if xx > 0 else nan))
-    return finite_mean([fit[0] for fit in fits]), finite_mean([fit[1] for fit in fits])
+    """(correlation, slope) of scores ``[..., K]`` over strengths ``[K]``, each the mean over all rows.
+
+    Scores that are NaN do not count; a row without a correlation or a slope does not either.
+    """
+    y = np.ma.masked_invalid(np.asarray(scores, float).reshape(-1, np.size(strengths)))
+    x = np.ma.array(np.broadcast_to(np.asarray(strengths, float), y.shape), mask=y.mask)
+    dx, dy = (values - values.mean(axis=1, keepdims=True) for values in (x, y))
+    xx, yy, xy = ((one * other).sum(axis=1) for one, other in ((dx, dx), (dy, dy), (dx, dy)))
+    means = (xy / np.ma.sqrt(xx * yy)).mean(), (xy / xx).mean()  # of what is not masked, as a division by 0 is
+    correlation, slope = (float(np.ma.filled(mean, nan)) for mean in means)
+    return correlation, slope
 
 
 # --- Curves of the training run that made a checkpoint, read from its run folder ---

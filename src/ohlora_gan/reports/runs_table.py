@@ -1,16 +1,12 @@
-"""What a leaderboard compares: judged runs of find_vectors.py ("cells"), read from their judge.json."""
+"""What a leaderboard compares: judged runs of find_vectors.py ("cells"), and their order."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohlora_gan.names import FAILED_FILE
-from ohlora_gan.reports.pages import listed, plain
-
-JUDGE_FILE = "judge.json"
+from ohlora_gan.reports.pages import plain
 
 
 class Figure(NamedTuple):
@@ -35,8 +31,8 @@ class ScorerFigures:
         sum_abs_corr: the sum of the correlations' sizes, as published.
         pass_share: share of latents, 0 to 1, that pass the generation test.
         passed_both: of the latents that pass, the share that passes on a second draw too; NaN where unknown.
-        leakage: edited property -> (its worst side effect, see ``judge_figures.Leak``: sigmas of another property, 0 or
-            more, for each sigma asked for; the name of that other property).
+        leakage: edited property -> (its worst side effect, see ``judging.figures.Leak``: sigmas of another property, 0
+            or more, for each sigma asked for; the name of that other property).
         drift: attribute that was not edited -> how many sigmas an edit moves it, 0 or more.
         lost: share of pictures without a score, 0 to 1.
     """
@@ -116,40 +112,6 @@ class FailedCell:
     word: str
 
 
-def read_cell(folder: Path, config: Mapping[str, Any] | None = None) -> Cell:
-    """The figures of a run.
-
-    Args:
-        folder: holds ``judge.json``.
-        config: the run's settings by dotted name.
-
-    Raises:
-        ValueError: if the file is missing, damaged or lacks a figure that the leaderboard needs.
-    """
-    try:
-        content = json.loads((folder / JUDGE_FILE).read_text("utf-8"))
-    except FileNotFoundError as error:
-        if (folder / FAILED_FILE).is_file():
-            raise ValueError((folder / FAILED_FILE).read_text("utf-8").strip()) from error
-        raise ValueError(f"no {JUDGE_FILE}: the run ended before it was judged") from error
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{JUDGE_FILE} cannot be read, it is cut off or damaged: run this cell again") from error
-    try:
-        return _cell(folder, content, config or {})
-    except KeyError as error:
-        raise ValueError(f"{JUDGE_FILE} lacks {error.args[0]!r}: run this cell again") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{JUDGE_FILE} holds something else than figures ({error}): run this cell again") from error
-
-
-def figure(value: Any) -> Figure:
-    """A figure from ``[value, low, high]``, a number or null."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value, low, high = value
-        return Figure(_number(value), _number(low), _number(high))
-    return Figure(_number(value))
-
-
 def scorer_order(cells: Sequence[Cell], judge: str | None = None) -> list[str]:
     """All scorers of some cells: the one that ranks them first, other judging ones next, finding ones last.
 
@@ -187,51 +149,3 @@ def largest(cells: Sequence[Cell]) -> dict[tuple[str, str], Cell]:
         if best is None or cell.n > best.n:
             found[cell.way, cell.layer] = cell
     return found
-
-
-def _cell(folder: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> Cell:
-    if not content["by"]:
-        raise KeyError("by")
-    decorrelate = content.get("decorrelate") or "none"
-    if not isinstance(decorrelate, str):
-        decorrelate = listed([plain(name) for name in decorrelate])
-    return Cell(
-        folder=folder,
-        method=str(content["method"]),
-        layer=str(content["layer"]),
-        n=int(content["n"]),
-        edited=tuple(content["edited"]),
-        by={name: _scorer(figures) for name, figures in content["by"].items()},
-        decorrelate=decorrelate,
-        metric=content.get("metric") or "euclid",
-        grid=str(content.get("grid", "sigma")),
-        num_latents=int(content.get("num_latents", 0)),
-        seconds={name: _number(value) for name, value in content.get("seconds", {}).items()},
-        equivalent_to_w=bool(content.get("equivalent_to_w", False)),
-        image_change={name: figure(value) for name, value in (content.get("image_change") or {}).items()},
-        config=config,
-    )
-
-
-def _scorer(content: Mapping[str, Any]) -> ScorerFigures:
-    retest, leakage = content.get("retest") or {}, content.get("leakage") or {}
-    return ScorerFigures(
-        role=str(content["role"]),
-        corr={name: figure(value) for name, value in content.get("corr", {}).items()},
-        sum_corr=figure(content["sum_corr"]),
-        sum_abs_corr=figure(content.get("sum_abs_corr")),
-        pass_share=figure(content["pass_share"]),
-        passed_both=figure(retest.get("passed_both")).value,
-        leakage={name: (_leak(row), str(row.get("name") or "")) for name, row in leakage.items()},
-        drift={name: figure(value) for name, value in (content.get("drift") or {}).items()},
-        lost=figure(content.get("lost")).value,
-    )
-
-
-def _leak(row: Mapping[str, Any]) -> Figure:
-    low, high = row.get("interval") or (None, None)
-    return figure([row.get("worst"), low, high])
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
