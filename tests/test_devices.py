@@ -1,12 +1,17 @@
 """`device=auto`: a GPU where there is one, bfloat16 where it is measured to be faster."""
 
 import logging
+from typing import get_args
 
 import pytest
 import torch
+from conftest import PROJECT
+from hydra.utils import instantiate
 
 from ohlora_gan import devices
-from ohlora_gan.devices import Device
+from ohlora_gan.commands.options import DeviceName
+from ohlora_gan.devices import NAMED, Device
+from tests.test_configs import composed
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available() or devices.has_mps(), reason="a GPU is there")
 
@@ -40,3 +45,10 @@ def test_measuring_draws_no_random_numbers():
     torch.manual_seed(3)
     assert devices.bf16_speed() > 0
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_devices_of_commands_are_those_of_the_configs():
+    conf = {path.stem for path in (PROJECT / "conf" / "device").glob("*.yaml")} - {"ddp"}  # of several devices
+    assert set(NAMED) == set(get_args(DeviceName)) == conf
+    for name, device in NAMED.items():
+        assert instantiate(composed("train", f"device={name}").device) == device

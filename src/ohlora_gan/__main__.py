@@ -121,7 +121,8 @@ def sentence(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     path = "ohlora" if context is None else context.command_path
     said = error.format_message().replace("Value error, ", "").rstrip(".")
-    return f"{said[:1].lower()}{said[1:]}: `{path} --help` says what it takes"
+    end = " " if said.endswith("?") else ": "
+    return f"{said[:1].lower()}{said[1:]}{end}`{path} --help` says what it takes"
 
 
 if __name__ == "__main__":

@@ -150,8 +150,11 @@ def open_device(name: str) -> Device:
         ValueError: for another name, or a device that the machine lacks, with the remedy.
     """
     if name not in NAMED:
-        raise ValueError(f"device={name}, expected one of {', '.join(NAMED)}")
-    return NAMED[name].check()
+        raise ValueError(f"--device {name}, expected one of {', '.join(NAMED)}")
+    try:
+        return NAMED[name].check()
+    except DeviceUnavailableError as error:
+        raise DeviceUnavailableError(str(error).replace("device=", "--device ")) from error
 
 
 def has_mps() -> bool:

@@ -245,6 +245,8 @@ def group_options(error: BaseException | None, group: str) -> list[str]:
 
 def own_groups(error: BaseException | None) -> list[str]:
     """The groups of the configs, those of a program's own."""
+    if program() == "ohlora chain":
+        return ["scale"]
     loader = loader_of(error)
     found = [] if loader is None else loader.list_groups("")
     return [name for name in found if name not in ("hydra", "base", *NO_CHOICE)]

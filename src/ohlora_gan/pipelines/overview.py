@@ -17,7 +17,8 @@ FIGURES = ("test/r2_mean", "test/auroc", "test/accuracy", "scores/all", "train/i
 """Of a run's metrics, the first that is there is its main figure."""
 STILL_WRITING = 120.0
 """Seconds after the last change of a file in which an unfinished run may be running."""
-SHOWN = ("kind", "what", "networks", "directions", "latents", "run", "world", "stage", "seed", "images_seen", "command")
+ONLY_JSON = ("metrics", "method", "files")
+"""What is too long for a terminal."""
 DIMENSIONS = ("resolution", "z_dim", "w_dim", "label_dim", "split_mapping", "property_names", "name", "num_folds")
 
 
@@ -138,12 +139,14 @@ def about(path: Path) -> dict[str, Any]:
 def lines_of(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """A description in lines ``key: value``; what one cannot read at a glance is left out."""
     for key, value in found.items():
+        if value is None or value == "" or (key in ONLY_JSON and not isinstance(value, str)):
+            continue
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"
             yield from lines_of(value, indent + "  ")
         elif isinstance(value, Sequence) and not isinstance(value, str):
             yield f"{indent}{key}: {', '.join(map(str, value))}"
-        elif value is not None:
+        else:
             yield f"{indent}{key}: {value}"
 
 
@@ -204,7 +207,8 @@ def read_run(folder: Path) -> Run:
         except (ValueError, TypeError):
             continue
     task = str(settings.get("task", "unknown"))
-    names = [(settings.get(key) or {}).get("name") for key in ("model", "method", "layer")]
+    names = [(settings.get(key) or {}).get("name") for key in ("model", "method")]
+    names.append(read_json(folder / JUDGED).get("layer"))
     changed = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
     what = " at ".join(str(name) for name in names if name)
     state = state_of(folder, task, time.time() - changed)

@@ -17,6 +17,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -243,5 +244,6 @@ def chain(root: Path, words: Sequence[str]) -> None:
 
         run_chain(cfg, root, environment())
 
-    sys.argv = ["ohlora chain", *words]
+    # device and logger are settings of the stages here; conf/ has groups of these names, which Hydra would look for
+    sys.argv = ["ohlora chain", *(re.sub(r"^(device|logger)=", r"common.\1=", word) for word in words)]
     run(main, interrupted="interrupted; the same command goes on from here")

@@ -1,0 +1,167 @@
+"""One command line: help at once, words that are suggested, exit codes, and programs of Hydra behind it."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import typer
+from conftest import PROJECT
+
+from ohlora_gan import __main__ as command_line
+from ohlora_gan.__main__ import app, main
+from ohlora_gan.commands import options
+
+COMMANDS = typer.main.get_command(app).commands
+HYDRA = {"train": "train.py", "find-vectors": "find_vectors.py", "chain": "chain"}
+HEAVY = ("torch", "numpy", "hydra", "omegaconf", "sklearn", "matplotlib", "pandas", "PIL", "safetensors")
+LOADED = "import atexit, sys; atexit.register(lambda: print('LOADED', *(m for m in {heavy} if m in sys.modules)))"
+
+
+def python(*arguments, **more):
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    environment["PYTHONPATH"] = str(PROJECT / "src")
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **more)
+
+
+def test_every_help_comes_without_a_network_and_in_less_than_a_second():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    helps = [[], *([name] for name in COMMANDS if name not in HYDRA)]
+    calls = "; ".join(f"main({[*words, '--help']})" for words in helps)
+    loaded = LOADED.format(heavy=HEAVY)
+    result = python("-c", f"{loaded}; from ohlora_gan.__main__ import main; {calls}")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].split() == ["LOADED"]
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    assert spent < len(helps) * 1.0
+
+
+@pytest.mark.parametrize("name", HYDRA)
+def test_the_help_of_hydras_programs_comes_without_a_network(name, tmp_path):
+    start = "from ohlora_gan.__main__ import main; main(['chain', '--help'])"
+    if name != "chain":
+        program = HYDRA[name]
+        start = f"import runpy; sys.argv = ['{program}', '--help']; runpy.run_path('{program}', run_name='__main__')"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    result = python("-c", f"{LOADED.format(heavy=('torch', 'sklearn', 'matplotlib'))}; {start}", cwd=PROJECT)
+    assert "KEY=VALUE" in result.stdout, result.stderr
+    assert result.stdout.splitlines()[-1].split() == ["LOADED"]
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 2.0
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - HYDRA))
+def test_every_command_has_examples_and_common_options(name, capsys):
+    assert main([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Examples:" in said
+    assert f"ohlora {name}" in said.partition("Examples:")[2]
+    given = {word for param in COMMANDS[name].params for word in param.opts}
+    if "--device" in given:
+        assert "--seed" in given
+    assert "--output" in given or name in {"inspect", "ship", "runs", "doctor"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sampel"], "no such command 'sampel'. Did you mean 'sample'? `ohlora --help`"),
+        (["sample", "v9", "3", "--ouput", "x"], "no such option: --ouput (Possible options: --output): `ohlora sample"),
+        (["sample", "v9", "3"], "missing option '--output': `ohlora sample --help` says what it takes"),
+        (["sample", "v9", "many", "--output", "x"], "invalid value for 'N'"),
+        (["sample", "v9", "3", "--output", "x", "--seed", "-1"], "--seed is -1, expected 0 to"),
+        (["sample", "v9", "3", "--output", "x", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu'"),
+        (["label", "a", "--output", "x", "--top", "mouth"], "--top mouth, expected NAME=VALUE such as mouth=10"),
+        (["label", "a", "--output", "x", "--top", "mouth=0"], "--top asks for 0 pictures"),
+        (["label", "a", "--output", "x", "--maps", "b", "--segmenter", "c:d"], "both say where maps come from"),
+        (["parse-folder", "a", "--raw", "--normalization", "b"], "--raw and --normalization contradict each other"),
+    ],
+)
+def test_wrong_words_end_in_one_sentence(capsys, words, told):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_a_device_that_is_not_there(capsys, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main(["sample", "v9", "3", "--output", str(tmp_path / "x"), "--device", "cuda"]) == 2
+    assert "--device cuda needs 1 CUDA GPU(s), 0 found: use --device cpu" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here\n"),
+        (RuntimeError("a mistake of ours"), 1, "Traceback"),
+        (ValueError("out of a library"), 1, "Traceback"),
+        (PermissionError(13, "Permission denied", "x"), 2, "error: cannot use x (Permission denied): give another"),
+        (OSError(28, "No space left on device", "x"), 2, "free some space"),
+    ],
+)
+def test_exit_codes(monkeypatch, capsys, error, code, told):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("ohlora_gan.commands.faces.write_samples", fail)
+    assert main(["sample", "v9", "3", "--output", "x"]) == code
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train", "find-vectors"])
+def test_words_of_a_hydra_program_are_handed_over(name, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(command_line.os, "execv", lambda program, words: seen.append((program, words)))
+    monkeypatch.chdir(tmp_path)  # the configs are found from anywhere
+    words = ["-m", "model=a,b", "+x.y=[1,2]", "~z", "--cfg", "job", "--help", "hydra.mode=RUN"]
+    assert main([name, *words]) == 0
+    assert seen == [(sys.executable, [sys.executable, str(PROJECT / HYDRA[name]), *words])]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["train", "modle=pretrain"], 2, "did you mean model=? `python train.py --cfg job`"),
+        (["find-vectors", "method=svn"], 2, "unknown method 'svn'"),
+        (["chain", "scale=nope"], 2, "unknown scale 'nope': expected one of celeba64, mini, reference, smoke"),
+        (["chain", "scael=smoke"], 2, "unknown key 'scael': did you mean scale=? `ohlora chain --cfg job`"),
+        (["chain", "only=[nope]", "device=cpu"], 2, "only names nope, expected some of pretrain"),
+        (["chain", "--cfg", "job", "device=cpu", "logger=none"], 0, ""),
+    ],
+)
+def test_real_programs(words, code, told, tmp_path):
+    folder = [] if "--cfg" in words else [f"paths.output_dir={tmp_path / 'out'}"]
+    result = python("-m", "ohlora_gan", *words, *folder, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert told in result.stderr
+    if "device=cpu" in words and not code:
+        assert "common:\n  device: cpu\n  logger: none\n" in result.stdout
+
+
+def test_programs_without_their_source_are_told(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "a" / "b" / "c.py"))
+    for name in HYDRA:
+        assert main([name]) == 2
+        assert "holds conf/, which train, find-vectors and chain read" in capsys.readouterr().err
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "train.yaml").touch()
+    assert command_line.project() == tmp_path
+
+
+def test_bounds_and_pairs():
+    assert options.read_counts("--keep", "gender=1, quality=1", "a=1") == {"gender": 1, "quality": 1}
+    assert options.read_counts("--keep", "", "a=1") == {}
+    assert options.read_numbers("--faces", "4, 7") == (4, 7)
+
+
+def test_the_entry_point_is_the_command_line():
+    assert 'ohlora = "ohlora_gan.__main__:main"' in (PROJECT / "pyproject.toml").read_text()

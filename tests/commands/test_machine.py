@@ -1,0 +1,89 @@
+"""What is there: the machine, and runs in a folder."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from ohlora_gan.__main__ import main
+from ohlora_gan.commands import machine
+from ohlora_gan.directions.files import DirectionSet, save_directions
+from ohlora_gan.models import checkpoint, zoo
+from tests import tiny
+from tests.judged_runs import judgement, write_run
+
+
+def test_a_sound_machine_is_told_so(monkeypatch, capsys):
+    monkeypatch.setattr("ohlora_gan.devices.bf16_speed", lambda: 0.01)
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("all is well\n")
+    for words in ("Python", "0.01 times as fast as float32: device=auto leaves it", "v9: present and readable"):
+        assert words in said
+
+
+def test_what_is_wrong_is_told_with_its_remedy(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("ohlora_gan.devices.bf16_speed", lambda: 2.0)
+    monkeypatch.setattr(zoo, "ASSETS", tmp_path)
+    path = checkpoint.save(tmp_path / "mine.safetensors", {"scorer": tiny.scorer()})
+    path.with_suffix(".json").write_text(json.dumps({"sha256": "another"}))
+    monkeypatch.setattr(machine, "LOW_DISK", 1e18)
+    assert main(["doctor"]) == 2
+    said = capsys.readouterr()
+    assert "BAD shipped models   mine is another file than its provenance says" in said.out
+    assert (
+        said.err == "error: shipped models: get the project's files again; disk: free some space, runs and banks grow\n"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Runs: one judged, one trained, one that failed, one that stopped."""
+    write_run(tmp_path / "vectors", judgement("svm", "w", 1000, 2.5), task="find_vectors", method={"name": "svm"})
+    (tmp_path / "vectors" / "metrics.json").write_text("{}")
+    for name, files in {"trained": ["metrics.json"], "failed": ["failed.txt"], "stopped": ["last.ckpt"]}.items():
+        run = tmp_path / name
+        run.mkdir()
+        config = {"task": "train", "model": {"name": "finetune_v9"}, "command": "python train.py"}
+        OmegaConf.save(config, run / "config.yaml")
+        for file in files:
+            (run / file).write_text('{"test/r2_mean": 0.75}')
+    long_ago = time.time() - 1000
+    for file in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        os.utime(file, (long_ago, long_ago))
+    return tmp_path
+
+
+def test_runs_are_listed(folder, capsys):
+    assert main(["runs", str(folder)]) == 0
+    said = capsys.readouterr().out
+    rows = {Path(line.split()[-1]).name: line for line in said.splitlines() if line.startswith("2")}
+    assert "svm at w" in rows["vectors"]
+    assert "sum of correlations 2.50 of 3  done" in rows["vectors"]
+    assert "finetune_v9  test/r2_mean 0.75" in rows["trained"]
+    assert "failed: " in rows["failed"]
+    assert f"unfinished: go on with ckpt_path={folder / 'stopped' / 'last.ckpt'}" in rows["stopped"]
+    assert said.endswith(f"4 runs: {folder}\n")
+    (folder / "stopped" / "last.ckpt").touch()
+    assert main(["runs", str(folder)]) == 0
+    assert "  running  " in capsys.readouterr().out
+
+
+def test_no_runs_are_told(tmp_path, capsys):
+    for path, words in ((tmp_path, "holds no run: start one"), (tmp_path / "no", "is no folder")):
+        assert main(["runs", str(path)]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_run_folder_is_described_with_what_it_holds(folder, capsys):
+    found = DirectionSet(np.eye(16)[:3, None], ["all"], "w", "svm", provenance={"seed": 3})
+    save_directions(folder / "vectors" / "vectors.safetensors", found)
+    assert main(["inspect", str(folder / "vectors"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["kind"], said["run"]["state"]) == ("run folder", "done")
+    assert said["vectors.safetensors"]["directions"]["values"] == 16
+    assert said["vectors.safetensors"]["seed"] == 3
