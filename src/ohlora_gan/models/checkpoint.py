@@ -111,6 +111,16 @@ def load_info(path: str | Path) -> dict[str, Any]:
     return info
 
 
+def load_networks(path: str | Path) -> dict[str, Any]:
+    """The networks that one of our checkpoints holds, name -> class and config; no tensor is read.
+
+    Raises:
+        CheckpointError: see ``load``.
+    """
+    with _opened(Path(path)) as file:
+        return _description(file, path)["networks"]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():

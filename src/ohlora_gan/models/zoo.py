@@ -8,13 +8,15 @@ merged property CNN, or one fold of a filter). Their tensor names are ours; the 
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_networks
 from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.scorers import FILTER_SPECS
@@ -23,31 +25,56 @@ from ohlora_gan.models.truth_net import TruthNet
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
-def shipped() -> list[str]:
-    """Names of the models that come with the package."""
-    return sorted(p.stem for p in ASSETS.glob("*.safetensors"))
+KINDS = ("generator", "scorer", "filter", "truth")
+"""What networks are for: to make faces, to score them, to say which are good, to read everything off them."""
 
 
-def resolve(name: str | Path) -> Path:
-    """The file of a shipped model's name (``v1``) or of a path."""
+def shipped(kind: str | None = None) -> list[str]:
+    """Names of the models that come with the package; of one of ``KINDS`` alone where it is given."""
+    return sorted(p.stem for p in ASSETS.glob("*.safetensors") if kind is None or kind_of(p) == kind)
+
+
+@cache
+def kind_of(path: Path) -> str:
+    """Which of ``KINDS`` one of our files holds; no tensor is read."""
+    networks = load_networks(path)
+    if "generator" in networks or "scorer" not in networks:
+        return "generator" if "generator" in networks else "filter"
+    return "truth" if networks["scorer"]["class"].rpartition(".")[2] == "TruthNet" else "scorer"
+
+
+def resolve(name: str | Path, kind: str | None = None) -> Path:
+    """The file of a shipped model's name (``v1``) or of a path.
+
+    Args:
+        kind: one of ``KINDS`` that is asked for: what is offered where the file is missing.
+
+    Raises:
+        CheckpointError: if it is missing.
+    """
     path = Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
     if path.suffix == "" and not path.exists() and shipped_path.is_file():
         return shipped_path
     if not path.is_file():
-        raise CheckpointError(
-            f"checkpoint {str(name)!r} does not exist: give a file's path or a shipped model ({', '.join(shipped())})"
-        )
+        offered = shipped(kind)
+        near = get_close_matches(str(name), offered, 1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        one_of = f" or a shipped {kind or 'model'} ({', '.join(offered)})" if offered else ""
+        raise CheckpointError(f"checkpoint {str(name)!r} does not exist: {guess}give a file's path{one_of}")
     return path
 
 
-def open_checkpoint(name: str | Path) -> Checkpoint:
+def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
     """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign ``.pth``.
+
+    Args:
+        kind: see `resolve`.
 
     Raises:
         CheckpointError: if it is missing, damaged, would run code, or is no StyleGAN-1 of the known layout.
     """
-    path = resolve(name)
+    path = resolve(name, kind)
     return load(path) if path.suffix == ".safetensors" else load_foreign(path)
 
 
@@ -57,7 +84,7 @@ def open_generator(name: str | Path) -> Generator:
     Raises:
         CheckpointError: if there is none.
     """
-    weights = open_checkpoint(name)
+    weights = open_checkpoint(name, "generator")
     generator = weights.build(weights.generator_name)
     assert isinstance(generator, Generator)
     return generator
@@ -65,7 +92,7 @@ def open_generator(name: str | Path) -> Generator:
 
 def open_discriminator(name: str | Path) -> nn.Module | None:
     """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none."""
-    weights = open_checkpoint(name)
+    weights = open_checkpoint(name, "generator")
     return weights.build("discriminator") if "discriminator" in weights.networks else None
 
 
@@ -75,7 +102,7 @@ def open_scorer(name: str | Path) -> nn.Module:
     Raises:
         CheckpointError: if there is none.
     """
-    return open_checkpoint(name).build("scorer")
+    return open_checkpoint(name, "scorer").build("scorer")
 
 
 def open_truth(name: str | Path) -> TruthNet:
@@ -84,7 +111,7 @@ def open_truth(name: str | Path) -> TruthNet:
     Raises:
         CheckpointError: if there is none.
     """
-    weights = open_checkpoint(name)
+    weights = open_checkpoint(name, "truth")
     network = weights.build("scorer") if "scorer" in weights.networks else None
     if not isinstance(network, TruthNet):
         held = ", ".join(str(net["class"]).rpartition(".")[2] for net in weights.networks.values())
@@ -122,7 +149,7 @@ def read_filters(name: str | Path) -> list[FilterEnsemble]:
     if Path(name).is_dir():
         paths = sorted(p for p in Path(name).iterdir() if p.suffix in (".pth", ".pt"))
         return [join_folds([load_foreign(path) for path in paths], str(name))]
-    weights = open_checkpoint(name)
+    weights = open_checkpoint(name, "filter")
     if "filter" in weights.networks and weights.info.get("stage") == "imported":
         return [join_folds([weights], weights.source)]
     ensembles = [net for net in map(weights.build, weights.networks) if isinstance(net, FilterEnsemble)]

@@ -87,7 +87,7 @@ def find_vectors(cfg: DictConfig) -> float:
     judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
     check_judges(judges, plan)
     search = Search(cfg, space, layer, ScoreBank(cfg.paths.bank_dir, space))
-    save_config(cfg)
+    save_config(cfg, {"checkpoint": cfg.checkpoint, "scorer": cfg.scorer, "judge": judging_networks(cfg)})
 
     found: DirectionSet | None = None
     finder: DirectionFinder | None = None
@@ -115,12 +115,16 @@ def find_vectors(cfg: DictConfig) -> float:
     return write_results(search, found, finder, judgement, time.monotonic() - started)
 
 
+def judging_networks(cfg: DictConfig) -> list[str]:
+    """The networks that judge besides the finding scorer; landmarks are none."""
+    judge = chosen_judge(cfg) or []
+    return [name for name in ([judge] if isinstance(judge, str) else judge) if name != LANDMARKS]
+
+
 def check_worlds(cfg: DictConfig) -> None:
     """Raises ValueError unless generator, scorer and judges have learnt from one version of the embedded world."""
-    judge = chosen_judge(cfg) or []
-    judges = [name for name in ([judge] if isinstance(judge, str) else judge) if name != LANDMARKS]
     finding = network("generator", cfg.checkpoint, called="checkpoint"), network("scorer", cfg.scorer)
-    check_same_world(*finding, *networks("judge", judges, "judge=null for none"))
+    check_same_world(*finding, *networks("judge", judging_networks(cfg), "judge=null for none"))
 
 
 def open_space(cfg: DictConfig) -> FaceSpace:

@@ -23,12 +23,17 @@ def vectors_file(path: Path) -> Path:
 def settings_of(vectors: Path) -> dict[str, Any]:
     """The settings of a run, from its folder or its directions file; empty where there are none.
 
+    Besides, ``folder`` is the run's, in which and beside which its networks are looked for.
+
     Raises:
         ValueError: where they cannot be read.
     """
     path = vectors_file(vectors).with_name(SETTINGS)
     content = read_yaml(path) if path.is_file() else {}
-    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    found: dict[str, Any] = {str(key): value for key, value in content.items()}
+    return found | {"folder": path.parent} if found else {}
 
 
 def read_yaml(path: Path) -> Any:
@@ -64,15 +69,27 @@ class SpaceSettings:
     def of(cls, settings: Mapping[str, Any], **asked: Any) -> "SpaceSettings":
         """Those of a run; what is asked for, and not None, comes before them.
 
+        A run's networks are found where they lie now, see `origins`.
+
         Raises:
-            ValueError: where nothing says which checkpoint or scorer, or a setting is no number.
+            ValueError: where nothing says which checkpoint or scorer, it is nowhere, or a setting is no number.
         """
+        from ohlora_gan.pipelines.origins import Origin, read_origins  # see ``open``
+
+        folder = settings.get("folder")
+        origins = read_origins(folder) if folder is not None else {}
         kinds = {"seed": int, "truncation_psi": float, "batch_size": int}
         found: dict[str, Any] = {}
         for field in fields(cls):
-            value = settings.get(field.name) if asked.get(field.name) is None else asked[field.name]
+            value = asked.get(field.name)
+            if value is None and isinstance(origin := origins.get(field.name), Origin):
+                value = origin.find(Path(str(folder)), field.name)
+            elif value is None:
+                value = settings.get(field.name)
             if value is None and field.name not in kinds:
-                raise ValueError(f"the run has no {SETTINGS} that names its {field.name}: say which it was")
+                raise ValueError(
+                    f"the run has no {SETTINGS} that names its {field.name}: say which it was with --{field.name} FILE"
+                )
             if value is not None:
                 try:
                     found[field.name] = kinds.get(field.name, str)(value)

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from ohlora_gan import rng
 from ohlora_gan.devices import Device, keep_freed_memory
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
+from ohlora_gan.models.zoo import shipped_filters
 from ohlora_gan.pipelines.checks import check_train, filter_attributes
+from ohlora_gan.pipelines.origins import write_origins
 from ohlora_gan.pipelines.train_filter import train_filter
 from ohlora_gan.pipelines.unused import is_filter, is_gan
 from ohlora_gan.training.callbacks import was_stopped
 from ohlora_gan.training.checks import check_data, check_worlds, open_parents, scoring_members, start_gan, start_member
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers
+from ohlora_gan.training.sampling_callbacks import filters_for
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +44,13 @@ def train(cfg: DictConfig) -> float | None:
     """
     check_train(cfg)
     cfg.command = cfg.command or command_line()
-    device = open_device(cfg)
-    if is_filter(cfg):
-        cfg.data.attributes = filter_attributes(cfg)
-    elif "attributes" in cfg.model and cfg.data.get("attributes") is None:
-        cfg.data.attributes = cfg.model.attributes
-    data = instantiate(cfg.data)
-    if cfg.model.needs_labels and not data.labelled:
-        raise ValueError(
-            f"model={cfg.model.name} learns from scores, which these pictures lack: give data.labels=FILE.csv, or "
-            f"use data=faces"
-        )
+    device, data = open_device(cfg), open_data(cfg)
     world = learnt_world(cfg, data)
     module = None if is_filter(cfg) else build_module(cfg, data.attribute_names)
     if module is not None:
         module.world = world  # type: ignore[assignment]
         check_data(cfg.model.name, module, data)
-    save_config(cfg)
+    save_config(cfg, made_from(cfg))
     with open_loggers(make_loggers(cfg)) as loggers:
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
@@ -70,6 +63,38 @@ def train(cfg: DictConfig) -> float | None:
     if wanted is not None and wanted not in metrics:
         raise ValueError(f"optimized_metric={wanted} was not logged, expected one of {', '.join(sorted(metrics))}")
     return metrics.get(wanted)
+
+
+def open_data(cfg: DictConfig) -> Any:
+    """The data module of a composed config, with the attributes that the model learns.
+
+    Raises:
+        ValueError: where the model learns from scores and the pictures have none.
+    """
+    if is_filter(cfg):
+        cfg.data.attributes = filter_attributes(cfg)
+    elif "attributes" in cfg.model and cfg.data.get("attributes") is None:
+        cfg.data.attributes = cfg.model.attributes
+    data = instantiate(cfg.data)
+    if cfg.model.needs_labels and not data.labelled:
+        raise ValueError(
+            f"model={cfg.model.name} learns from scores, which these pictures lack: give data.labels=FILE.csv, or "
+            f"use data=faces"
+        )
+    return data
+
+
+def made_from(cfg: DictConfig) -> dict[str, Any]:
+    """The networks that a training takes part in, by setting: start weights, what scores faces, what made them."""
+    used = {"checkpoint": start_name(cfg), "ckpt_path": cfg.ckpt_path}
+    if is_gan(cfg) and "scores" in cfg.callbacks:
+        scores = cfg.callbacks.scores
+        used |= {"scorer": scores.scorer_checkpoint}
+        used |= {"filters": filters_for(cfg.resolution) if scores.filters is None else scores.filters}
+    if "num_generated" in cfg.data:
+        filters = shipped_filters() if cfg.data.filters is None else cfg.data.filters
+        used |= {"data.checkpoint": cfg.data.checkpoint, "data.scorer": cfg.data.scorer, "data.filters": filters}
+    return used
 
 
 def train_module(
@@ -182,6 +207,8 @@ def make_loggers(cfg: DictConfig) -> list[Logger]:
     return [logger for logger in instantiate(cfg.logger).values() if isinstance(logger, Logger)]
 
 
-def save_config(cfg: DictConfig) -> None:
-    """Keeps the run's whole configuration in its folder."""
-    write_text(Path(cfg.paths.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:
+    """Keeps the run's whole configuration in its folder, and the networks that it uses so that they are found again."""
+    folder = Path(cfg.paths.output_dir)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    write_origins(folder, used)

@@ -53,18 +53,19 @@ class Member:
         return ", or ".join(part for part in parts if part)
 
 
-def world_of(name: str | Path) -> int | None:
+def world_of(name: str | Path, kind: str | None = None) -> int | None:
     """The version of the embedded world that a network has learnt from; None where its file says of none.
 
     Args:
         name: a shipped model's name, a file, or a folder of a foreign filter's folds.
+        kind: what it is asked for, see `zoo.resolve`.
 
     Raises:
         CheckpointError: if it is missing or damaged.
     """
     if Path(name).is_dir():
         return None
-    path = resolve(name)
+    path = resolve(name, kind)
     if path.suffix == ".safetensors":
         world = load_info(path).get("world", SHIPPED if path.parent == ASSETS else None)
     else:
@@ -93,7 +94,7 @@ def network(use: str, name: str | Path, otherwise: str = "", called: str | None 
         name: of the network.
         called: what the program calls it, such as ``checkpoint``; None: what it is used as.
     """
-    world = world_of(name)
+    world = world_of(name, "scorer" if use == "judge" else use)
     return Member(f"{called or use} {name} has learnt from world {world}", world, use, otherwise)
 
 
