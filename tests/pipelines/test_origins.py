@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ohlora_gan.commands import edit, rescore
+from ohlora_gan.__main__ import main
 from ohlora_gan.models import checkpoint
-from ohlora_gan.pipelines import compare
 from ohlora_gan.pipelines.find_vectors import find_vectors
 from ohlora_gan.pipelines.origins import MADE_FROM, Origin, read_origins, write_origins
 from ohlora_gan.pipelines.runs import SpaceSettings, settings_of
@@ -67,10 +66,14 @@ def test_a_run_opens_where_it_is_from_another_working_folder(made, monkeypatch, 
 
 
 def test_a_moved_run_is_edited_rescored_and_compared(moved, capsys):
-    words = [f"vectors={moved}", "eyes=+1", "seeds=[0]", "steps=3", "frames=2", "output=edited"]
-    assert edit.main(words) == 0, capsys.readouterr().err
-    assert rescore.main([str(moved), "--n", "10", "--output", "rescored"]) == 0, capsys.readouterr().err
-    assert compare.run([moved], "compared").is_file()
+    for words in (
+        ["edit", f"{moved}", "--set", "eyes=+1", "--faces", "0", "--steps", "3", "--frames", "2", "--output", "edited"],
+        ["rescore", f"{moved}", "--n", "10", "--output", "rescored"],
+        ["compare", f"{moved}", "--output", "compared"],
+    ):
+        assert main(words) == 0, capsys.readouterr().err
+    assert Path("edited", "edit.json").is_file()
+    assert Path("compared", "leaderboard.html").is_file()
     assert Path("rescored", "winners.md").is_file()
     settings = SpaceSettings.of(settings_of(moved))
     assert settings.checkpoint == str(moved.parent / "trained" / "model.safetensors")
