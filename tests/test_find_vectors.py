@@ -9,13 +9,13 @@ from PIL import Image
 
 from ohlora_gan.directions.files import load_directions
 from ohlora_gan.directions.finders import open_directions
+from ohlora_gan.editing import search as direction_search
 from ohlora_gan.latents import metric as metric_store
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.scorers import AttributeCNN
 from ohlora_gan.models.zoo import open_generator, open_scorer
-from ohlora_gan.pipelines import find_vectors as vector_pipeline
 from ohlora_gan.pipelines.find_vectors import find_vectors
 from tests import tiny
 from tests.test_configs import composed
@@ -144,7 +144,7 @@ def test_a_sweep_takes_derivatives_and_metric_once(weights, tmp_path, monkeypatc
         raise AssertionError("measured anew")
 
     monkeypatch.setattr(metric_store, "make_metric", never)
-    monkeypatch.setattr(vector_pipeline, "free_jacobian", lambda *_: never)
+    monkeypatch.setattr(direction_search, "free_jacobian", lambda *_: never)
     run_method(weights, tmp_path / "second", "mean_jacobian", *alike, "method.finder.steadiness=0")
     first, second = (load_directions(tmp_path / job / "vectors.safetensors") for job in ("first", "second"))
     assert np.abs(first.directions - second.directions).max() > 1e-4
@@ -159,7 +159,7 @@ def test_jobs_of_other_sizes_share_derivatives_where_edits_lead(weights, tmp_pat
     def never(*_, **__):
         raise AssertionError("measured anew")
 
-    monkeypatch.setattr(vector_pipeline, "free_jacobian", lambda *_: never)
+    monkeypatch.setattr(direction_search, "free_jacobian", lambda *_: never)
     run_method(weights, tmp_path / "second", "mean_jacobian", *alike, "n=150")
     first, second = (load_directions(tmp_path / job / "vectors.safetensors") for job in ("first", "second"))
     np.testing.assert_array_equal(first.directions, second.directions)

@@ -83,18 +83,16 @@ def find_vectors(cfg: DictConfig) -> float:
     space, layer = open_space(cfg), instantiate(cfg.layer)
     layer.check(space.generator)
     check_names(cfg, space.property_names)
-    plan = generation_plan(cfg)
+    finder, plan = open_finder(cfg), generation_plan(cfg)
     judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
     check_judges(judges, plan)
     search = Search(cfg, space, layer, ScoreBank(cfg.paths.bank_dir, space))
     save_config(cfg, {"checkpoint": cfg.checkpoint, "scorer": cfg.scorer, "judge": judging_networks(cfg)})
 
     found: DirectionSet | None = None
-    finder: DirectionFinder | None = None
-    if is_closed_loop(cfg):
+    if finder is None:
         make_mover, along = closed_loop_mover(search), None
     else:
-        finder = instantiate(cfg.method.finder)
         found = search_directions(search, finder, plan)
         save_found(found, Path(cfg.paths.output_dir))
         make_mover, along = partial(open_loop, found, grid=cfg.test.grid), partial(open_loop, found, grid="sigma")
@@ -131,6 +129,20 @@ def open_space(cfg: DictConfig) -> FaceSpace:
     """Generator, scorer and device of a composed config."""
     networks = open_generator(cfg.checkpoint), open_scorer(cfg.scorer)
     return FaceSpace(*networks, open_device(cfg), cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
+
+
+def open_finder(cfg: DictConfig) -> DirectionFinder | None:
+    """The finder of a composed config; None for a closed loop.
+
+    Raises:
+        ValueError: where directions that depend on the face are to be mixed.
+    """
+    if is_closed_loop(cfg):
+        return None
+    finder: DirectionFinder = instantiate(cfg.method.finder)
+    if cfg.correct and finder.pointwise:
+        raise ValueError(f"method {cfg.method.name} gives each face its own directions: give correct=false")
+    return finder
 
 
 def search_directions(search: Search, finder: DirectionFinder, plan: Plan) -> DirectionSet:
