@@ -8,7 +8,7 @@ from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
 ROOMS = (
-    *("names", "rng", "files", "published", "images", "devices", "settings", "errors", "registry"),
+    *("names", "errors", "rng", "files", "published", "images", "devices", "settings", "registry"),
     *("models", "world", "latents", "data", "directions", "testing", "editing", "judging", "training", "reports"),
     *("pipelines", "commands"),
 )

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from ohlora_gan.errors import UserError
+
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
@@ -21,7 +23,7 @@ WORTH_IT = 1.2
 """So many times as fast as in float32 must convolutions in bfloat16 be to be chosen."""
 
 
-class DeviceUnavailableError(ValueError):
+class DeviceUnavailableError(UserError):
     """The machine lacks what the device config asks for."""
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ohlora_gan.errors import UserError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -68,7 +70,7 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
 SHOWN = 8
 
 
-class TableError(ValueError):
+class TableError(UserError):
     """A table that cannot be used, with the reason."""
 
 

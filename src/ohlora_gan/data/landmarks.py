@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from ohlora_gan.data import parse_scores as codes
 from ohlora_gan.data.parse_scores import MAP_SIZE, MAX_CODE
 from ohlora_gan.data.pictures import UnusablePictureError
+from ohlora_gan.errors import UserError
 
 Bytes = NDArray[np.uint8]
 
@@ -210,14 +211,14 @@ TWINS = {here: twin for pair in _PAIRS for here, twin in (pair, pair[::-1])}
 """Every landmark used here -> the one in its place on the other side of the face."""
 
 
-class NoFace(ValueError):
+class NoFace(UserError):
     """A segmenter raises it for a picture without a face."""
 
     def __init__(self, message: str = "no face"):
         super().__init__(message)
 
 
-class SeveralFaces(ValueError):
+class SeveralFaces(UserError):
     """A segmenter raises it for a picture with more than one face."""
 
     def __init__(self, message: str = "several faces"):

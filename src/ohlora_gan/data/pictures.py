@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
+from ohlora_gan.errors import UserError
 from ohlora_gan.files import write_rows
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -19,7 +20,7 @@ MAX_BYTES = 2**29  # of a file; anything larger is no photograph
 CROPS = ("center", "none")
 
 
-class UnusablePictureError(ValueError):
+class UnusablePictureError(UserError):
     """A picture that cannot be used; the message is the reason."""
 
 

@@ -13,13 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ohlora_gan.directions.base import ALL, DirectionFinder
+from ohlora_gan.errors import UserError
 from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
 from ohlora_gan.names import EDITED_PROPERTIES
 
 METADATA_KEY = "ohlora_gan_directions"
 
 
-class DirectionsError(ValueError):
+class DirectionsError(UserError):
     """A directions file that cannot be used, with the reason."""
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ohlora_gan.errors import UserError
 from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.published import CaseTable, check_groups, read_cases, write_case_table
@@ -23,7 +24,7 @@ PUBLISHED_SIZES = (512, 7)
 FILE_NAME = "latents.safetensors"
 
 
-class LatentsError(ValueError):
+class LatentsError(UserError):
     """A file of latents that cannot be used, with the reason."""
 
 

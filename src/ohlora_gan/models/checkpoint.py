@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ohlora_gan.errors import UserError
 from ohlora_gan.files import replacing
 from ohlora_gan.registry import NETWORKS
 
@@ -25,7 +26,7 @@ FORMAT = 1
 METADATA_KEY = "ohlora_gan"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be used, with the reason."""
 
 

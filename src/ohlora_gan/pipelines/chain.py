@@ -27,6 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+from ohlora_gan.errors import UserError
 from ohlora_gan.files import write_json
 from ohlora_gan.models.checkpoint import file_hash
 
@@ -36,7 +37,7 @@ MAX_HASHED = 1 << 28  # larger files are known by size and time of change
 RESUMED_BY_CHECKPOINT = "last.ckpt"
 
 
-class StageError(ValueError):
+class StageError(UserError):
     """A stage that cannot be run or has failed, with the reason."""
 
 
