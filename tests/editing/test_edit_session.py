@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_gan.editing.closed_loop import ClosedLoopMover
+from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.editing.safe_range import SafeRange
-from ohlora_gan.editing.session import Faces, Limits, OpenLoop, Session, TowardsTargets, open_faces
+from ohlora_gan.editing.session import Faces, Limits, Session, open_faces
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.saved import SavedLatents, save_latents
 from ohlora_gan.latents.space import FaceSpace
@@ -30,7 +32,7 @@ class LinearSpace:
 class Found:
     """Directions that change one score alone, with their true slopes."""
 
-    properties = ("mouth", "eyes")
+    properties, medians = ("mouth", "eyes"), {}
     own = np.linalg.pinv(MATRIX).T[[1, 0]]
     norms = np.linalg.norm(own, axis=1, keepdims=True)
 
@@ -52,7 +54,7 @@ def linear_faces(num=3):
 
 
 def session(faces, low=-99.0, high=99.0, targets="change"):
-    return Session(LinearSpace(), W(), faces, OpenLoop(Found(), faces), Limits(safe(low, high), NAMES, targets))
+    return Session(LinearSpace(), W(), faces, StraightMover(Found()), Limits(safe(low, high), NAMES, targets))
 
 
 def test_strengths_in_sigmas_reach_the_scores_asked_for():
@@ -119,14 +121,15 @@ def test_targets_are_held_in_the_range_and_said():
 class Loop:
     """A closed loop that remembers what it was asked for."""
 
-    def edit(self, codes, changes, keep, beyond, progress):
+    def edit(self, codes, changes, keep, **how):
         self.asked, self.keep = changes, keep
         return type("Result", (), {"codes": codes + 1, "notes": [f"note {i}" for i in range(len(codes))]})()
 
 
 def test_a_closed_loop_gets_every_face_and_step():
     loop, faces = Loop(), linear_faces(2)
-    codes, notes = TowardsTargets(loop, faces, ("pose",))({"eyes": np.array([[1.0, 2, 3], [4, 5, 6]])})
+    changes = {"eyes": np.array([[1.0, 2, 3], [4, 5, 6]])}
+    codes, notes = ClosedLoopMover(loop, ("pose",))(faces.codes, faces.groups, changes)
     assert loop.asked["eyes"].tolist() == [1, 2, 3, 4, 5, 6]
     assert loop.keep == ("pose",)
     np.testing.assert_array_equal(codes, np.repeat(faces.codes[:, None], 3, axis=1) + 1)

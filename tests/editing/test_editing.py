@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.editing.moves import cloud_spread, jitter, move, move_each
+from ohlora_gan.editing.moves import cloud_spread, jitter, move
 
 RNG = np.random.default_rng(0)
 CODES, DIRECTIONS = RNG.standard_normal((4, 6)), RNG.standard_normal((4, 2, 6))
@@ -14,15 +14,6 @@ def test_joint_is_the_sum_of_all_moves():
     np.testing.assert_allclose(moved[2, 1], CODES[2] - 0.5 * DIRECTIONS[2, 0] + 2 * DIRECTIONS[2, 1], atol=1e-6)
     np.testing.assert_array_equal(moved[:, 2], CODES.astype(np.float32))
     np.testing.assert_array_equal(move(CODES[1], DIRECTIONS[1], strengths), moved[1])
-
-
-def test_independent_moves_along_one_direction_at_a_time():
-    strengths = np.array([[-1.0, 0.0, 1.0], [0.0, 0.5, 2.0]])
-    moved = move_each(CODES, DIRECTIONS, strengths)
-    assert moved.shape == (4, 2, 3, 6)
-    np.testing.assert_allclose(moved[3, 1, 2], CODES[3] + 2 * DIRECTIONS[3, 1], atol=1e-6)
-    np.testing.assert_array_equal(moved[:, 0, 1], CODES.astype(np.float32))
-    np.testing.assert_array_equal(move_each(CODES[0], DIRECTIONS[0], strengths), moved[0])
 
 
 def test_jitter_depends_on_seed_and_index_alone():
@@ -49,7 +40,6 @@ def test_jitter_has_the_scale_of_each_coordinate():
     [
         (lambda: move(CODES, DIRECTIONS, np.ones(2)), r"expected \[D\] or \[N, D\], and \[K, P\]"),
         (lambda: move(CODES, DIRECTIONS[:3], np.ones((1, 2))), r"directions \[3, 2, 6\]: expected \[2, 6\]"),
-        (lambda: move_each(CODES, DIRECTIONS, np.ones(2)), r"expected \[P, K\]"),
         (lambda: jitter(CODES, 0, [1], 2), "1 indices"),
         (lambda: jitter(CODES, 0, range(4), 2, scale=-1), "negative or not finite"),
         (lambda: jitter(CODES, 0, range(4), 2, scale=np.ones(5)), r"scale \[5\]"),

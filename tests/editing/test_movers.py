@@ -3,13 +3,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ohlora_gan.editing.moves import closed_loop, open_loop
+from ohlora_gan.editing.closed_loop import ClosedLoopMover
+from ohlora_gan.editing.moves import StraightMover
 
 GRID = np.array([[1.0, 0.0], [0.5, -2.0]])
+CHANGES = {"eyes": GRID[:, 0], "pose": GRID[:, 1]}
 
 
 class Found:
     """Directions of two groups, of which the second is twice as slow."""
+
+    properties, medians = ("eyes", "pose"), {}
 
     def direction(self, x, group=None):
         return np.eye(4, dtype=np.float32)[:2] if group == "h" else np.eye(4, dtype=np.float32)[2:]
@@ -19,14 +23,14 @@ class Found:
 
 
 def test_reference_strengths_are_lengths():
-    moved = open_loop(Found(), GRID, "reference")(np.ones((2, 4), np.float32), ["h", "l"])
+    moved = StraightMover(Found())(np.ones((2, 4), np.float32), ["h", "l"], CHANGES, "reference").codes
     assert moved.dtype == np.float32
     np.testing.assert_allclose(moved[0], [[2, 1, 1, 1], [1.5, -1, 1, 1]])
     np.testing.assert_allclose(moved[1], [[1, 1, 2, 1], [1, 1, 1.5, -1]])
 
 
 def test_sigmas_are_divided_by_each_groups_slope():
-    moved = open_loop(Found(), GRID, "sigma")(np.zeros((2, 4), np.float32), np.array(["h", "l"]))
+    moved = StraightMover(Found())(np.zeros((2, 4), np.float32), np.array(["h", "l"]), CHANGES).codes
     np.testing.assert_allclose(moved[0], [[1, 0, 0, 0], [0.5, -2, 0, 0]])
     np.testing.assert_allclose(moved[1], [[0, 0, 2, 0], [0, 0, 1, -4]])
 
@@ -38,21 +42,34 @@ def test_a_direction_may_depend_on_the_point():
         asked.append((float(x[0]), group))
         return x[None]
 
-    moved = open_loop(SimpleNamespace(direction=direction), np.array([[1.0]]))(np.float32([[1, 1], [2, 3]]), ["a", "b"])
+    found = SimpleNamespace(direction=direction, properties=("eyes",), medians={})
+    moved = StraightMover(found)(np.float32([[1, 1], [2, 3]]), ["a", "b"], {"eyes": [1.0]}, "reference").codes
     assert asked == [(1.0, "a"), (2.0, "b")]
     np.testing.assert_array_equal(moved[:, 0], [[2, 2], [4, 6]])
 
 
-def test_another_grid_is_named():
-    with pytest.raises(ValueError, match="grid is 'pixels', expected one of sigma, reference"):
-        open_loop(Found(), GRID, "pixels")
+def test_each_code_may_have_its_own_strengths_of_some_properties():
+    moved = StraightMover(Found())(np.zeros((2, 4), np.float32), ["h", "h"], {"pose": [[1.0], [3.0]]})
+    np.testing.assert_allclose(moved.codes, [[[0, 1, 0, 0]], [[0, 3, 0, 0]]])
+    assert moved.notes == [[""], [""]]
+
+
+def test_another_unit_and_another_property_are_named():
+    codes = np.zeros((1, 4), np.float32)
+    with pytest.raises(ValueError, match="unit is 'pixels', expected one of sigma, reference"):
+        StraightMover(Found())(codes, ["h"], CHANGES, "pixels")
+    with pytest.raises(ValueError, match="no direction of nose, expected some of eyes, pose"):
+        StraightMover(Found())(codes, ["h"], {"nose": [1.0]})
+    with pytest.raises(ValueError, match="a closed loop knows no lengths"):
+        ClosedLoopMover(SimpleNamespace())(codes, ["h"], CHANGES, "reference")
 
 
 def test_the_closed_loop_gets_every_combination_of_every_code():
-    def edit(codes, changes, keep, beyond):
-        assert (keep, beyond) == ("rest", "clip")
-        return SimpleNamespace(codes=codes + np.stack([changes["eyes"], changes["pose"]], axis=1))
+    def edit(codes, changes, keep, beyond, targets, progress):
+        assert (keep, beyond, targets) == ("rest", "clip", "change")
+        return SimpleNamespace(codes=codes + np.stack([changes["eyes"], changes["pose"]], axis=1), notes=["so"] * 4)
 
     codes = np.array([[10.0, 20.0], [30.0, 40.0]])
-    moved = closed_loop(SimpleNamespace(edit=edit), ("eyes", "pose"), GRID, beyond="clip")(codes, ["all", "all"])
-    np.testing.assert_array_equal(moved, codes[:, None] + GRID)
+    moved = ClosedLoopMover(SimpleNamespace(edit=edit))(codes, ["all", "all"], CHANGES)
+    assert moved.notes == [["so"] * 2] * 2
+    np.testing.assert_array_equal(moved.codes, codes[:, None] + GRID)

@@ -1,17 +1,27 @@
 """The judge as a whole: figures with known answers in a linear world, and everything on tiny networks."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from ohlora_gan.editing.moves import open_loop
+from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.judging.figures import Bootstrap
 from ohlora_gan.judging.grid import make_plan
-from ohlora_gan.judging.judge import ALONG, check_judges, figures_of, judge_vectors, move_along, open_judges, plain_data
+from ohlora_gan.judging.judge import (
+    ALONG,
+    Extent,
+    check_judges,
+    figures_of,
+    judge_vectors,
+    move_along,
+    open_judges,
+    plain_data,
+)
 from ohlora_gan.judging.judges import NetworkJudge
-from ohlora_gan.judging.measure import measure
+from ohlora_gan.judging.measure import Scoring
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
@@ -31,6 +41,8 @@ GROUPS = np.array(["all"] * len(CODES))
 class Found:
     """Directions of slope 1 in a world where each of the first values of a code is a property."""
 
+    properties, medians = ("eyes", "mouth", "pose"), {}
+
     def direction(self, x, group=None):
         return np.eye(world.SIZE, dtype=np.float32)[:3]
 
@@ -38,15 +50,19 @@ class Found:
         return strengths
 
 
-def judged(noise=0.0, grid="sigma", signed=True, **settings):
+def moved(codes, groups):
+    return StraightMover(Found())(codes, groups, PLAN.changes(PLAN.grid)).codes
+
+
+def judged(noise=0.0, unit="sigma", signed=True, **settings):
     """The figures of one judge in the linear world."""
     judge = world.LinearJudge(MATRIX, NAMES, **settings)
-    make_mover, render = partial(open_loop, Found(), grid=grid), partial(world.render, noise=noise)
-    (seen,) = measure(CODES, GROUPS, make_mover(PLAN.grid), render, [judge], retest=True)
-    (along,) = move_along(CODES[:5], GROUPS, make_mover, render, [judge], 3)
+    scoring = Scoring(partial(world.render, noise=noise), [judge])
+    (seen,) = scoring.measure(CODES, GROUPS, moved, retest=True)
+    (along,) = move_along(CODES[:5], GROUPS, StraightMover(Found()), PLAN, scoring)
     if judge.raw:
         along, seen = seen.standardised(along), seen.in_sigmas()
-    return figures_of(seen, PLAN, GROUPS, along, Bootstrap(len(CODES)), grid, signed)
+    return figures_of(seen, replace(PLAN, unit=unit, signed=signed), GROUPS, along, Bootstrap(len(CODES)))
 
 
 def test_the_truth_of_a_linear_world():
@@ -107,7 +123,7 @@ def test_raw_measures_are_judged_in_sigmas():
 
 
 def test_lengths_have_no_miss_and_leak_by_the_sigma():
-    found = judged(grid="reference", curve=lambda s: 0.5 * s)
+    found = judged(unit="reference", curve=lambda s: 0.5 * s)
     assert found["miss"] == {}
     assert found["response"][0][3] == pytest.approx(-0.2, abs=1e-5)
     assert found["leakage"]["eyes"]["worst"] == pytest.approx(0.4, abs=1e-5)
@@ -115,8 +131,7 @@ def test_lengths_have_no_miss_and_leak_by_the_sigma():
 
 def test_a_judge_may_measure_a_part():
     judge = world.LinearJudge(MATRIX[:, [1, 3]], ("mouth", "hair"), role="judging")
-    make_mover = partial(open_loop, Found())
-    (seen,) = measure(CODES, GROUPS, make_mover(PLAN.grid), world.render, [judge])
+    (seen,) = Scoring(world.render, [judge]).measure(CODES, GROUPS, moved)
     found = figures_of(seen, PLAN, GROUPS, np.empty((0, 3, len(ALONG), 2), np.float32), Bootstrap(len(CODES)))
     assert list(found["corr"]) == ["mouth"]
     assert found["sum_corr"].value == pytest.approx(1)
@@ -136,19 +151,16 @@ def test_everything_on_tiny_networks(space):
     rng = np.random.default_rng(1)
     directions = rng.standard_normal((3, 16))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    found = type("Found", (), {"direction": lambda self, x, group=None: directions.astype(np.float32)})()
+    found = type("Found", (Found,), {"direction": lambda self, x, group=None: directions.astype(np.float32)})()
+    plan = replace(PLAN, unit="reference")
     judges = [NetworkJudge("a", space.scorer, role="finding"), NetworkJudge("b", tiny.scorer(seed=8))]
     bar = Bar(3)
-    judgement = judge_vectors(
-        *(space, W(), partial(open_loop, found), PLAN, judges, 3),
-        grid="reference",
-        num_saturation=2,
-        about={"method": "svm", "n": 100, "seconds": {"finding": 1.5}},
-        progress=bar,
-    )
+    judgement = judge_vectors(space, W(), StraightMover(found), plan, judges, Extent(3, num_saturation=2), bar)
+    judgement.about |= {"method": "svm", "n": 100, "seconds": {"finding": 1.5}}
     assert bar.calls == [(1, 3), (2, 3), (3, 3)]
     assert [case.index for case in judgement.test.cases] == [0, 1, 2]
-    moved = judgement.test.make_mover(PLAN.grid)(judgement.test.codes[:1], ["all"])[0]
+    changes = plan.changes(plan.grid)
+    moved = judgement.test.mover(judgement.test.codes[:1], ["all"], changes, "reference").codes[0]
     np.testing.assert_allclose(judgement.test.cases[0].scores, space.score_codes(W(), moved), atol=1e-5)
     kept = json.loads(json.dumps(judgement.to_dict(), allow_nan=False))
     assert (kept["method"], kept["layer"], kept["grid"], kept["num_latents"]) == ("svm", "w", "reference", 3)
@@ -165,14 +177,15 @@ def test_everything_on_tiny_networks(space):
 def test_ends_when_enough_have_passed(space):
     """Every latent passes by a threshold that any correlation reaches."""
     easy = make_plan(["eyes"], strengths={"eyes": [-5, 0, 5]}, thresholds={"eyes": 1e-9})
-    found = type("Found", (), {"direction": lambda self, x, group=None: np.eye(16, dtype=np.float32)[:1]})()
+    easy = replace(easy, unit="reference", signed=False)
+    one = {"properties": ("eyes",), "direction": lambda self, x, group=None: np.eye(16, dtype=np.float32)[:1]}
+    mover = StraightMover(type("Found", (Found,), one)())
     judges = [NetworkJudge("a", space.scorer, role="finding")]
-    settings = {"grid": "reference", "signed": False, "retest": False, "num_saturation": 0}
-    judgement = judge_vectors(space, W(), partial(open_loop, found), easy, judges, 5, max_passes=2, **settings)
+    judgement = judge_vectors(space, W(), mover, easy, judges, Extent(5, 2, retest=False, num_saturation=0))
     assert judgement.to_dict()["num_latents"] == len(judgement.test.cases) == 2
     assert judgement.by["a"]["saturation"]["eyes"] == (pytest.approx(np.nan, nan_ok=True),) * 2
     with pytest.raises(ValueError, match="max_passes 0"):
-        judge_vectors(space, W(), partial(open_loop, found), easy, judges, 5, max_passes=0)
+        Extent(5, max_passes=0)
 
 
 def test_judges_are_opened_by_name(space, tmp_path):

@@ -3,8 +3,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ohlora_gan.editing.moves import open_loop
-from ohlora_gan.judging.measure import ChangeMeter, Seen, measure, score_pictures
+from ohlora_gan.editing.moves import StraightMover
+from ohlora_gan.judging.measure import ChangeMeter, Scoring, Seen
 from ohlora_gan.testing import Bar
 from tests import linear_world as world
 
@@ -15,6 +15,8 @@ MATRIX = np.eye(world.SIZE)[:, :3]
 
 
 class Found:
+    properties, medians = ("eyes", "pose"), {}
+
     def direction(self, x, group=None):
         return DIRECTIONS
 
@@ -23,9 +25,13 @@ def judge(name="first", **settings):
     return world.LinearJudge(MATRIX, ("eyes", "pose", "hair"), name, **settings)
 
 
-def run(judges, meter=None, codes=CODES, noise=0.0, **settings):
-    render = partial(world.render, noise=noise)
-    return measure(codes, ["all"] * len(codes), open_loop(Found(), GRID), render, judges, meter, **settings)
+def move(codes, groups):
+    return StraightMover(Found())(codes, groups, {"eyes": GRID[:, 0], "pose": GRID[:, 1]}, "reference").codes
+
+
+def run(judges, meter=None, noise=0.0, latents_per_batch=8, **settings):
+    scoring = Scoring(partial(world.render, noise=noise), judges, meter, latents_per_batch)
+    return scoring.measure(CODES, ["all"] * len(CODES), move, **settings)
 
 
 def test_every_picture_is_made_once_and_scored_by_all():
@@ -106,10 +112,10 @@ def test_too_few_measured_faces_are_named():
 
 def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="7 codes, 1 groups"):
-        measure(CODES, ["all"], open_loop(Found(), GRID), world.render, [judge()])
+        Scoring(world.render, [judge()]).measure(CODES, ["all"], move)
     with pytest.raises(ValueError, match="0 judges"):
         run([])
     short = judge()
     short.property_names = ("eyes",)
     with pytest.raises(ValueError, match=r"first gave scores of shape \[7, 3\], expected \[7, 1\]"):
-        score_pictures(CODES[:, None], world.render, [short])
+        Scoring(world.render, [short]).score(CODES[:, None])

@@ -1,10 +1,10 @@
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.editing.moves import groups_of, open_loop
+from ohlora_gan.editing.moves import StraightMover, groups_of
 from ohlora_gan.judging.generation_test import Case, VectorTest, response
 from ohlora_gan.judging.grid import make_plan, strength_grid
 from ohlora_gan.latents.layers import W
@@ -40,6 +40,12 @@ def test_strip_strengths_reach_what_was_asked():
     assert strip_strengths(0.0, reach=2.0, steps=3).tolist() == [-20.0, 0.0, 20.0]
 
 
+def vector_test(found, codes, groups=("all", "all"), unit="reference"):
+    """A test of directions that has found nothing yet."""
+    plan = replace(make_plan(found.properties), unit=unit)
+    return VectorTest(plan, codes, np.array(groups), [], StraightMover(found))
+
+
 @pytest.fixture(scope="module")
 def world():
     space = FaceSpace(tiny.generator(), tiny.scorer())
@@ -52,7 +58,7 @@ def world():
 def test_strips_show_the_unedited_face_in_the_middle(world):
     space, found, codes = world
     ranges = {name: np.array([-3.0, 0.0, 3.0]) for name in ("eyes", "mouth", "pose")}
-    strips = make_strips(space, W(), partial(open_loop, found), codes, ["a", "b"], ranges)
+    strips = make_strips(space, W(), vector_test(found, codes, ["a", "b"]), 2, ranges)
     assert [s.property for s in strips] == ["eyes", "mouth", "pose"]
     for strip in strips:
         assert strip.images.shape == (2, 3, 32, 32, 3)
@@ -65,7 +71,7 @@ def test_strips_show_the_unedited_face_in_the_middle(world):
 def test_strips_follow_one_direction_alone(world):
     space, found, codes = world
     ranges = {name: np.array([0.0, 3.0]) for name in ("eyes", "mouth", "pose")}
-    strips = make_strips(space, W(), partial(open_loop, found), codes, ["a", "b"], ranges)
+    strips = make_strips(space, W(), vector_test(found, codes, ["a", "b"]), 2, ranges)
     for i, strip in enumerate(strips):
         expected = space.score_codes(W(), codes + 3 * found.directions[i, 0])
         np.testing.assert_allclose(strip.other_scores[:, 1], expected, atol=1e-4)
@@ -74,20 +80,19 @@ def test_strips_follow_one_direction_alone(world):
 def test_strips_reach_so_many_sigmas(world):
     """On the grid of sigmas as they are, on the grid of lengths by the response."""
     space, found, codes = world
-    test = VectorTest(make_plan(found.properties), codes, np.array(["all"] * 2), [], partial(open_loop, found), "sigma")
-    test.make_mover = partial(open_loop, found, grid="reference")  # as if every slope were 1
+    test = vector_test(replace(found, slopes=np.ones((3, 1))), codes, unit="sigma")
     (strip, *_) = draw_strips(space, W(), test, found.properties, num_faces=1, reach=2.0, steps=5)
     assert strip.strengths.tolist() == [-2, -1, 0, 1, 2]
     slopes = np.zeros((3, 8))
     slopes[0, 0] = 0.5
-    test.grid, test.cases = "reference", [case(strength_grid("svm") @ slopes)]
+    test.plan, test.cases = replace(test.plan, unit="reference"), [case(strength_grid("svm") @ slopes)]
     (strip, *_) = draw_strips(space, W(), test, found.properties, num_faces=1, reach=2.0, steps=5)
     assert strip.strengths.tolist() == [-4, -2, 0, 2, 4]
 
 
 def test_case_grid_has_fifty_pictures_in_order(world):
     space, found, codes = world
-    test = VectorTest(make_plan(found.properties), codes, np.array(["all"] * 2), [], partial(open_loop, found))
+    test = vector_test(found, codes)
     grid = case_grid("best", case(np.zeros((50, 8))), space, W(), test)
     assert grid.note == ""
     assert grid.images.shape == (5, 2, 5, 32, 32, 3)

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.editing.moves import groups_of, open_loop
+from ohlora_gan.editing.moves import StraightMover, groups_of
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import CHOOSE, FaceSpace
 
@@ -110,7 +110,7 @@ def correct(
     response = np.zeros((len(measured), len(measured)))
     for i, name in enumerate(found.properties):
         rows = np.array([s for s in strengths.get(name, (-1.0, 1.0)) if s != 0])
-        moved = open_loop(found, rows[:, None] * np.eye(len(measured))[i], "sigma")(codes, groups)
+        moved = StraightMover(found)(codes, groups, {name: rows}).codes
         scores = space.score_codes(layer, moved.reshape(-1, codes.shape[1])).reshape(*moved.shape[:2], -1)
         # a straight line a latent through all places and the unedited face
         places = np.append(rows, 0.0) - rows.sum() / (len(rows) + 1)

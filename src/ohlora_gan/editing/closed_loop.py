@@ -11,6 +11,8 @@ The finding scorer closes the loop, so it cannot judge the result: let another o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +21,12 @@ from torch import nn
 from tqdm import tqdm
 
 from ohlora_gan.directions.decorrelate import Costs
+from ohlora_gan.editing.moves import Changes, Moved
 from ohlora_gan.editing.safe_range import SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Weights, own_probes
 from ohlora_gan.latents.space import FaceSpace, change_map, score_jacobian
 
-Changes = Mapping[str, ArrayLike]
-"""Property -> sigmas, a number or one an edit ``[N]``: what ``TARGETS`` says."""
 TARGETS = ("change", "score")
 """What is asked for: a change against the face's own score, or a score, which all faces then share."""
 BEYOND = ("clip", "refuse", "allow")
@@ -127,7 +128,7 @@ class ClosedLoop:
     def edit(
         self,
         codes: np.ndarray,
-        changes: Changes,
+        changes: Mapping[str, ArrayLike],
         keep: str | Sequence[str] = "rest",
         beyond: str = "clip",
         targets: str = "change",
@@ -137,7 +138,7 @@ class ClosedLoop:
 
         Args:
             codes: vectors float ``[N, D]``.
-            changes: what to change, and by how much.
+            changes: property -> sigmas, a number or one an edit ``[N]``: what ``targets`` says.
             keep: ``rest`` holds all other scores, ``none`` lets them go, names hold those.
             beyond: what to do with a target outside the scores of sampled faces: ``clip`` it to them, ``refuse``, or
                 ``allow`` it.
@@ -171,7 +172,7 @@ class ClosedLoop:
                 progress.update(len(parts[-1].codes))
         return joined(parts)
 
-    def _columns(self, changes: Changes, keep: str | Sequence[str]) -> tuple[list[int], list[int]]:
+    def _columns(self, changes: Mapping[str, ArrayLike], keep: str | Sequence[str]) -> tuple[list[int], list[int]]:
         """The columns of the scores that are to change, and of those to hold."""
         names = self.space.property_names
         if not changes:
@@ -304,6 +305,42 @@ class ClosedLoop:
         pairs = zip(self.space.render(self.layer, before), self.space.render(self.layer, after), strict=True)
         changes = [change_map(a, b).mean(dim=(1, 2)) for a, b in pairs]
         return torch.cat(changes).cpu().numpy()
+
+
+class ClosedLoopMover:
+    """Moves codes by feedback to every combination of scores, see ``moves.Mover``.
+
+    Args:
+        loop: the editor.
+        keep, beyond, targets: see ``ClosedLoop.edit``.
+        bar: what a progress bar is called; empty: there is none.
+    """
+
+    medians: Mapping[str, float] = MappingProxyType({})
+
+    def __init__(
+        self,
+        loop: ClosedLoop,
+        keep: str | Sequence[str] = "rest",
+        beyond: str = "clip",
+        targets: str = "change",
+        bar: str = "",
+    ) -> None:
+        self.loop, self.bar = loop, bar
+        self.how: dict[str, Any] = {"keep": keep, "beyond": beyond, "targets": targets}
+
+    def __call__(
+        self, codes: np.ndarray, groups: Sequence[str] | np.ndarray, changes: Changes, unit: str = "sigma"
+    ) -> Moved:
+        """See ``Mover``; groups are of no effect."""
+        if unit != "sigma":
+            raise ValueError(f"unit is {unit!r}, but a closed loop knows no lengths: expected sigma")
+        shape = (len(codes), np.shape(next(iter(changes.values())))[-1])
+        flat = {name: np.broadcast_to(values, shape).reshape(-1) for name, values in changes.items()}
+        with tqdm(desc=self.bar, total=shape[0] * shape[1], disable=not self.bar) as bar:
+            found = self.loop.edit(np.repeat(codes, shape[1], axis=0), flat, **self.how, progress=bar)
+        notes = [found.notes[i : i + shape[1]] for i in range(0, len(found.notes), shape[1])]
+        return Moved(found.codes.reshape(*shape, -1), notes)
 
 
 def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

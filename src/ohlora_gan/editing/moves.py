@@ -4,14 +4,15 @@ A strength is a length along a unit direction here; ``DirectionSet.steps`` turns
 is summed in float64, one direction after the other in their order, so that no result depends on how codes are batched.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ohlora_gan import rng
 from ohlora_gan.directions.base import ALL
+from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.directions.groups import group_names
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
@@ -43,30 +44,6 @@ def move(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.nd
     for i in range(num_directions):
         moved += strengths[:, i, None] * directions[..., i, None, :]
     return moved.astype(np.float32)
-
-
-def move_each(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.ndarray:
-    """Independent manipulation, along one direction at a time: ``v + lambda n``.
-
-    Args:
-        codes: ``[D]`` or ``[N, D]``.
-        directions: ``[P, D]``, or ``[N, P, D]`` where each code has its own.
-        strengths: ``[P, K]``, K lengths along each direction.
-
-    Returns:
-        float32 ``[P, K, D]`` for one code, ``[N, P, K, D]`` for several.
-
-    Raises:
-        ValueError: where the shapes do not fit together.
-    """
-    strengths = np.asarray(strengths, dtype=np.float64)
-    if strengths.ndim != 2:
-        raise ValueError(f"strengths {list(strengths.shape)}: expected [P, K]")
-    num_directions, num = strengths.shape
-    alone = np.zeros((num_directions, num, num_directions))
-    alone[np.arange(num_directions), :, np.arange(num_directions)] = strengths
-    moved = move(codes, directions, alone.reshape(-1, num_directions))
-    return moved.reshape(*moved.shape[:-2], num_directions, num, moved.shape[-1])
 
 
 def jitter(
@@ -110,76 +87,69 @@ def cloud_spread(codes: ArrayLike) -> np.ndarray:
     return np.asarray(codes, dtype=np.float64).std(axis=0)
 
 
-# --- Movers: what the test does to codes. Straight directions and the closed loop are tested alike ---
+# --- Movers: the test and the editing session know no difference between straight directions and the closed loop ---
 
 
-Mover = Callable[[np.ndarray, Sequence[str] | np.ndarray], np.ndarray]
-"""Codes float32 ``[n, D]`` and their groups ``[n]`` to all K edits of each: float32 ``[n, K, D]``."""
-
-MakeMover = Callable[[np.ndarray], Mover]
-"""Strengths ``[K, k]``, a column a property, to the mover that goes so far."""
-
-GRIDS = ("sigma", "reference")
+UNITS = ("sigma", "reference")
 """What a strength is: standard deviations of the finding score, or, as published, a length along the unit direction."""
 
-
-class Directions(Protocol):
-    """What directions offer to the test; ``steps`` is asked of those that know their slopes alone."""
-
-    def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray: ...
-
-    def steps(self, strengths: np.ndarray, group: str | None = None) -> np.ndarray: ...
+Changes = Mapping[str, ArrayLike]
+"""Property -> strengths of K edits: ``[K]`` for all codes, or ``[n, K]``, each code's own. What is not named is not
+asked for."""
 
 
-class ClosedLoopEditor(Protocol):
-    """What edits by feedback, see ``closed_loop.ClosedLoop``."""
+class Moved(NamedTuple):
+    """All K edits of n codes: float32 ``[n, K, D]``, and words about each, ``[n][K]``, empty where all went well."""
 
-    def edit(self, codes: np.ndarray, changes: Any, keep: Any = "rest") -> Any: ...
-
-
-def open_loop(found: Directions, strengths: np.ndarray, grid: str = "reference") -> Mover:
-    """Moves each code along the directions that apply to it, all at once.
-
-    Args:
-        found: directions ``[k, D]`` of a code; for ``grid="sigma"`` with their slopes, too.
-        strengths: ``[K, k]``.
-        grid: one of ``GRIDS``.
-
-    Raises:
-        ValueError: for another grid.
-    """
-    if grid not in GRIDS:
-        raise ValueError(f"grid is {grid!r}, expected one of {', '.join(GRIDS)}")
-
-    def lengths(group: str) -> np.ndarray:
-        return found.steps(strengths, group) if grid == "sigma" else strengths
-
-    def mover(codes: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
-        pairs = [(x, str(group)) for x, group in zip(codes, groups, strict=True)]
-        return np.stack([move(x, found.direction(x, group), lengths(group)) for x, group in pairs])
-
-    return mover
+    codes: np.ndarray
+    notes: list[list[str]]
 
 
-def closed_loop(
-    loop: ClosedLoopEditor, properties: Sequence[str], strengths: np.ndarray, keep: Any = "rest", **settings: Any
-) -> Mover:
-    """Edits each code by feedback to every combination of scores.
+class Mover(Protocol):
+    """What moves codes.
 
-    Args:
-        loop: the editor.
-        properties: what the k columns of ``strengths`` are.
-        strengths: ``[K, k]`` in sigmas: changes of the face's own scores, or with ``targets="score"`` scores.
-        keep, settings: given on to ``loop.edit``.
+    Attributes:
+        medians: of the groups that directions were found for; empty where there are none.
     """
 
-    def mover(codes: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
-        num, num_strengths = len(codes), len(strengths)
-        changes = {name: np.tile(strengths[:, i], num) for i, name in enumerate(properties)}
-        edited = loop.edit(np.repeat(codes, num_strengths, axis=0), changes, keep=keep, **settings)
-        return edited.codes.reshape(num, num_strengths, -1)
+    @property
+    def medians(self) -> Mapping[str, float]: ...
 
-    return mover
+    def __call__(
+        self, codes: np.ndarray, groups: Sequence[str] | np.ndarray, changes: Changes, unit: str = "sigma"
+    ) -> Moved:
+        """All K edits of codes float32 ``[n, D]`` of groups ``[n]``; strengths are in a unit of ``UNITS``.
+
+        Raises:
+            ValueError: for a unit or a property that the mover does not know.
+        """
+        ...
+
+
+class StraightMover:
+    """Moves each code along the directions that apply to it, all at once; what is not asked for is not moved along."""
+
+    def __init__(self, found: DirectionSet) -> None:
+        self.found, self.medians = found, found.medians
+
+    def __call__(
+        self, codes: np.ndarray, groups: Sequence[str] | np.ndarray, changes: Changes, unit: str = "sigma"
+    ) -> Moved:
+        """See ``Mover``."""
+        properties = list(self.found.properties)
+        if unit not in UNITS:
+            raise ValueError(f"unit is {unit!r}, expected one of {', '.join(UNITS)}")
+        if unknown := [name for name in changes if name not in properties]:
+            raise ValueError(f"there is no direction of {unknown[0]}, expected some of {', '.join(properties)}")
+        num = np.shape(next(iter(changes.values())))[-1]
+        strengths = np.zeros((len(codes), num, len(properties)))
+        for name, values in changes.items():
+            strengths[..., properties.index(name)] = values
+        moved = []
+        for x, group, own in zip(codes, map(str, groups), strengths, strict=True):
+            lengths = self.found.steps(own, group) if unit == "sigma" else own
+            moved.append(move(x, self.found.direction(x, group), lengths))
+        return Moved(np.stack(moved), [[""] * num for _ in codes])
 
 
 def groups_of(space: FaceSpace, layer: Layer, codes: np.ndarray, medians: Mapping[str, float]) -> np.ndarray:

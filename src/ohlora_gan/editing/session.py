@@ -3,18 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
-from tqdm import tqdm
 
-from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.directions.groups import group_names
-from ohlora_gan.editing.closed_loop import ClosedLoop
-from ohlora_gan.editing.moves import open_loop
+from ohlora_gan.editing.moves import Mover
 from ohlora_gan.editing.safe_range import SafeRange, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.saved import read_latents
@@ -22,9 +18,6 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import to_uint8
 
 STREAM = "edit"  # directions are neither found nor judged on its faces
-
-Changes = Mapping[str, np.ndarray]
-"""Property -> changes in score sigmas, one a face and step: ``[N, K]``. What is not named is not asked for."""
 
 
 @dataclass
@@ -67,44 +60,6 @@ def open_faces(
     return Faces(names, indices, codes, scores, groups)
 
 
-class Mover(Protocol):
-    """Moves all faces: changes ``[N, K]`` a property to codes float32 ``[N, K, D]`` and words about them."""
-
-    def __call__(self, changes: Changes) -> tuple[np.ndarray, list[list[str]]]: ...
-
-
-class OpenLoop:
-    """Moves faces along found directions, each by as much as the direction's slope asks for."""
-
-    def __init__(self, found: DirectionSet, faces: Faces):
-        self.found, self.faces = found, faces
-
-    def __call__(self, changes: Changes) -> tuple[np.ndarray, list[list[str]]]:
-        some = next(iter(changes.values()))
-        sigmas = np.zeros((*some.shape, len(self.found.properties)))
-        for name, values in changes.items():
-            sigmas[..., self.found.properties.index(name)] = values
-        faces = zip(sigmas, self.faces.codes, self.faces.groups, strict=True)
-        moved = [open_loop(self.found, own, "sigma")(code[None], [group]) for own, code, group in faces]
-        return np.concatenate(moved), [[""] * some.shape[1] for _ in moved]
-
-
-class TowardsTargets:
-    """Moves faces to target scores by a closed loop; it says of each how that went."""
-
-    def __init__(self, loop: ClosedLoop, faces: Faces, keep: str | Sequence[str]):
-        self.loop, self.faces, self.keep = loop, faces, keep
-
-    def __call__(self, changes: Changes) -> tuple[np.ndarray, list[list[str]]]:
-        shape = next(iter(changes.values())).shape
-        codes = np.repeat(self.faces.codes, shape[1], axis=0)
-        flat = {name: np.ascontiguousarray(values).reshape(-1) for name, values in changes.items()}
-        with tqdm(desc="editing", total=len(codes)) as bar:  # targets are held in the range already
-            result = self.loop.edit(codes, flat, keep=self.keep, beyond="allow", progress=bar)
-        rows = [result.notes[i : i + shape[1]] for i in range(0, len(codes), shape[1])]
-        return result.codes.reshape(*shape, -1), rows
-
-
 @dataclass
 class Limits:
     """How far edits may go: as far as sampled faces do.
@@ -124,8 +79,8 @@ class Limits:
         own = faces.scores[:, self.names.index(name), None].astype(np.float64)
         return np.asarray(values) - (own if self.targets == "score" else 0 * own)
 
-    def clip(self, faces: Faces, changes: Changes) -> dict[str, np.ndarray]:
-        """Changes so that no face leaves the range; one that lies outside may go back."""
+    def clip(self, faces: Faces, changes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Changes ``[N, K]`` so that no face leaves the range; one that lies outside may go back."""
         low, high = self.safe.limits(faces.scores.astype(np.float64))
         found = {}
         for name, values in changes.items():
@@ -216,7 +171,7 @@ class Session:
         shares = np.linspace(1, -1, steps) if falls else np.linspace(-1, 1, steps)
         asked = {name: self.limits.asked(self.faces, name, [value]) * shares for name, value in changes.items()}
         clipped = self.limits.clip(self.faces, asked)
-        codes, notes = self.mover(clipped)
+        codes, notes = self.mover(self.faces.codes, self.faces.groups, clipped)
         held = {name: ~np.isclose(clipped[name], asked[name]) for name in asked}
         free = codes[..., self.layer.free(self.space.generator)]
         distance = self.limits.safe.distance(free.reshape(-1, free.shape[-1])).reshape(codes.shape[:2])
@@ -225,7 +180,7 @@ class Session:
     def move(self, edits: Mapping[str, np.ndarray]) -> np.ndarray:
         """Codes float32 ``[N, K, D]`` of edits ``[K]`` a property, held in the range."""
         asked = {name: self.limits.asked(self.faces, name, values) for name, values in edits.items()}
-        return self.mover(self.limits.clip(self.faces, asked))[0]
+        return self.mover(self.faces.codes, self.faces.groups, self.limits.clip(self.faces, asked)).codes
 
     def realism(self, codes: np.ndarray) -> np.ndarray:
         """How real the pictures of codes ``[n, D]`` look, see ``closed_loop.EditResult``, ``[n]``."""

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.editing.moves import MakeMover
+from ohlora_gan.editing.moves import Mover
 from ohlora_gan.judging.figures import lost_pictures, slopes
 from ohlora_gan.judging.grid import PASS_THRESHOLDS, Plan
 from ohlora_gan.latents.layers import Layer
@@ -175,16 +175,14 @@ class VectorTest:
         codes: vectors of the latents, float32 ``[N, D]``.
         groups: their groups, ``[N]``.
         cases: what was found, one a tested latent, at most N.
-        make_mover: how codes are moved.
-        grid: what a strength is, see ``movers.GRIDS``.
+        mover: how codes are moved.
     """
 
     plan: Plan
     codes: np.ndarray
     groups: np.ndarray
     cases: list[Case]
-    make_mover: MakeMover
-    grid: str = "reference"
+    mover: Mover
 
     def summary(self) -> dict[str, float]:
         """What the cases say as a whole, see ``generation_test.summary``."""
@@ -195,9 +193,7 @@ class VectorTest:
         return response(self.plan.grid, self.cases)
 
 
-def make_cases(
-    plan: Plan, groups: Sequence[str] | np.ndarray, scores: np.ndarray, names: Sequence[str], signed: bool = True
-) -> list[Case]:
+def make_cases(plan: Plan, groups: Sequence[str] | np.ndarray, scores: np.ndarray, names: Sequence[str]) -> list[Case]:
     """The test of every latent by the edited properties that a judge measures.
 
     Args:
@@ -205,13 +201,12 @@ def make_cases(
         groups: of the latents, ``[N]``.
         scores: ``[N, K, P]``.
         names: what the P scores are.
-        signed: see ``generation_test.passed``.
     """
     columns = [i for i, name in enumerate(plan.strengths) if name in names]
     thresholds = {name: least for name, least in plan.thresholds.items() if name in names}
     grid = plan.grid[:, columns]
     return [
-        make_case(i, str(group), grid, of_latent, names, thresholds, signed)
+        make_case(i, str(group), grid, of_latent, names, thresholds, plan.signed)
         for i, (group, of_latent) in enumerate(zip(groups, scores, strict=True))
     ]
 

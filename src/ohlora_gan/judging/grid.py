@@ -45,15 +45,24 @@ class Plan:
     Attributes:
         strengths: edited property -> its strengths, in the order of the directions.
         thresholds: edited property -> the correlation it has to reach.
+        unit: what a strength is, see ``moves.UNITS``.
+        signed: demand that scores rise with the strength, as directions of positive sign promise. False is the
+            published rule, which also accepts scores that fall.
     """
 
     strengths: Mapping[str, Sequence[float]]
     thresholds: Mapping[str, float]
+    unit: str = "sigma"
+    signed: bool = True
 
     @property
     def grid(self) -> np.ndarray:
         """All combinations of strengths, see ``strength_grid``."""
         return strength_grid(self.strengths)
+
+    def changes(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Strengths ``[K, k]`` as movers take them."""
+        return dict(zip(self.strengths, rows.T, strict=True))
 
 
 def make_plan(

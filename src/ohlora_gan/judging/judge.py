@@ -7,7 +7,7 @@ bootstrap over latents, for shares of latents that pass Wilson's.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ohlora_gan.editing.moves import MakeMover, groups_of
+from ohlora_gan.editing.moves import Mover, groups_of
 from ohlora_gan.judging.figures import (
     Bootstrap,
     Interval,
@@ -32,7 +32,7 @@ from ohlora_gan.judging.figures import (
 from ohlora_gan.judging.generation_test import VectorTest, make_cases
 from ohlora_gan.judging.grid import Plan
 from ohlora_gan.judging.judges import Judge, LandmarkJudge, NetworkJudge, Scores
-from ohlora_gan.judging.measure import ChangeMeter, Render, Seen, measure, score_pictures
+from ohlora_gan.judging.measure import ChangeMeter, Scoring, Seen
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import REPORT, FaceSpace
@@ -52,8 +52,6 @@ def figures_of(
     groups: np.ndarray,
     along: Scores,
     bootstrap: Bootstrap,
-    grid: str = "sigma",
-    signed: bool = True,
 ) -> dict[str, Any]:
     """One judge's figures; those of a property are there for every edited property that the judge measures.
 
@@ -63,14 +61,12 @@ def figures_of(
         groups: of the latents, ``[N]``.
         along: scores along each property alone, ``[n, k, S, P]``, see ``move_along``.
         bootstrap: of N latents.
-        grid: what a strength is.
-        signed: see ``generation_test.passed``.
 
     Returns:
         ``role``, ``names`` (what is measured), ``lost`` (share of pictures without a score); as `Interval`: ``corr``
         (mean signed correlation, by property; undefined counts as 0), ``sum_corr``, ``sum_abs_corr``, ``pass_share``,
         ``drift`` (by attribute that is not edited, see ``judge_figures.drift``), ``miss`` (by property; for
-        ``grid="sigma"`` alone); ``response`` (mean over latents, ``[k, P]``), ``leakage`` (by property, see
+        sigmas alone); ``response`` (mean over latents, ``[k, P]``), ``leakage`` (by property, see
         ``judge_figures.Leak``), ``linearity`` (by property, mean over latents), ``saturation`` (by property, in
         sigmas), ``retest`` (None without a second draw).
     """
@@ -78,7 +74,7 @@ def figures_of(
     columns = {name: i for i, name in enumerate(plan.strengths)}
     measured = [name for name in columns if name in names]
     own = [names.index(name) for name in measured]
-    cases = make_cases(plan, groups, seen.scores, names, signed)
+    cases = make_cases(plan, groups, seen.scores, names)
     corrs = np.nan_to_num([[case.corrs[name] for name in measured] for case in cases])
     passes = np.array([case.passed for case in cases])
     responses = slopes(strengths, seen.scores)
@@ -91,14 +87,14 @@ def figures_of(
         "sum_corr": bootstrap.mean(corrs.sum(axis=1)),
         "sum_abs_corr": bootstrap.mean(np.abs(corrs).sum(axis=1)),
         "pass_share": share(passes),
-        "retest": retest_of(seen, plan, groups, passes, signed),
+        "retest": retest_of(seen, plan, groups, passes),
         "response": [[bootstrap.mean(responses[:, i, p]).value for p in range(len(names))] for i in columns.values()],
         "leakage": {
-            name: leakage(responses[:, i], names, name, bootstrap, grid != "sigma")._asdict()
+            name: leakage(responses[:, i], names, name, bootstrap, plan.unit != "sigma")._asdict()
             for name, i in columns.items()
         },
         "drift": {name: bootstrap.mean(moved[:, p]) for p, name in enumerate(names) if name not in columns},
-        "miss": {name: bootstrap.mean(missed[:, i]) for i, name in enumerate(measured)} if grid == "sigma" else {},
+        "miss": {name: bootstrap.mean(missed[:, i]) for i, name in enumerate(measured)} if plan.unit == "sigma" else {},
         "linearity": {
             name: bootstrap.mean(linearity(strengths, seen.scores[..., names.index(name)], columns[name])).value
             for name in measured
@@ -111,12 +107,12 @@ def figures_of(
     }
 
 
-def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray, signed: bool) -> dict[str, Any] | None:
+def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray) -> dict[str, Any] | None:
     """The pass share of a second draw of the same latents, the share of passes that are passed again (None where none
     passed), and how much scores change from draw to draw (``judge_figures.draw_change``)."""
     if seen.again is None:
         return None
-    second = np.array([case.passed for case in make_cases(plan, groups, seen.again, seen.names, signed)])
+    second = np.array([case.passed for case in make_cases(plan, groups, seen.again, seen.names)])
     return {
         "pass_share": share(second),
         "passed_both": passed_again(passes, second),
@@ -143,7 +139,7 @@ class Judgement:
         seconds: what judging took.
     """
 
-    about: Mapping[str, Any]
+    about: dict[str, Any]
     test: VectorTest
     by: dict[str, dict[str, Any]]
     image_change: dict[str, Interval]
@@ -156,7 +152,7 @@ class Judgement:
         found = {
             **self.about,
             "edited": list(self.test.plan.strengths),
-            "grid": self.test.grid,
+            "grid": self.test.plan.unit,
             "num_latents": len(self.test.cases),
             "seconds": seconds,
             "by": self.by,
@@ -217,79 +213,83 @@ def _short(name: str | Path) -> str:
     return path.resolve().parent.name if path.suffix and path.stem in ("model", "last") else path.stem
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How much the test looks at.
+
+    Attributes:
+        num_latents: at most so many latents of the stream "test", at least 1.
+        max_passes: end with the latent that makes this number of passes full, by the finding scorer; None: never.
+        retest: draw every edited picture a second time, with fresh noise.
+        num_saturation: latents that are moved along each property alone, 0 or more.
+        region: where the face is.
+
+    Raises:
+        ValueError: for limits under 1.
+    """
+
+    num_latents: int
+    max_passes: int | None = None
+    retest: bool = True
+    num_saturation: int = 20
+    region: Region = field(default_factory=Region)
+
+    def __post_init__(self) -> None:
+        if self.num_latents < 1 or (self.max_passes is not None and self.max_passes < 1):
+            raise ValueError(f"num_latents {self.num_latents}, max_passes {self.max_passes}: expected at least 1")
+
+
 def judge_vectors(
     space: FaceSpace,
     layer: Layer,
-    make_mover: MakeMover,
+    mover: Mover,
     plan: Plan,
     judges: Sequence[Judge],
-    num_latents: int,
-    *,
-    medians: Mapping[str, float] | None = None,
-    grid: str = "sigma",
-    along: MakeMover | None = None,
-    signed: bool = True,
-    max_passes: int | None = None,
-    retest: bool = True,
-    num_saturation: int = 20,
-    region: Region | None = None,
-    about: Mapping[str, Any] | None = None,
+    extent: Extent,
     progress: tqdm | None = None,
 ) -> Judgement:
     """Tests what moves codes on latents of the stream "test".
 
     Args:
         space, layer: where codes lie and what makes their pictures.
-        make_mover: strengths ``[K, k]`` to what moves codes so far: ``partial(open_loop, found, grid=grid)``, or a
-            closed loop.
-        plan: the strengths and thresholds; its properties are those of the movers.
+        mover: what moves them.
+        plan: the strengths and thresholds.
         judges: the finding scorer first, see ``open_judges``.
-        num_latents: at most so many latents are tested, at least 1.
-        medians: of the groups that directions were found for, if any.
-        grid: what a strength is, see ``movers.GRIDS``.
-        along: the same as ``make_mover`` for strengths in sigmas; None: it is the same.
-        signed: see ``generation_test.passed``.
-        max_passes: end with the latent that makes this number of passes full, by the finding scorer; None: never.
-        retest: draw every edited picture a second time, with fresh noise.
-        num_saturation: latents that are moved along each property alone, 0 or more.
-        region: where the face is, see ``image_change.Region``.
-        about: what the file says of the directions, see ``Judgement``.
+        extent: how much is looked at.
         progress: told of each latent.
 
     Raises:
-        ValueError: for limits under 1, or a judge that measures none of the properties.
+        ValueError: for a judge that measures none of the properties.
     """
     started = time.monotonic()
-    if num_latents < 1 or (max_passes is not None and max_passes < 1):
-        raise ValueError(f"num_latents {num_latents}, max_passes {max_passes}: expected at least 1")
     check_judges(judges, plan)
-    codes = space.codes(layer, *space.latents(REPORT, range(num_latents)))
-    groups = groups_of(space, layer, codes, medians or {})
+    codes = space.codes(layer, *space.latents(REPORT, range(extent.num_latents)))
+    groups = groups_of(space, layer, codes, mover.medians)
     networks = sorted(
         (judge for judge in judges if isinstance(judge, NetworkJudge) and hasattr(judge.net, "features")),
         key=lambda judge: judge.role == "finding",  # an independent network's features are preferred
     )
-    meter = ChangeMeter(region or Region(), networks[0] if networks else None)
-    render: Render = partial(space.render, layer)
-    seen = measure(
-        *(codes, groups, make_mover(plan.grid), render, judges, meter),
-        retest=retest,
-        enough=_passes_full(plan, judges[0].property_names, signed, max_passes),
-        progress=progress,
-    )
+    meter = ChangeMeter(extent.region, networks[0] if networks else None)
+    scoring = Scoring(partial(space.render, layer), judges, meter)
+
+    def move(codes: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
+        return mover(codes, groups, plan.changes(plan.grid), plan.unit).codes
+
+    enough = _passes_full(plan, judges[0].property_names, extent.max_passes)
+    seen = scoring.measure(codes, groups, move, extent.retest, enough, progress)
     num = len(seen[0].scores)
-    alone = move_along(codes[:num_saturation], groups, along or make_mover, render, judges, len(plan.strengths))
+    alone = move_along(codes[: extent.num_saturation], groups, mover, plan, scoring)
     bootstrap = Bootstrap(num, space.seed)
     by = {}
     for judge, found, of_judge in zip(judges, seen, alone, strict=True):
         if judge.raw:
             of_judge, found = found.standardised(of_judge), found.in_sigmas()
-        by[found.name] = figures_of(found, plan, groups[:num], of_judge, bootstrap, grid, signed)
-    cases = make_cases(plan, groups[:num], seen[0].scores, seen[0].names, signed)
+        by[found.name] = figures_of(found, plan, groups[:num], of_judge, bootstrap)
+    cases = make_cases(plan, groups[:num], seen[0].scores, seen[0].names)
     change = meter.result(num, len(plan.grid))
     return Judgement(
-        about={"layer": layer.name, "equivalent_to_w": layer.equivalent_to_w, **(about or {})},
-        test=VectorTest(plan, codes, groups, cases, make_mover, grid),
+        about={"layer": layer.name, "equivalent_to_w": layer.equivalent_to_w},
+        test=VectorTest(plan, codes, groups, cases, mover),
         by=by,
         image_change={kind: bootstrap.mean(values) for kind, values in change.items()},
         features_by=networks[0].name if networks else None,
@@ -307,9 +307,7 @@ def check_judges(judges: Sequence[Judge], plan: Plan) -> None:
             )
 
 
-def _passes_full(
-    plan: Plan, names: Sequence[str], signed: bool, max_passes: int | None
-) -> Callable[[int, Scores], bool] | None:
+def _passes_full(plan: Plan, names: Sequence[str], max_passes: int | None) -> Callable[[int, Scores], bool] | None:
     """Whether a latent's pass makes the number full, for ``measure``."""
     if max_passes is None:
         return None
@@ -317,7 +315,7 @@ def _passes_full(
 
     def enough(_: int, scores: Scores) -> bool:
         nonlocal passes
-        passes += make_cases(plan, [""], scores[None], names, signed)[0].passed
+        passes += make_cases(plan, [""], scores[None], names)[0].passed
         return passes >= max_passes
 
     return enough
@@ -325,19 +323,19 @@ def _passes_full(
 
 def move_along(
     codes: np.ndarray,
-    groups: np.ndarray,
-    make_mover: MakeMover,
-    render: Render,
-    judges: Sequence[Judge],
-    num_properties: int,
+    groups: Sequence[str] | np.ndarray,
+    mover: Mover,
+    plan: Plan,
+    scoring: Scoring,
     strengths: np.ndarray = ALONG,
 ) -> list[Scores]:
-    """Every judge's scores float32 ``[n, k, S, P]`` of faces moved along each of k properties alone."""
-    rows = np.concatenate([strengths[:, None] * np.eye(num_properties)[i] for i in range(num_properties)])
-    mover, shape = make_mover(rows), (num_properties, len(strengths))
-    parts: list[list[Scores]] = [[np.empty((0, *shape, len(judge.property_names)), np.float32)] for judge in judges]
+    """Every judge's scores float32 ``[n, k, S, P]`` of faces moved along each of k properties alone, by sigmas."""
+    num = len(plan.strengths)
+    changes = plan.changes(np.concatenate([strengths[:, None] * np.eye(num)[i] for i in range(num)]))
+    shape = (num, len(strengths))
+    parts = [[np.empty((0, *shape, len(judge.property_names)), np.float32)] for judge in scoring.judges]
     for i in range(len(codes)):
-        moved = mover(codes[i : i + 1], groups[i : i + 1])
-        for part, scores in zip(parts, score_pictures(moved, render, judges), strict=True):
+        moved = mover(codes[i : i + 1], groups[i : i + 1], changes).codes
+        for part, scores in zip(parts, scoring.score(moved), strict=True):
             part.append(scores.reshape(1, *shape, -1))
     return [np.concatenate(part) for part in parts]

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ohlora_gan.editing.moves import Mover
 from ohlora_gan.judging.figures import lost_pictures
 from ohlora_gan.judging.judges import Judge, NetworkJudge, Role, Scores
 from ohlora_gan.latents.metric import Region
@@ -153,114 +152,112 @@ class Seen:
         return replace(self, unedited=unedited, scores=scores, again=again)
 
 
-def measure(
-    codes: np.ndarray,
-    groups: Sequence[str] | np.ndarray,
-    mover: Mover,
-    render: Render,
-    judges: Sequence[Judge],
-    meter: ChangeMeter | None = None,
-    *,
-    retest: bool = False,
-    enough: Callable[[int, Scores], bool] | None = None,
-    latents_per_batch: int = 8,
-    progress: tqdm | None = None,
-) -> list[Seen]:
-    """Moves latents and has every judge score every picture.
+Move = Callable[[np.ndarray, Sequence[str] | np.ndarray], np.ndarray]
+"""Codes ``[n, D]`` and their groups ``[n]`` to all K edits of each: float32 ``[n, K, D]``."""
 
-    Args:
-        codes: vectors of the latents, float32 ``[N, D]``.
-        groups: their groups, ``[N]``.
-        mover: what moves them.
+
+@dataclass
+class Scoring:
+    """What makes pictures of codes, and who scores them.
+
+    Attributes:
         render: what makes pictures of vectors.
-        judges: at least one; none may be ``raw`` where it comes first and ``enough`` is given.
-        meter: told of every picture and of the unedited one it came from.
-        retest: make every edited picture a second time, with fresh noise.
-        enough: told the number and the first judge's scores ``[K, P]`` of each latent in turn; True ends the test
-            with that latent.
+        judges: at least one; none may be ``raw`` where it comes first and ``measure`` is to end with enough.
+        meter: told of every picture of the first draw and of the unedited one it came from.
         latents_per_batch: how many latents' codes are held at a time, at least 1; it has no part in the result.
-        progress: told of each latent.
-
-    Returns:
-        What each judge saw of the latents tested, in their own units where they are ``raw``.
-
-    Raises:
-        ValueError: for lengths that differ, or no latent or judge.
     """
-    if len(groups) != len(codes) or not len(codes) or not judges or latents_per_batch < 1:
-        raise ValueError(
-            f"there are {len(codes)} codes, {len(groups)} groups, {len(judges)} judges and {latents_per_batch} latents "
-            f"a batch: expected as many groups as codes, and at least 1 of each"
-        )
-    unedited: list[list[Scores]] = [[] for _ in judges]
-    edited: list[list[Scores]] = [[] for _ in judges]
-    again: list[list[Scores]] = [[] for _ in judges]
-    num, done = 0, False
-    while num < len(codes) and not done:
-        batch = slice(num, num + latents_per_batch)
-        faces = torch.cat(list(render(codes[batch], None, num)))
-        moved = mover(codes[batch], groups[batch])
-        first = num * moved.shape[1]
-        if meter is not None:
-            meter.start(faces)
-        scores = score_pictures(moved, render, judges, None, first, meter)
-        _append(unedited, [judge.score(faces) for judge in judges])
-        _append(edited, scores)
-        if retest:
-            _append(again, score_pictures(moved, render, judges, SECOND_DRAW, first))
-        for of_latent in scores[0]:
-            done = enough is not None and enough(num, of_latent)
-            num += 1
-            if progress is not None:
-                progress.update()
-            if done:
-                break
-    return [
-        Seen(
-            judge.name,
-            judge.role,
-            judge.property_names,
-            np.concatenate(unedited[j])[:num],
-            np.concatenate(edited[j])[:num],
-            np.concatenate(again[j])[:num] if retest else None,
-        )
-        for j, judge in enumerate(judges)
-    ]
 
+    render: Render
+    judges: Sequence[Judge]
+    meter: ChangeMeter | None = None
+    latents_per_batch: int = 8
 
-def _append(parts: list[list[Scores]], scores: Sequence[Scores]) -> None:
-    """Adds each judge's scores of a batch to its others."""
-    for of_judge, new in zip(parts, scores, strict=True):
-        of_judge.append(new)
+    def measure(
+        self,
+        codes: np.ndarray,
+        groups: Sequence[str] | np.ndarray,
+        move: Move,
+        retest: bool = False,
+        enough: Callable[[int, Scores], bool] | None = None,
+        progress: tqdm | None = None,
+    ) -> list[Seen]:
+        """Moves latents and has every judge score every picture.
 
+        Args:
+            codes: vectors of the latents, float32 ``[N, D]``.
+            groups: their groups, ``[N]``.
+            move: what moves them.
+            retest: make every edited picture a second time, with fresh noise.
+            enough: told the number and the first judge's scores ``[K, P]`` of each latent in turn; True ends the test
+                with that latent.
+            progress: told of each latent.
 
-def score_pictures(
-    moved: np.ndarray,
-    render: Render,
-    judges: Sequence[Judge],
-    noise_seed: int | None = None,
-    first: int = 0,
-    meter: ChangeMeter | None = None,
-) -> list[Scores]:
-    """Every judge's scores float32 ``[n, K, P]`` of the pictures of codes ``[n, K, D]``; see ``measure``.
+        Returns:
+            What each judge saw of the latents tested, in their own units where they are ``raw``.
 
-    Raises:
-        ValueError: if a judge gives another number of scores than it has names.
-    """
-    num_latents, num_strengths, size = moved.shape
-    parts: list[list[Scores]] = [[] for _ in judges]
-    position = 0
-    for images in render(moved.reshape(-1, size), noise_seed, first):
-        if meter is not None:
-            meter.compare(images, torch.arange(position, position + len(images)) // num_strengths)
-        position += len(images)
-        for judge, of_judge in zip(judges, parts, strict=True):
-            of_judge.append(np.asarray(judge.score(images), dtype=np.float32))
-    results = []
-    for judge, of_judge in zip(judges, parts, strict=True):
-        scores = np.concatenate(of_judge)
-        expected = (num_latents * num_strengths, len(judge.property_names))
-        if scores.shape != expected:
-            raise ValueError(f"{judge.name} gave scores of shape {list(scores.shape)}, expected {list(expected)}")
-        results.append(scores.reshape(num_latents, num_strengths, -1))
-    return results
+        Raises:
+            ValueError: for lengths that differ, or no latent or judge.
+        """
+        judges, at_once = self.judges, self.latents_per_batch
+        if len(groups) != len(codes) or not len(codes) or not judges or at_once < 1:
+            raise ValueError(
+                f"there are {len(codes)} codes, {len(groups)} groups, {len(judges)} judges and {at_once} latents "
+                f"a batch: expected as many groups as codes, and at least 1 of each"
+            )
+        draws: list[list[list[Scores]]] = []  # of each batch: unedited, edited and, with a retest, edited again
+        num, done = 0, False
+        while num < len(codes) and not done:
+            batch = slice(num, num + at_once)
+            faces = torch.cat(list(self.render(codes[batch], None, num)))
+            moved = move(codes[batch], groups[batch])
+            first = num * moved.shape[1]
+            if self.meter is not None:
+                self.meter.start(faces)
+            draws.append([[judge.score(faces) for judge in judges], self.score(moved, None, first, self.meter)])
+            if retest:
+                draws[-1].append(self.score(moved, SECOND_DRAW, first))
+            for of_latent in draws[-1][1][0]:
+                done = enough is not None and enough(num, of_latent)
+                num += 1
+                if progress is not None:
+                    progress.update()
+                if done:
+                    break
+        return [
+            Seen(
+                *(judge.name, judge.role, judge.property_names),
+                *(np.concatenate([of[j] for of in draw])[:num] for draw in zip(*draws, strict=True)),
+            )
+            for j, judge in enumerate(judges)
+        ]
+
+    def score(
+        self, moved: np.ndarray, noise_seed: int | None = None, first: int = 0, meter: ChangeMeter | None = None
+    ) -> list[Scores]:
+        """Every judge's scores float32 ``[n, K, P]`` of the pictures of codes ``[n, K, D]``.
+
+        Args:
+            moved: the codes.
+            noise_seed, first: see ``Render``.
+            meter: told of the pictures.
+
+        Raises:
+            ValueError: if a judge gives another number of scores than it has names.
+        """
+        num_latents, num_strengths, size = moved.shape
+        parts: list[list[Scores]] = [[] for _ in self.judges]
+        position = 0
+        for images in self.render(moved.reshape(-1, size), noise_seed, first):
+            if meter is not None:
+                meter.compare(images, torch.arange(position, position + len(images)) // num_strengths)
+            position += len(images)
+            for judge, of_judge in zip(self.judges, parts, strict=True):
+                of_judge.append(np.asarray(judge.score(images), dtype=np.float32))
+        results = []
+        for judge, of_judge in zip(self.judges, parts, strict=True):
+            scores = np.concatenate(of_judge)
+            expected = (num_latents * num_strengths, len(judge.property_names))
+            if scores.shape != expected:
+                raise ValueError(f"{judge.name} gave scores of shape {list(scores.shape)}, expected {list(expected)}")
+            results.append(scores.reshape(num_latents, num_strengths, -1))
+        return results

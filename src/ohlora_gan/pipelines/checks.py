@@ -3,13 +3,13 @@
 import re
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import check_edited
 from ohlora_gan.directions.groups import check_group_by
-from ohlora_gan.editing.moves import GRIDS
 from ohlora_gan.judging.grid import STRENGTHS, Plan, make_plan
 from ohlora_gan.pipelines.unused import FINDING, TRAINING, check_used, is_closed_loop, is_filter
 from ohlora_gan.settings import did_you_mean, given_keys
@@ -121,7 +121,7 @@ def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_seed(cfg.seed)
     check_choice(cfg, "groups", ("medians", "none"))
-    check_choice(cfg, "test.grid", GRIDS)
+    check_choice(cfg, "test.grid", UNITS)
     check_used(cfg, FINDING, [*given_keys(), *(["medians"] if cfg.medians is not None else [])])
     for key in ("n", "batch_size", "test.num_latents", "strips.num_faces", "strips.steps"):
         if type(value := OmegaConf.select(cfg, key)) is not int:
@@ -211,8 +211,10 @@ def generation_plan(cfg: DictConfig) -> Plan:
     if thresholds is not None and not OmegaConf.is_dict(thresholds):
         raise ValueError(f"test.thresholds is {thresholds!r}, expected {{property: correlation}} or null")
     if isinstance(strengths, str):
-        return make_plan(cfg.properties, strengths, None, thresholds)
-    return make_plan(cfg.properties, published, strengths, thresholds)
+        plan = make_plan(cfg.properties, strengths, None, thresholds)
+    else:
+        plan = make_plan(cfg.properties, published, strengths, thresholds)
+    return replace(plan, unit=cfg.test.grid, signed=cfg.test.signed)
 
 
 def check_seed(seed: object) -> None:

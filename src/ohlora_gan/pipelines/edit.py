@@ -16,9 +16,10 @@ from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions
 from ohlora_gan.directions.finders import open_directions
 from ohlora_gan.editing.calibration import calibrate
-from ohlora_gan.editing.closed_loop import ClosedLoop
+from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
+from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.safe_range import SafeRange
-from ohlora_gan.editing.session import Limits, Mover, OpenLoop, Session, TowardsTargets, open_faces
+from ohlora_gan.editing.session import Limits, Session, open_faces
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.metric import Region, stored_metric
@@ -232,12 +233,14 @@ class Scene:
             raise ValueError(f"{words[0]}: give a smaller strength, or --beyond clip")
         mover: Mover
         if loop:
-            mover = TowardsTargets(loop, faces, settings.loop.hold)
+            mover = ClosedLoopMover(
+                loop, settings.loop.hold, beyond="allow", bar="editing"
+            )  # held in the range already
         else:
             assert found is not None
             if found.slopes is None or strangers(found, self.space):
                 found = calibrate(self.space, self.layer, found, num_latents=NUM_CALIBRATION)
-            mover = OpenLoop(found, faces)
+            mover = StraightMover(found)
         return Session(self.space, self.layer, faces, mover, limits, self.discriminator)
 
     def closed_loop(self, how: Loop) -> ClosedLoop:

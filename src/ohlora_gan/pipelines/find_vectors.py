@@ -3,7 +3,6 @@
 import logging
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
-from ohlora_gan.editing.closed_loop import ClosedLoop
-from ohlora_gan.editing.moves import MakeMover, closed_loop, open_loop
+from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
+from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
 from ohlora_gan.judging.grid import Plan
-from ohlora_gan.judging.judge import LANDMARKS, Judgement, check_judges, judge_vectors, open_judges
+from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region, stored_metric
@@ -90,26 +89,18 @@ def find_vectors(cfg: DictConfig) -> float:
     save_config(cfg, {"checkpoint": cfg.checkpoint, "scorer": cfg.scorer, "judge": judging_networks(cfg)})
 
     found: DirectionSet | None = None
+    mover: Mover
     if finder is None:
-        make_mover, along = closed_loop_mover(search), None
+        mover = closed_loop_mover(search)
     else:
         found = search_directions(search, finder, plan)
         save_found(found, Path(cfg.paths.output_dir))
-        make_mover, along = partial(open_loop, found, grid=cfg.test.grid), partial(open_loop, found, grid="sigma")
+        mover = StraightMover(found)
+    kept = ("num_latents", "max_passes", "retest", "num_saturation")
+    extent = Extent(**{name: cfg.test[name] for name in kept}, region=search.region)
     with tqdm(desc="testing", total=cfg.test.num_latents) as bar:
-        judgement = judge_vectors(
-            *(space, layer, make_mover, plan, judges, cfg.test.num_latents),
-            medians=found.medians if found else None,
-            grid=cfg.test.grid,
-            along=along,
-            signed=cfg.test.signed,
-            max_passes=cfg.test.max_passes,
-            retest=cfg.test.retest,
-            num_saturation=cfg.test.num_saturation,
-            region=search.region,
-            about=about(search, found),
-            progress=bar,
-        )
+        judgement = judge_vectors(space, layer, mover, plan, judges, extent, bar)
+    judgement.about |= about(search, found)
     return write_results(search, found, finder, judgement, time.monotonic() - started)
 
 
@@ -172,7 +163,7 @@ def open_metric(search: Search) -> np.ndarray | None:
     return stored_metric(search.bank, search.layer, settings, search.region)
 
 
-def closed_loop_mover(search: Search) -> MakeMover:
+def closed_loop_mover(search: Search) -> Mover:
     """The closed loop of ``cfg.method.loop`` as what is tested."""
     started = time.monotonic()
     metric = open_metric(search)
@@ -183,7 +174,7 @@ def closed_loop_mover(search: Search) -> MakeMover:
     weights = search.region.weights(search.cfg.metric.get("region") or "all")
     loop = ClosedLoop(search.space, search.layer, metric, weights=weights, **settings)
     search.seconds["finding"] = time.monotonic() - started
-    return partial(closed_loop, loop, tuple(search.cfg.properties), **how)
+    return ClosedLoopMover(loop, **how)
 
 
 def save_found(found: DirectionSet, folder: Path) -> None:

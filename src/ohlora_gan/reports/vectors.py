@@ -9,7 +9,6 @@ import numpy as np
 
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.editing.moves import MakeMover
 from ohlora_gan.judging.generation_test import Case, VectorTest
 from ohlora_gan.judging.grid import nested
 from ohlora_gan.judging.judge import Judgement
@@ -85,7 +84,7 @@ def vector_page(search: VectorSearch) -> ReportData:
         properties=properties,
         score_names=space.property_names,
         group_by=tuple(search.medians),
-        grid=test.grid,
+        grid=test.plan.unit,
     )
 
 
@@ -101,7 +100,7 @@ REFERENCE_NOTE = (
 
 def page_notes(search: VectorSearch) -> list[str]:
     """What a reader of the figures has to know."""
-    notes = [SIGMA_NOTE if search.test.grid == "sigma" else REFERENCE_NOTE]
+    notes = [SIGMA_NOTE if search.test.plan.unit == "sigma" else REFERENCE_NOTE]
     if search.layer.equivalent_to_w:
         notes.append(f"{search.layer.name} edits are w edits: w = w1' + w2', so the edit (d1, d2) moves w by d1 + d2.")
     if not search.settings["test"]["signed"]:
@@ -182,28 +181,29 @@ def draw_strips(
 
     Where strengths are lengths, a direction's own response says how far that is (``strip_strengths``).
     """
-    if test.grid == "sigma":
+    if test.plan.unit == "sigma":
         ranges = dict.fromkeys(properties, np.linspace(-reach, reach, steps).round(2) + 0.0)
     else:
         ranges = {
             name: strip_strengths(slopes[space.property_names.index(name)], reach, steps)
             for name, slopes in zip(properties, test.response(), strict=True)
         }
-    return make_strips(space, layer, test.make_mover, test.codes[:num_faces], test.groups[:num_faces].tolist(), ranges)
+    return make_strips(space, layer, test, num_faces, ranges)
 
 
 def make_strips(
     space: FaceSpace,
     layer: Layer,
-    make_mover: MakeMover,
-    codes: np.ndarray,
-    groups: Sequence[str],
+    test: VectorTest,
+    num_faces: int,
     strengths_of: Mapping[str, np.ndarray],
 ) -> list[Strip]:
-    """A strip a property: each code [N, D] moved by the property's strengths [K], and by none of the others'."""
+    """A strip a property: each tested face moved by the property's strengths [K], and by none of the others'."""
     strips, names = [], space.property_names
+    codes, groups = test.codes[:num_faces], test.groups[:num_faces].tolist()
     for i, (name, strengths) in enumerate(strengths_of.items()):
-        moved = make_mover(strengths[:, None] * np.eye(len(strengths_of))[i])(codes, groups)
+        alone = test.plan.changes(strengths[:, None] * np.eye(len(strengths_of))[i])
+        moved = test.mover(codes, groups, alone, test.plan.unit).codes
         flat = moved.reshape(-1, moved.shape[-1])
         images = space.images(layer, flat)
         scores = space.score_codes(layer, flat).reshape(*moved.shape[:2], len(names))
@@ -224,7 +224,8 @@ def make_strips(
 def case_grid(title: str, case: Case, space: FaceSpace, layer: Layer, test: VectorTest) -> CaseGrid:
     """All pictures of one latent's generation test."""
     strengths = test.plan.strengths
-    moved = test.make_mover(test.plan.grid)(test.codes[case.index : case.index + 1], [case.group])
+    changes = test.plan.changes(test.plan.grid)
+    moved = test.mover(test.codes[case.index : case.index + 1], [case.group], changes, test.plan.unit).codes
     images = space.images(layer, moved[0])
     shape = (*(len(strengths[name]) for name in nested(list(strengths))), *images.shape[1:])
     note = "" if case.group == ALL else f"Group {case.group}."
