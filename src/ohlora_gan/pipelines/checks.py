@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import check_edited
 from ohlora_gan.directions.groups import check_group_by
+from ohlora_gan.editing.moves import UNITS
 from ohlora_gan.judging.grid import STRENGTHS, Plan, make_plan
 from ohlora_gan.pipelines.unused import FINDING, TRAINING, check_used, is_closed_loop, is_filter
 from ohlora_gan.settings import did_you_mean, given_keys
