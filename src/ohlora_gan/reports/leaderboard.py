@@ -47,7 +47,6 @@ def write_leaderboard(
     write_page(folder / "leaderboard.md", "leaderboard.md.j2", **shared)
     judged = [cell.by[scorers[0]] for cell in cells if scorers[0] in cell.by]
     several_sizes, several_layers = len({cell.n for cell in cells}) > 1, len({cell.layer for cell in cells}) > 1
-    over = {axis: partial(plots.panels, across=axis) for axis in (plots.SAMPLES, plots.SECONDS)}
     return write_page(
         folder / "leaderboard.html",
         "leaderboard.html.j2",
@@ -57,8 +56,8 @@ def write_leaderboard(
         groups=column_groups(cells, scorers),
         link=partial(link_to, output=folder),
         legend=[(way, *plots.look(i)) for i, way in enumerate(plots.names_of(cells)[0])],
-        over_samples=drawn(over[plots.SAMPLES], cells, scorers[0]) if several_sizes else [],
-        over_seconds=drawn(over[plots.SECONDS], cells, scorers[0]) if len(cells) > 1 else [],
+        over_samples=drawn(plots.over_samples, cells, scorers[0]) if several_sizes else [],
+        over_seconds=drawn(plots.over_seconds, cells, scorers[0]) if len(cells) > 1 else [],
         by_layer=drawn(plots.by_layer, cells, scorers[0]) if several_layers else [],
         moves=moves(cells),
         thresholds=thresholds(cells),

@@ -228,8 +228,17 @@ SAMPLES = Across("samples", lambda cell: cell.n, ticks=True)
 SECONDS = Across("seconds of finding", lambda cell: cell.seconds.get("finding", np.nan), ticks=False)
 
 
-def panels(measure: Measure, cells: Sequence[Cell], scorer: str, across: Across) -> Plot:
-    """A measure over samples or seconds: a panel a layer, a line a way of finding."""
+def over_samples(measure: Measure, cells: Sequence[Cell], scorer: str) -> Plot:
+    """A measure over the number of samples: a panel a layer, a line a way of finding."""
+    return _panels(measure, cells, scorer, SAMPLES)
+
+
+def over_seconds(measure: Measure, cells: Sequence[Cell], scorer: str) -> Plot:
+    """A measure over the seconds that finding took, otherwise like ``over_samples``."""
+    return _panels(measure, cells, scorer, SECONDS)
+
+
+def _panels(measure: Measure, cells: Sequence[Cell], scorer: str, across: Across) -> Plot:
     ways, layers = names_of(cells)
     rows = -(-len(layers) // PANELS)
     with matplotlib.rc_context(STYLE):
