@@ -69,7 +69,7 @@ WRITERS = {
     "skipped": lambda folder, v: write_skipped(folder / "skipped.csv", {"a.png": str(v)}),
     "claim": lambda folder, _: claim(folder, "sample.json", {}, "pictures"),
     "stage": lambda folder, v: Stage("v1", "train.py", folder).write_record(key=v),
-    "config": lambda folder, v: save_config(OmegaConf.create({"paths": {"output_dir": str(folder)}, "seed": v})),
+    "config": lambda folder, v: save_config(OmegaConf.create({"paths": {"output_dir": str(folder)}, "seed": v}), {}),
     "normalization": lambda folder, v: Normalization({"eyes": v}, {"eyes": 1.0}).save(folder / "normalization.json"),
     "picture": lambda folder, v: save_png(folder / "a.png", np.full((8, 8, 3), v, np.uint8)),
     "gif": lambda folder, v: save_animation(folder / "a.gif", np.full((2, 8, 8, 3), v, np.uint8)),
