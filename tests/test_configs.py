@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import hydra
@@ -18,9 +19,9 @@ from pytorch_lightning.loggers import Logger
 from ohlora_gan.devices import Device, DeviceUnavailableError
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.finders import recipe_of
-from ohlora_gan.editing.closed_loop import ClosedLoop
+from ohlora_gan.editing.closed_loop import ClosedLoop, Steps
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.metric import METRICS, make_metric
+from ohlora_gan.latents.metric import METRICS, Measured
 from ohlora_gan.pipelines.chain import read_stages
 from ohlora_gan.pipelines.checks import (
     check_find_vectors,
@@ -122,7 +123,7 @@ def test_methods_and_layers():
 
 
 def test_metrics():
-    settings = set(inspect.signature(make_metric).parameters) - {"space", "layer", "weights", "progress"}
+    settings = {field.name for field in fields(Measured)}
     assert sorted(options("metric")) == sorted([*METRICS, "auto"])
     for name in METRICS:
         cfg = composed("find_vectors", f"metric={name}")
@@ -146,8 +147,8 @@ def test_a_method_says_what_suits_it_and_the_command_line_wins():
     cfg = composed("find_vectors", "method=mean_jacobian", "metric=cloud", "groups=medians", "correct=false")
     assert (cfg.metric.name, cfg.groups, cfg.correct) == ("cloud", "medians", False)
     loop = composed("find_vectors", "method=closed_loop", "metric=cloud", "method.loop.hold=[pose]").method.loop
-    names = inspect.signature(ClosedLoop).parameters.keys() | inspect.signature(ClosedLoop.edit).parameters.keys()
-    assert loop.keys() - {"hold"} <= names
+    names = {"steps", "own", "num_own"} | {field.name for field in fields(Steps)}
+    assert loop.keys() - {"hold"} <= names | inspect.signature(ClosedLoop.edit).parameters.keys()
     assert loop.hold == ["pose"]
 
 

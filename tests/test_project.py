@@ -1,5 +1,6 @@
 """What holds for the repository as a whole."""
 
+import ast
 import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
@@ -14,6 +15,9 @@ SKIPPED = {".git", "runs", "multirun", "wandb", "build", "dist", "__pycache__"}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/")
 PACKAGE_INDEX = re.compile(r"index[-]url|find[-]links|pypi[.]|pythonhosted[.]|download[.]pytorch[.]")
 MAX_LINES = 550
+MAX_PARAMETERS = 7
+MODULES = {"Module", "LightningModule", "DealingDataModule"}
+"""What Hydra makes of a flat config; other bases of ours that do so are among them."""
 MAX_ASSETS = 40_000_000
 ASSETS = PROJECT / "src" / "ohlora_gan" / "assets"
 
@@ -48,6 +52,33 @@ def test_source_files_are_short():
     lengths = {p: len(text_of(p).splitlines()) for p in (PROJECT / "src").rglob("*.py")}
     long = {str(p.relative_to(PROJECT)): n for p, n in lengths.items() if n > MAX_LINES}
     assert not long
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """The names of a function's parameters, less ``self`` and ``cls``."""
+    given = function.args
+    starred = [argument for argument in (given.vararg, given.kwarg) if argument is not None]
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, *starred]
+    return [argument.arg for argument in named if argument.arg not in ("self", "cls")]
+
+
+def takes_settings(function: ast.AST, owner: ast.ClassDef | None) -> bool:
+    """Whether a flat list of settings is what a function is for: a module's, by Hydra, or a command's, by Typer."""
+    module = owner is not None and {ast.unparse(base).rpartition(".")[2] for base in owner.bases} & MODULES
+    command = any("answering(" in ast.unparse(mark) for mark in getattr(function, "decorator_list", ()))
+    return (bool(module) and getattr(function, "name", "") == "__init__") or command
+
+
+def test_functions_have_few_parameters():
+    found = []
+    for path in (PROJECT / "src").rglob("*.py"):
+        tree = ast.parse(text_of(path))
+        owners = {id(inner): node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for inner in node.body}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                many = len(parameters(node)) > MAX_PARAMETERS and not takes_settings(node, owners.get(id(node)))
+                found += [f"{path.name}: {node.name} has {len(parameters(node))}"] if many else []
+    assert not found
 
 
 def test_the_page_of_the_code_names_every_part_of_it():

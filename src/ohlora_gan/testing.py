@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.directions.base import DirectionFinder, Geometry
 from ohlora_gan.directions.finders import make_finder, recipe_of
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.latents.layers import Layer, layer_named
@@ -64,7 +64,7 @@ def linear_jacobian(codes: np.ndarray) -> np.ndarray:
 
 
 def fitted(finder: DirectionFinder, X: Any, scores: Any, groups: Any = None, **more: Any) -> DirectionFinder:
-    return finder.fit(X, scores, groups, jacobian=linear_jacobian, **more)
+    return finder.fit(X, scores, groups, geometry=Geometry(linear_jacobian), **more)
 
 
 def groups_of(scores: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from ohlora_gan.directions.base import Geometry
 from ohlora_gan.directions.files import DirectionsError, DirectionSet, load_directions, save_directions
 from ohlora_gan.directions.finders import free_jacobian, make_finder, open_directions, recipe_of
 from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
@@ -33,8 +34,7 @@ def found_at(world, layer, metric=None):
         *(codes[:, free], space.score_codes(layer, codes)),
         names=NAMES,
         edited=EDITED,
-        jacobian=free_jacobian(space, layer),
-        metric=metric,
+        geometry=Geometry(free_jacobian(space, layer), metric),
     )
     directions = np.zeros((3, 1, codes.shape[1]), dtype=np.float32)
     directions[..., free] = finder.directions_

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from ohlora_gan.directions.base import Geometry
 from ohlora_gan.directions.finders import free_jacobian
 from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.ridge import RidgeFinder
 from ohlora_gan.directions.svm import SvmFinder
-from ohlora_gan.editing.closed_loop import ClosedLoop
+from ohlora_gan.editing.closed_loop import ClosedLoop, Steps
 from ohlora_gan.latents.layers import W
 from ohlora_gan.training.gradient_net import NetTrainer
 from tests.analytic_world import EDITED, NAMES, make_world
@@ -37,9 +38,7 @@ def samples(world):
 
 
 def fitted(finder, world, samples, groups=None):
-    return finder.fit(
-        *samples, groups, names=NAMES, edited=EDITED, jacobian=free_jacobian(world.space, W()), metric=None
-    )
+    return finder.fit(*samples, groups, names=NAMES, edited=EDITED, geometry=Geometry(free_jacobian(world.space, W())))
 
 
 def cosines(finder, truth, samples):
@@ -126,7 +125,7 @@ def test_a_metric_chooses_among_steps_with_the_same_effect(world, samples):
     cheapest /= np.linalg.norm(cheapest, axis=1, keepdims=True)
     for make, settings, least, most in BETTER.values():
         finder = make(**settings)
-        finder.fit(*samples, names=NAMES, edited=EDITED, jacobian=free_jacobian(world.space, W()), metric=metric)
+        finder.fit(*samples, names=NAMES, edited=EDITED, geometry=Geometry(free_jacobian(world.space, W()), metric))
         assert cosines(finder, cheapest, samples).min() > least
         assert np.abs(world.leakage(finder.directions_[:, 0]) - np.eye(3, len(NAMES))).max() < most
     assert np.einsum("kd,kd->k", cheapest, world.truth(decorrelate=True)).max() < 0.99  # so the metric mattered
@@ -134,7 +133,7 @@ def test_a_metric_chooses_among_steps_with_the_same_effect(world, samples):
 
 def test_the_closed_loop_goes_the_way_of_the_decorrelated_direction(world, samples):
     codes = samples[0][:8]
-    loop = ClosedLoop(world.space, W(), damping=0.0)
+    loop = ClosedLoop(world.space, W(), steps=Steps(damping=0.0))
     for name, truth in zip(EDITED, world.truth(decorrelate=True), strict=True):
         move = loop.edit(codes, {name: 0.5}, beyond="allow").codes - codes
         assert (move @ truth / np.linalg.norm(move, axis=1)).min() > 0.9999

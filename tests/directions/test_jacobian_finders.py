@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ohlora_gan.directions.base import Geometry
 from ohlora_gan.directions.jacobian import BATCH, LocalJacobianFinder, MeanJacobianFinder, random_edits
 from ohlora_gan.testing import Bar
 
@@ -21,7 +22,9 @@ def wavering(codes):
 
 
 def fit(finder, jacobian=wavering, groups=None, **more):
-    return finder.fit(X, np.zeros((N, 3)), groups, names=NAMES, edited=NAMES, jacobian=jacobian, **more)
+    return finder.fit(
+        X, np.zeros((N, 3)), groups, names=NAMES, edited=NAMES, geometry=Geometry(**{"jacobian": jacobian} | more)
+    )
 
 
 def test_steadiness_lowers_the_variance_of_the_response():
@@ -90,7 +93,7 @@ def test_the_way_of_an_edit_counts():
     bar = Bar()
     finder = MeanJacobianFinder(num_jacobians=N, decorrelate="none", steadiness=0, reach=2.0)
     X_near, scores = 1e-3 * X, np.zeros((N, 3))
-    finder.fit(X_near, scores, None, bar, NAMES, NAMES[:1], jacobian=bending)
+    finder.fit(X_near, scores, None, bar, NAMES, NAMES[:1], Geometry(bending))
     expected = MEAN[0] + 3 * (4 / 3) / slope**2 * aside  # strengths are even in -2 to 2: the mean square is 4/3
     assert finder.directions_[0, 0] @ expected / np.linalg.norm(expected) > 0.9995
     assert finder.directions_[0, 0] @ ahead < 0.99

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_gan.directions.base import Geometry
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.directions.finders import free_jacobian, recipe_of
 from ohlora_gan.directions.jacobian import LocalJacobianFinder
@@ -198,7 +199,7 @@ def test_what_cannot_be_corrected_is_said():
 def pointwise(world):
     codes = world.space.codes(W(), *world.space.latents("bank", range(20)))
     finder = LocalJacobianFinder()
-    finder.fit(codes, np.zeros((20, 5)), names=NAMES, edited=EDITED, jacobian=free_jacobian(world.space, W()))
+    finder.fit(codes, np.zeros((20, 5)), names=NAMES, edited=EDITED, geometry=Geometry(free_jacobian(world.space, W())))
     return DirectionSet(
         finder.directions_, ["all"], "w", "local_jacobian", properties=EDITED, finder=finder, recipe=recipe_of(finder)
     )

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from ohlora_gan.editing import closed_loop
-from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, broyden
+from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, Own, Steps, broyden
 from ohlora_gan.latents.layers import W, WPlus
-from ohlora_gan.latents.metric import make_metric, own_probes
+from ohlora_gan.latents.metric import Measured, make_metric, own_probes
 from ohlora_gan.testing import Bar
 from tests.analytic_world import NAMES, SIZE, make_world
 
@@ -48,7 +48,9 @@ def test_it_reaches_its_targets_and_holds_the_rest(bent, loop, codes):
 
 
 def test_more_steps_come_nearer(bent, codes):
-    misses = [miss(ClosedLoop(bent.space, W(), damping=0.0, steps=steps).edit(codes, CHANGES)) for steps in (1, 2, 5)]
+    misses = [
+        miss(ClosedLoop(bent.space, W(), steps=Steps(steps, damping=0.0)).edit(codes, CHANGES)) for steps in (1, 2, 5)
+    ]
     assert misses[0] > 3 * misses[1] > 9 * misses[2]
 
 
@@ -97,9 +99,9 @@ def test_what_the_picture_itself_would_change_costs_too(codes):
     """A face far from the others, whose picture reacts otherwise than theirs on average."""
     world = make_world(painted=torch.tanh, gain=1.0)
     far = 2 * codes[:4]
-    mean = make_metric("image", world.space, W(), num_latents=60, num_probes=50)
+    mean = make_metric(world.space, W(), Measured("image", num_latents=60, num_probes=50))
     edits = [
-        ClosedLoop(world.space, W(), mean, own=own).edit(far, {"eyes": 0.1, "mouth": -0.1}, beyond="allow")
+        ClosedLoop(world.space, W(), mean, own=Own(own)).edit(far, {"eyes": 0.1, "mouth": -0.1}, beyond="allow")
         for own in (0.0, 30.0)
     ]
     for found in edits:
@@ -110,7 +112,7 @@ def test_what_the_picture_itself_would_change_costs_too(codes):
 def test_many_edits_of_a_face_measure_its_picture_once(bent, codes, monkeypatch):
     measured = []
     monkeypatch.setattr(closed_loop, "own_probes", lambda *given: measured.append(given) or own_probes(*given))
-    loop = ClosedLoop(bent.space, W(), own=1.0, num_own=20)
+    loop = ClosedLoop(bent.space, W(), own=Own(1.0, 20))
     many = loop.edit(np.repeat(codes[:2], 3, axis=0), {"eyes": np.tile([-0.2, 0.1, 0.3], 2)})
     assert len(measured) == 2
     alone = loop.edit(codes[1:2], {"eyes": 0.3})
@@ -121,7 +123,7 @@ def test_steps_keep_to_what_a_layer_may_move():
     world = make_world()
     layer = WPlus(1, 1)
     codes = world.space.codes(layer, *world.space.latents("test", range(4)))
-    found = ClosedLoop(world.space, layer, np.eye(SIZE), damping=0.0).edit(codes, {"eyes": 0.4}, beyond="allow")
+    found = ClosedLoop(world.space, layer, np.eye(SIZE), Steps(damping=0.0)).edit(codes, {"eyes": 0.4}, beyond="allow")
     np.testing.assert_array_equal(found.codes[:, :SIZE], codes[:, :SIZE])
     assert np.abs(found.codes[:, SIZE:] - codes[:, SIZE:]).max() > 0.01
     assert miss(found) < 0.05
@@ -130,7 +132,7 @@ def test_steps_keep_to_what_a_layer_may_move():
 @pytest.mark.parametrize("refresh", [2, 3])
 def test_with_fewer_derivatives_it_arrives_too(bent, codes, monkeypatch, refresh):
     counted = []
-    loop = ClosedLoop(bent.space, W(), steps=6, refresh=refresh)
+    loop = ClosedLoop(bent.space, W(), steps=Steps(6, refresh=refresh))
     look = loop._look
     monkeypatch.setattr(loop, "_look", lambda v: counted.append(1) or look(v))
     assert miss(loop.edit(codes, CHANGES)) < 0.05
@@ -286,21 +288,20 @@ def test_what_cannot_be_asked_for(loop, codes, changes, settings, message):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("make", "settings", "message"),
     [
-        {"damping": -1},
-        {"damping": float("nan")},
-        {"steps": 0},
-        {"longest": 0},
-        {"refresh": 0},
-        {"own": -1},
-        {"num_own": 0},
+        (Steps, {"damping": -1}, "damping=-1"),
+        (Steps, {"damping": float("nan")}, "damping=nan"),
+        (Steps, {"num": 0}, "steps=0"),
+        (Steps, {"longest": 0}, "longest=0"),
+        (Steps, {"refresh": 0}, "refresh=0"),
+        (Own, {"times": -1}, "own=-1"),
+        (Own, {"num": 0}, "num_own=0"),
     ],
 )
-def test_settings_out_of_their_range(bent, settings):
-    ((name, value),) = settings.items()
-    with pytest.raises(ValueError, match=f"closed loop: .*{name}={value}"):
-        ClosedLoop(bent.space, W(), **settings)
+def test_settings_out_of_their_range(make, settings, message):
+    with pytest.raises(ValueError, match=f"closed loop: .*{message}"):
+        make(**settings)
 
 
 def test_a_metric_of_another_size(bent):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ohlora_gan.latents.layers import W, WPlus
-from ohlora_gan.latents.metric import METRICS, image_gram, make_metric, own_probes, scaled
+from ohlora_gan.latents.metric import METRICS, Measured, image_gram, make_metric, own_probes, scaled
 from ohlora_gan.testing import Bar
 from tests.analytic_world import SIZE, make_world
 
@@ -75,18 +75,18 @@ def test_own_probes_are_the_same_for_any_batch_size_and_keep_to_a_layer():
 @pytest.mark.parametrize("name", ["cloud", "image"])
 def test_the_same_numbers_for_any_batch_size(name):
     worlds = [make_world(painted=torch.tanh, gain=0.5, batch_size=size) for size in (2, 2, 64)]
-    found = [make_metric(name, world.space, W(), num_latents=7, num_probes=3) for world in worlds]
+    found = [make_metric(world.space, W(), Measured(name, num_latents=7, num_probes=3)) for world in worlds]
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_allclose(found[0], found[2], atol=1e-5)
 
 
 def test_euclid_is_no_matrix(bent):
-    assert make_metric("euclid", bent.space, W()) is None
+    assert make_metric(bent.space, W(), Measured("euclid")) is None
 
 
 def test_cloud_is_the_inverse_covariance():
     world = make_world()
-    metric = make_metric("cloud", world.space, W(), num_latents=100, shrinkage=1e-6)
+    metric = make_metric(world.space, W(), Measured("cloud", num_latents=100, shrinkage=1e-6))
     expected = np.linalg.inv(world.covariance)
     assert np.trace(metric) == pytest.approx(SIZE)
     assert relative_error(metric, scaled(expected, 0.0)) < 0.05  # of 10,000 samples
@@ -95,15 +95,17 @@ def test_cloud_is_the_inverse_covariance():
 def test_image_costs_what_pictures_change_by():
     """In a linear world a step's cost is its squared change of pixels, on one scale for all steps."""
     world = make_world()
-    metric = make_metric("image", world.space, W(), num_latents=20, num_probes=250, shrinkage=1e-6)
+    metric = make_metric(world.space, W(), Measured("image", num_latents=20, num_probes=250, shrinkage=1e-6))
     change = world.paint.sum(axis=0) @ world.paint.sum(axis=0).T
     assert relative_error(metric, scaled(change, 0.0)) < 0.06
 
 
 def test_image_may_stay_in_the_cloud():
     world = make_world()
-    image, cloud = (make_metric(name, world.space, W(), num_latents=50, num_probes=10) for name in ("image", "cloud"))
-    both = make_metric("image", world.space, W(), num_latents=50, num_probes=10, cloud=0.5)
+    image, cloud = (
+        make_metric(world.space, W(), Measured(name, num_latents=50, num_probes=10)) for name in ("image", "cloud")
+    )
+    both = make_metric(world.space, W(), Measured("image", num_latents=50, num_probes=10, cloud=0.5))
     np.testing.assert_allclose(both, image + 0.5 * cloud, atol=1e-9)
 
 
@@ -116,7 +118,7 @@ def test_shrinkage_is_a_share_of_the_mean_eigenvalue():
 @pytest.mark.parametrize("name", ["cloud", "image"])
 def test_it_is_that_of_the_values_that_edits_may_move(name):
     world = make_world()
-    metric = make_metric(name, world.space, WPlus(1, 1), num_latents=10, num_probes=100)
+    metric = make_metric(world.space, WPlus(1, 1), Measured(name, num_latents=10, num_probes=100))
     assert metric.shape == (SIZE, SIZE)
     np.testing.assert_allclose(metric, metric.T, atol=1e-9)
     assert np.linalg.eigvalsh(metric).min() > 0
@@ -126,7 +128,7 @@ def test_it_is_that_of_the_values_that_edits_may_move(name):
 
 def test_progress_reaches_the_total():
     bar = Bar(10)
-    make_metric("image", make_world(batch_size=4).space, W(), 10, 2, progress=bar)
+    make_metric(make_world(batch_size=4).space, W(), Measured("image", 10, 2), progress=bar)
     assert bar.calls == [(4, 10), (8, 10), (10, 10)]
 
 
@@ -143,4 +145,4 @@ def test_progress_reaches_the_total():
 )
 def test_settings_out_of_their_range(bent, name, settings, message):
     with pytest.raises(ValueError, match=message):
-        make_metric(name, bent.space, W(), **settings)
+        make_metric(bent.space, W(), Measured(name, **settings))

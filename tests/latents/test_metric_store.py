@@ -3,7 +3,7 @@ import pytest
 
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import W
-from ohlora_gan.latents.metric import Region, make_metric, stored_metric
+from ohlora_gan.latents.metric import Measured, Region, make_metric, stored_metric
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
 
@@ -22,7 +22,7 @@ def stored(bank):
 
 def test_a_metric_is_measured_once(bank, monkeypatch):
     first = stored_metric(bank, W(), IMAGE, FACE)
-    np.testing.assert_allclose(first, make_metric("image", bank.space, W(), 3, 2, 0.1))
+    np.testing.assert_allclose(first, make_metric(bank.space, W(), Measured("image", 3, 2, 0.1)))
     monkeypatch.setattr("ohlora_gan.latents.metric.make_metric", None)
     np.testing.assert_array_equal(stored_metric(bank, W(), IMAGE, Region()), first)  # the face is of no matter to "all"
     assert stored_metric(bank, W(), IMAGE | {"name": "euclid"}, FACE) is None
@@ -32,6 +32,6 @@ def test_each_part_of_the_picture_has_its_own(bank):
     found = [stored_metric(bank, W(), IMAGE | {"region": part}, FACE) for part in ("all", "face", "border")]
     found.append(stored_metric(bank, W(), IMAGE | {"region": "face"}, Region()))
     assert len(stored(bank)) == 4
-    expected = make_metric("image", bank.space, W(), 3, 2, 0.1, weights=FACE.border_weights)
+    expected = make_metric(bank.space, W(), Measured("image", 3, 2, 0.1), weights=FACE.border_weights)
     np.testing.assert_allclose(found[2], expected)
     assert not any(np.allclose(found[i], found[j]) for i in range(4) for j in range(i))

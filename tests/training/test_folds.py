@@ -45,9 +45,8 @@ def scores(labels=LABELS):
 
 
 def run(folder, fit, num_folds=2, settings=None, **plan):
-    return folds.run_folds(
-        CrossValidation(num_folds, **plan), data(), scores(), "lips", fit, folder, settings or {"lr": 1.0}, 4
-    )
+    labelled = folds.Labelled("lips", data(), scores(), 4)
+    return folds.run_folds(CrossValidation(num_folds, **plan), labelled, fit, folder, settings or {"lr": 1.0})
 
 
 def test_folds_are_stratified_and_disjoint():
@@ -128,7 +127,7 @@ def test_items_without_a_label_take_no_part(tmp_path):
         assert parts.base_rate == pytest.approx(0.2)
         return FakeFit(0.1)(stream, parts)
 
-    folds.run_folds(CrossValidation(3), data(), given, "lips", fit, tmp_path, {}, 4)
+    folds.run_folds(CrossValidation(3), folds.Labelled("lips", data(), given, 4), fit, tmp_path, {})
     for train, val in seen:
         assert sorted(train + val) == list(range(10, 40))
 

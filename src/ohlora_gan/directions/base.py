@@ -6,7 +6,7 @@ configuration, so a new method is one class in one file.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -24,6 +24,20 @@ Jacobian = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """What is known of the space besides samples.
+
+    Attributes:
+        jacobian: derivatives of the scores in the vector, for methods that look at the generator itself.
+        metric: what a step ``v`` costs is ``v^T M v``; M is symmetric and positive, float ``[D, D]``. None is the
+            squared length. Methods that choose among directions with the same effect take the cheapest.
+    """
+
+    jacobian: Jacobian | None = None
+    metric: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
 class Samples:
     """What ``fit`` was given, checked; see ``DirectionFinder.fit``."""
 
@@ -33,8 +47,7 @@ class Samples:
     names: tuple[str, ...]
     edited: tuple[str, ...]
     progress: tqdm | None = None
-    jacobian: Jacobian | None = None
-    metric: ArrayLike | None = None
+    geometry: Geometry = field(default_factory=Geometry)
 
     def of(self, name: str) -> np.ndarray:
         """The scores ``[n]`` of one property."""
@@ -80,8 +93,7 @@ class DirectionFinder(ABC):
         progress: tqdm | None = None,
         names: Sequence[str] = PROPERTIES,
         edited: Sequence[str] = EDITED_PROPERTIES,
-        jacobian: Jacobian | None = None,
-        metric: ArrayLike | None = None,
+        geometry: Geometry | None = None,
     ) -> "DirectionFinder":
         """Finds the directions.
 
@@ -92,9 +104,7 @@ class DirectionFinder(ABC):
             progress: a bar, whose total grows by the units of work that the fit has.
             names: what the P columns of ``scores`` are.
             edited: the k properties for which directions are sought, all among ``names``.
-            jacobian: derivatives of the scores in the vector, for methods that look at the generator itself.
-            metric: what a step ``v`` costs is ``v^T M v``; M is symmetric and positive, float ``[D, D]``. None is the
-                squared length. Methods that choose among directions with the same effect take the cheapest.
+            geometry: what is known of the space; None: nothing.
 
         Returns:
             The finder itself.
@@ -103,7 +113,7 @@ class DirectionFinder(ABC):
             ValueError: where the inputs or the settings are unusable; one sentence that names the remedy.
         """
         X, scores, groups = validate_inputs(X, scores, groups, names, edited)
-        self._fit(Samples(X, scores, groups, tuple(names), tuple(edited), progress, jacobian, metric))
+        self._fit(Samples(X, scores, groups, tuple(names), tuple(edited), progress, geometry or Geometry()))
         return self
 
     @abstractmethod

@@ -47,6 +47,8 @@ def make_finder(recipe: Mapping[str, Any]) -> DirectionFinder:
         raise DirectionsError(f"directions name a finder that cannot be made: {error}") from error
     settings = {}
     for name, value in recipe["settings"].items():
+        if name == "solver_seed":  # a constant, which files of earlier versions hold
+            continue
         if name == "finders":
             value = {prop: make_finder(part) for prop, part in value.items()}
         settings[name] = value

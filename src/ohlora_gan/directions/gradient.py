@@ -148,7 +148,7 @@ class MixedFinder(DirectionFinder):
         parts = self._copies(edited)
         given = samples.X, samples.scores, samples.groups
         for prop, part in parts.items():
-            part.fit(*given, samples.progress, samples.names, [prop], samples.jacobian, samples.metric)
+            part.fit(*given, samples.progress, samples.names, [prop], samples.geometry)
         groupings = [part.group_names_ for part in parts.values()]
         self.group_names_ = next((grouping for grouping in groupings if grouping != [ALL]), [ALL])
         shape = (1, len(self.group_names_), samples.X.shape[1])

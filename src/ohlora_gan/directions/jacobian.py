@@ -83,7 +83,7 @@ class MeanJacobianFinder(DirectionFinder):
     def _look(self, samples: Samples, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives at vectors, and the directions by their mean, ``[k, D]``."""
         own = derivatives(samples, codes)
-        costs = steady_costs(samples.metric, own, self.steadiness)
+        costs = steady_costs(samples.geometry.metric, own, self.steadiness)
         return own, steps(own.mean(axis=0), samples.names, samples.edited, self.decorrelate, costs, self.damping)
 
 
@@ -91,7 +91,7 @@ def derivatives(samples: Samples, codes: np.ndarray) -> np.ndarray:
     """The scores' derivatives at vectors ``[m, D]``, float64 ``[m, P, D]``."""
     found = []
     for start in range(0, len(codes), BATCH):
-        found.append(take(samples.jacobian, codes[start : start + BATCH], len(samples.names)))
+        found.append(take(samples.geometry.jacobian, codes[start : start + BATCH], len(samples.names)))
         samples.tell(len(found[-1]))
     return np.concatenate(found).astype(np.float64)
 
@@ -202,13 +202,13 @@ class LocalJacobianFinder(DirectionFinder):
         num = min(self.num_jacobians, len(samples.X))
         samples.expect(num)
         own = derivatives(samples, samples.X[:num])
-        mean, costs = own.mean(axis=0), steady_costs(samples.metric, own, self.steadiness)
+        mean, costs = own.mean(axis=0), steady_costs(samples.geometry.metric, own, self.steadiness)
         directions = steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping)[:, None]
         self.metrics_ = agreement_metrics(samples, cosine(own, mean).mean(axis=0), num)
         state = {"mean": mean.astype(np.float32)}
         if costs.inverse is not None:
             state["inverse_metric"] = costs.inverse.astype(np.float32)
-        self.restore(directions, [ALL], samples.names, samples.edited, state, samples.jacobian)
+        self.restore(directions, [ALL], samples.names, samples.edited, state, samples.geometry.jacobian)
 
     def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
         """``state_`` has the mean derivative and the metric's inverse."""

@@ -43,7 +43,7 @@ class RidgeFinder(DirectionFinder):
         small = [name for name, members_ in rows.items() if len(members_) < 3]
         if small:
             raise ValueError(f"ridge needs at least 3 samples in group {small[0]!r}: raise n, or use groups=none")
-        costs = Costs(samples.metric, X.shape[1])
+        costs = Costs(samples.geometry.metric, X.shape[1])
         samples.expect(len(rows))
         found, r2, alphas = [], [], {}
         for name, of_group in rows.items():

@@ -7,7 +7,7 @@ of look-alikes as in the published Oh-LoRA system.
 import warnings
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -51,12 +51,13 @@ class SvmFinder(DirectionFinder):
         seed: of the shuffle before the split, which is its own for each group and property.
         C: inverse regularisation strength, above 0.
         max_iter: most iterations of the solver, at least 1.
-        solver_seed: of the solver's own random order; at least 0.
         num_extreme: so many samples in either class in place of ``ratio``: the paper probes with the 2,000 highest and
             lowest of 500,000.
         decorrelate: scores that are to stay: ``none``, ``all``, or names. Each has a plane fitted, too, and a direction
             is what is left of a plane's normal beside theirs: the conditional manipulation of InterFaceGAN.
     """
+
+    solver_seed: ClassVar[int] = 2025  # of the solver's own random order
 
     def __init__(
         self,
@@ -65,7 +66,6 @@ class SvmFinder(DirectionFinder):
         seed: int = 0,
         C: float = 1.0,
         max_iter: int = 1000,
-        solver_seed: int = 2025,
         num_extreme: int | None = None,
         decorrelate: Decorrelate = "none",
     ) -> None:
@@ -74,7 +74,6 @@ class SvmFinder(DirectionFinder):
         self.seed = seed
         self.C = C
         self.max_iter = max_iter
-        self.solver_seed = solver_seed
         self.num_extreme = num_extreme
         self.decorrelate = decorrelate
 
@@ -104,7 +103,7 @@ class SvmFinder(DirectionFinder):
         stacked = np.array([[fits[prop, name].direction for name in rows] for prop in fitted])
         if self.decorrelate != "none":
             planes = np.swapaxes(stacked, 0, 1)  # a group at a time
-            apart = steps(planes, fitted, edited, self.decorrelate, Costs(samples.metric, X.shape[1]))
+            apart = steps(planes, fitted, edited, self.decorrelate, Costs(samples.geometry.metric, X.shape[1]))
             stacked = np.swapaxes(apart, 0, 1)
         self.directions_ = stacked.astype(np.float32)
         self.metrics_ = _metrics(fits, edited, {name: len(classes[edited[0], name][0]) for name in rows})

@@ -70,6 +70,57 @@ class EditResult:
         return {name: moved[:, i] for i, name in enumerate(self.names) if name not in asked}
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Gauss-Newton steps.
+
+    Attributes:
+        num: how many, at least 1.
+        damping: share of each score's own response that is added to the diagonal of the normal equations (Marquardt
+            1963), at least 0: it shortens steps that scores ask for against each other.
+        longest: no step is longer than this share of the cloud's radius, above 0.
+        refresh: derivatives are taken anew every so many steps, at least 1; between, Broyden's update corrects them by
+            what the last step did, which costs a pass forward instead of one and P backward.
+
+    Raises:
+        ValueError: for settings out of their range.
+    """
+
+    num: int = 5
+    damping: float = 0.01
+    longest: float = 2.0
+    refresh: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.damping >= 0 or self.num < 1 or not self.longest > 0 or self.refresh < 1:
+            raise ValueError(
+                f"closed loop: damping={self.damping}, steps={self.num}, longest={self.longest}, "
+                f"refresh={self.refresh}, expected at least 0, at least 1, above 0, at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a change of the unedited picture itself costs, besides the metric, which holds the mean over faces.
+
+    Attributes:
+        times: its ``J^T J`` is added to the metric so many times, at least 0 (see ``latents.metric.own_probes``).
+        num: random pictures by which that is measured, once a face, at least 1.
+        weights: how much a change of each part of the picture counts; None: all alike.
+
+    Raises:
+        ValueError: for settings out of their range.
+    """
+
+    times: float = 0.0
+    num: int = 192
+    weights: Weights | None = None
+
+    def __post_init__(self) -> None:
+        if not self.times >= 0 or self.num < 1:
+            raise ValueError(f"closed loop: own={self.times}, num_own={self.num}, expected at least 0 and at least 1")
+
+
 class ClosedLoop:
     """Edits codes at a layer until their scores are what was asked for.
 
@@ -77,20 +128,12 @@ class ClosedLoop:
         space: generator and the scorer that closes the loop.
         layer: where codes lie.
         metric: what steps cost, ``[D, D]`` of the layer's free values, see ``latents.metric``; None: their length.
-        damping: share of each score's own response that is added to the diagonal of the normal equations (Marquardt
-            1963), at least 0: it shortens steps that scores ask for against each other.
-        steps: Gauss-Newton steps, at least 1.
-        longest: no step is longer than this share of the cloud's radius, above 0.
-        own: how much what the unedited picture itself would change costs besides, at least 0: ``own`` times its
-            ``J^T J``, where the metric holds the mean over faces (see ``latents.metric.own_probes``).
-        num_own: random pictures by which that is measured, once a face, at least 1.
-        weights: how much a change of each part of the picture counts in ``own``; None: all alike.
-        refresh: derivatives are taken anew every so many steps, at least 1; between, Broyden's update corrects them by
-            what the last step did, which costs a pass forward instead of one and P backward.
+        steps: how many steps, and how long.
+        own: what a change of the unedited picture itself costs besides.
         discriminator: says of edited pictures how real they look; None: nothing does.
 
     Raises:
-        ValueError: for settings out of their range.
+        ValueError: for a layer that the generator lacks, or a metric of another size.
     """
 
     def __init__(
@@ -98,26 +141,15 @@ class ClosedLoop:
         space: FaceSpace,
         layer: Layer,
         metric: ArrayLike | None = None,
-        damping: float = 0.01,
-        steps: int = 5,
-        longest: float = 2.0,
-        refresh: int = 1,
-        own: float = 0.0,
-        num_own: int = 192,
-        weights: Weights | None = None,
+        steps: Steps | None = None,
+        own: Own | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
-        if not damping >= 0 or steps < 1 or not longest > 0 or refresh < 1 or not own >= 0 or num_own < 1:
-            raise ValueError(
-                f"closed loop: damping={damping}, steps={steps}, longest={longest}, refresh={refresh}, own={own}, "
-                f"num_own={num_own}, expected at least 0, at least 1, above 0, at least 1, at least 0, at least 1"
-            )
         layer.check(space.generator)
         self.space, self.layer = space, layer
         self.free = layer.free(space.generator)
         self.costs = Costs(metric, self.free.stop - self.free.start)
-        self.damping, self.steps, self.longest, self.refresh = damping, steps, longest, refresh
-        self.own, self.num_own, self.weights = own, num_own, weights
+        self.steps, self.own = steps or Steps(), own or Own()
         self.discriminator = None if discriminator is None else space.device.place(discriminator)
 
     @cached_property
@@ -202,12 +234,12 @@ class ClosedLoop:
         wanted, notes = self._targets(start, change, asked, beyond)
         costs = self._costs(codes)
         best, best_scores, best_miss = v.copy(), scores, self._miss(wanted, scores, used)
-        for step in range(self.steps):
+        for step in range(self.steps.num):
             rows = jacobian[:, used]
             move = self._step(rows, (wanted - scores)[:, used], costs)
             v = v.copy()
             v[:, self.free] += move
-            if step + 1 == self.steps or (step + 1) % self.refresh:
+            if step + 1 == self.steps.num or (step + 1) % self.steps.refresh:
                 after = self._scores(v)
                 jacobian = broyden(jacobian, move, after - scores)
             else:
@@ -243,11 +275,11 @@ class ClosedLoop:
 
     def _costs(self, codes: np.ndarray) -> Costs:
         """What steps from codes ``[n, D]`` cost; what a face's own picture adds is measured once a face."""
-        if self.own == 0:
+        if self.own.times == 0:
             return self.costs
         unique, where = distinct(codes)
-        pulled = [own_probes(self.space, self.layer, code, self.num_own, self.weights) for code in unique]
-        return self.costs.raised(np.sqrt(self.own) * np.stack(pulled), where)
+        pulled = [own_probes(self.space, self.layer, code, self.own.num, self.own.weights) for code in unique]
+        return self.costs.raised(np.sqrt(self.own.times) * np.stack(pulled), where)
 
     def _step(self, rows: np.ndarray, missing: np.ndarray, costs: Costs) -> np.ndarray:
         """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
@@ -255,10 +287,10 @@ class ClosedLoop:
         normal = cheap @ np.swapaxes(rows, 1, 2)
         own = np.einsum("nss->ns", normal)
         least = np.maximum(1e-9 * own.mean(axis=1, keepdims=True), 1e-30)  # a score that nothing moves divides by this
-        normal = normal + (self.damping * own + least)[:, None] * np.eye(rows.shape[1])
+        normal = normal + (self.steps.damping * own + least)[:, None] * np.eye(rows.shape[1])
         weights = np.linalg.solve(normal, missing[..., None])
         move = np.einsum("ns,nsd->nd", weights[..., 0], cheap)
-        limit = self.longest * self.safe_range.radius
+        limit = self.steps.longest * self.safe_range.radius
         length = np.linalg.norm(move, axis=1, keepdims=True)
         return np.where(length > limit, move * (limit / np.maximum(length, limit)), move)
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.directions.base import DirectionFinder, Geometry
 from ohlora_gan.directions.decorrelate import held_names
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.directions.finders import free_jacobian, recipe_of
@@ -96,8 +96,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
             *(bank.codes(layer, wanted.n)[:, layer.free(space.generator)], scores, groups, bar),
             names=names,
             edited=sought,
-            jacobian=partial(cached_jacobian, bank, layer),
-            metric=wanted.metric,
+            geometry=Geometry(partial(cached_jacobian, bank, layer), wanted.metric),
         )
     if finder.pointwise:  # what is asked for from now on are the faces of tests: nothing for the bank to keep
         fitted = finder.directions_, finder.group_names_, names, sought, finder.state_

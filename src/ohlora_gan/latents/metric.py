@@ -38,51 +38,61 @@ SIDE = 16
 """Pictures are compared as averages over SIDE x SIDE blocks: what moves by less than a block is no change."""
 
 
-def make_metric(
-    name: str,
-    space: FaceSpace,
-    layer: Layer,
-    num_latents: int = 60,
-    num_probes: int = 24,
-    shrinkage: float = 0.01,
-    cloud: float = 0.0,
-    weights: Weights | None = None,
-    progress: tqdm | None = None,
-) -> Metric | None:
-    """A metric by its name, measured on the first samples of the bank.
+@dataclass(frozen=True)
+class Measured:
+    """How a metric is measured, on the first samples of the bank.
 
-    Args:
+    Attributes:
         name: one of ``METRICS``.
-        space: the generator.
-        layer: where steps are made; the matrix is that of the values that edits may move.
         num_latents: latents for ``image``; ``cloud`` takes 100 times as many, for which no picture is made.
         num_probes: random pictures a latent; latents times probes should exceed the layer's size.
         shrinkage: see above, above 0.
         cloud: see above, at least 0.
+
+    Raises:
+        ValueError: for another name, or settings out of their range.
+    """
+
+    name: str
+    num_latents: int = 60
+    num_probes: int = 24
+    shrinkage: float = 0.01
+    cloud: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in METRICS:
+            raise ValueError(f"metric is {self.name!r}, expected one of {', '.join(METRICS)}")
+        if self.num_latents < 2 or self.num_probes < 1 or not self.shrinkage > 0 or not self.cloud >= 0:
+            raise ValueError(
+                f"metric: num_latents={self.num_latents}, num_probes={self.num_probes}, shrinkage={self.shrinkage}, "
+                f"cloud={self.cloud}, expected at least 2, at least 1, above 0 and at least 0"
+            )
+
+
+def make_metric(
+    space: FaceSpace, layer: Layer, how: Measured, weights: Weights | None = None, progress: tqdm | None = None
+) -> Metric | None:
+    """A metric, measured anew.
+
+    Args:
+        space: the generator.
+        layer: where steps are made; the matrix is that of the values that edits may move.
+        how: which metric, and how well.
         weights: for ``image``; None: all blocks alike.
         progress: told of each latent.
 
     Returns:
         float64 ``[D, D]``; None for ``euclid``.
-
-    Raises:
-        ValueError: for another name, or settings out of their range.
     """
-    if name not in METRICS:
-        raise ValueError(f"metric is {name!r}, expected one of {', '.join(METRICS)}")
-    if num_latents < 2 or num_probes < 1 or not shrinkage > 0 or not cloud >= 0:
-        raise ValueError(
-            f"metric: num_latents={num_latents}, num_probes={num_probes}, shrinkage={shrinkage}, cloud={cloud}, "
-            f"expected at least 2, at least 1, above 0 and at least 0"
-        )
-    if name == "euclid":
+    if how.name == "euclid":
         return None
     free = layer.free(space.generator)
-    if name == "cloud":
-        return cloud_metric(space, layer, 100 * num_latents, shrinkage)
-    codes = space.codes(layer, *space.latents(FIND, range(num_latents)))
-    metric = scaled(image_gram(space, layer, codes, num_probes, weights, progress)[free, free], shrinkage)
-    return metric + cloud * cloud_metric(space, layer, 100 * num_latents) if cloud else metric
+    if how.name == "cloud":
+        return cloud_metric(space, layer, 100 * how.num_latents, how.shrinkage)
+    codes = space.codes(layer, *space.latents(FIND, range(how.num_latents)))
+    gram = image_gram(space, layer, codes, how.num_probes, weights, progress)
+    metric = scaled(gram[free, free], how.shrinkage)
+    return metric + how.cloud * cloud_metric(space, layer, 100 * how.num_latents) if how.cloud else metric
 
 
 def cloud_metric(space: FaceSpace, layer: Layer, num_latents: int, shrinkage: float = 0.01) -> Metric:
@@ -170,7 +180,7 @@ def stored_metric(bank: ScoreBank, layer: Layer, settings: Mapping[str, Any], fa
     Args:
         bank: of the space; metrics lie beside its samples.
         layer: where steps are made.
-        settings: those of ``conf/metric``: ``name``, ``region``, and the arguments of ``make_metric``.
+        settings: those of ``conf/metric``: ``name``, ``region``, and those of ``Measured``.
         face: where the face is, for ``region`` ``face`` and ``border``.
 
     Returns:
@@ -182,12 +192,12 @@ def stored_metric(bank: ScoreBank, layer: Layer, settings: Mapping[str, Any], fa
     if settings["name"] == "euclid":
         return None
     what = dict(settings) | ({"face": str(face)} if settings["region"] != "all" else {})
-    how = {key: value for key, value in settings.items() if key != "region"}
+    how = Measured(**{key: value for key, value in settings.items() if key != "region"})
     weights = face.weights(settings["region"])
 
     def make() -> np.ndarray:
-        with tqdm(desc="metric", total=settings["num_latents"]) as bar:
-            made = make_metric(space=bank.space, layer=layer, weights=weights, progress=bar, **how)
+        with tqdm(desc="metric", total=how.num_latents) as bar:
+            made = make_metric(bank.space, layer, how, weights, bar)
         assert made is not None
         return made
 

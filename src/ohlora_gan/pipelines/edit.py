@@ -16,7 +16,7 @@ from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions
 from ohlora_gan.directions.finders import open_directions
 from ohlora_gan.editing.calibration import calibrate
-from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
+from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
 from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.safe_range import SafeRange
 from ohlora_gan.editing.session import Limits, Session, open_faces
@@ -247,9 +247,8 @@ class Scene:
         """The closed loop with its metric, which is measured where nobody has done so."""
         bank = ScoreBank(how.bank_dir, self.space)
         metric = stored_metric(bank, self.layer, how.metric_settings(), self.region)
-        own = OWN if how.metric == "image" else 0.0
-        weights = self.region.weights(how.region)
-        return ClosedLoop(self.space, self.layer, metric, own=own, weights=weights, discriminator=self.discriminator)
+        own = Own(OWN if how.metric == "image" else 0.0, weights=self.region.weights(how.region))
+        return ClosedLoop(self.space, self.layer, metric, own=own, discriminator=self.discriminator)
 
 
 def strangers(found: DirectionSet, space: FaceSpace) -> list[str]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
-from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
+from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own, Steps
 from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
@@ -169,10 +169,11 @@ def closed_loop_mover(search: Search) -> Mover:
     metric = open_metric(search)
     settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
     how = {"keep": settings.pop("hold"), "beyond": settings.pop("beyond"), "targets": settings.pop("targets")}
-    if search.cfg.metric.name != "image":
-        settings["own"] = 0.0
+    times, num_own = settings.pop("own"), settings.pop("num_own")
     weights = search.region.weights(search.cfg.metric.get("region") or "all")
-    loop = ClosedLoop(search.space, search.layer, metric, weights=weights, **settings)
+    own = Own(times if search.cfg.metric.name == "image" else 0.0, num_own, weights)
+    steps = Steps(settings.pop("steps"), **settings)
+    loop = ClosedLoop(search.space, search.layer, metric, steps, own)
     search.seconds["finding"] = time.monotonic() - started
     return ClosedLoopMover(loop, **how)
 

@@ -60,8 +60,8 @@ def train_filter(
                 f"model.auxiliary: {other} is not known of {unknown} pictures, expected of all: leave it out"
             )
     fit = make_fit(cfg, plan, device, loggers, make_callbacks)
-    loading = {"batch_size": cfg.data.batch_size, "num_workers": cfg.data.num_workers}
-    done = folds.run_folds(plan, train, train.scores, name, fit, folder, settings_of(cfg), **loading)
+    labelled = folds.Labelled(name, train, train.scores, cfg.data.batch_size, cfg.data.num_workers)
+    done = folds.run_folds(plan, labelled, fit, folder, settings_of(cfg))
     ensemble, metrics = FilterEnsemble.of([fold.net for fold in done], name), folds.summary(done, plan.threshold)
     log.info("%s, best epochs on each fold's validation part:\n%s", name, folds.format_folds(done, plan.threshold))
     test = data.dataset("test")

@@ -395,39 +395,44 @@ def load_fold(folder: Path, number: int, name: str, settings: dict[str, Any]) ->
     return Fold(number, kept.info["rows"], kept.info["best"], kept.build(name).eval())
 
 
-def run_folds(
-    plan: CrossValidation,
-    dataset: Dataset,
-    scores: NDArray[np.float32],
-    name: str,
-    fit: Fit,
-    folder: Path,
-    settings: dict[str, Any],
-    batch_size: int,
-    num_workers: int = 0,
-) -> list[Fold]:
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures to train on.
+
+    Attributes:
+        name: the attribute.
+        dataset: map-style, of (image, labels ``[K]``).
+        scores: its labels ``[N, K]``, the attribute's first, NaN where not known.
+        batch_size, num_workers: of the training.
+    """
+
+    name: str
+    dataset: Dataset
+    scores: NDArray[np.float32]
+    batch_size: int
+    num_workers: int = 0
+
+
+def run_folds(plan: CrossValidation, data: Labelled, fit: Fit, folder: Path, settings: dict[str, Any]) -> list[Fold]:
     """All folds of an attribute; those that the folder holds are taken from there.
 
     Args:
         plan: how they are trained.
-        dataset: map-style, of (image, labels ``[K]``).
-        scores: its labels ``[N, K]``, the attribute's first, NaN where not known.
-        name: the attribute.
+        data: the pictures.
         fit: trains one attempt.
         folder: where finished folds, and ``folds.csv`` with all their epochs, are kept.
         settings: plain data that decides the result.
-        batch_size, num_workers: of the training.
     """
-    known, labels = binary_labels(scores, name)
+    known, labels = binary_labels(data.scores, data.name)
     folds: list[Fold] = []
     for number, parts in enumerate(plan.split(labels)):
-        fold = load_fold(folder, number, name, settings)
+        fold = load_fold(folder, number, data.name, settings)
         if fold is None:
             train, val = (known[part].tolist() for part in parts)
             base_rate = float(labels[parts[0]].mean())
-            data = FoldData(dataset, train, val, batch_size, num_workers, base_rate=base_rate)
-            fold = plan.run_fold(number, data, fit)
-            save_fold(folder, fold, name, settings)
+            parts_of = FoldData(data.dataset, train, val, data.batch_size, data.num_workers, base_rate=base_rate)
+            fold = plan.run_fold(number, parts_of, fit)
+            save_fold(folder, fold, data.name, settings)
         folds.append(fold)
         write_figures(folder / "folds.csv", [row for done in folds for row in done.rows])
         log.info("fold %d of %d: validation loss %.4f", number + 1, plan.num_folds, fold.best["val_loss"])

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,7 @@ class VectorRegressor(pl.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, self.hparams["decay"])]
 
 
+@dataclass(frozen=True)
 class NetTrainer:
     """Trains a `GradientNet` on vectors and one score; the published settings are the defaults.
 
@@ -182,20 +184,23 @@ class NetTrainer:
         ValueError: for settings that cannot work.
     """
 
-    def __init__(
-        self,
-        max_epochs: int = 1000,
-        patience: int = 15,
-        batch_size: int = 16,
-        lr: float = 1e-3,
-        decay: float = 0.95,
-        seed: int = 0,
-        center: bool = False,
-        accelerator: str = "cpu",
-    ) -> None:
-        self.max_epochs, self.patience, self.batch_size = max_epochs, patience, batch_size
-        self.lr, self.decay, self.seed, self.center, self.accelerator = lr, decay, seed, center, accelerator
-        self._check_settings()  # here, so that nobody samples for hours first
+    max_epochs: int = 1000
+    patience: int = 15
+    batch_size: int = 16
+    lr: float = 1e-3
+    decay: float = 0.95
+    seed: int = 0
+    center: bool = False
+    accelerator: str = "cpu"
+
+    def __post_init__(self) -> None:  # here, so that nobody samples for hours first
+        for name in ("max_epochs", "patience", "batch_size"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
+        if not self.lr > 0:
+            raise ValueError(f"lr is {self.lr}, expected above 0")
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay is {self.decay}, expected above 0 and at most 1")
 
     def __call__(
         self, X: np.ndarray, y: np.ndarray, stream: str, progress: tqdm | None = None
@@ -281,15 +286,6 @@ class NetTrainer:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(rng.stream_key(self.seed, f"{stream}/torch") % 2**63)
             yield
-
-    def _check_settings(self) -> None:
-        for name in ("max_epochs", "patience", "batch_size"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
-        if not self.lr > 0:
-            raise ValueError(f"lr is {self.lr}, expected above 0")
-        if not 0 < self.decay <= 1:
-            raise ValueError(f"decay is {self.decay}, expected above 0 and at most 1")
 
 
 def regression_figures(predictions: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
