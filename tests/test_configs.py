@@ -30,7 +30,7 @@ from ohlora_gan.pipelines.checks import (
     chosen_judge,
     generation_plan,
 )
-from ohlora_gan.pipelines.unused import METRIC_SETTINGS, is_closed_loop
+from ohlora_gan.pipelines.unused import FINDING, METRIC_SETTINGS, TRAINING, check_used, is_closed_loop
 from ohlora_gan.settings import EXPERIMENTS, own_experiments
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -77,6 +77,7 @@ def test_every_stage_of_a_chain_has_settings_that_its_program_knows(scale, tmp_p
             program, *overrides = stage.command(resumed=False)
             cfg = composed(Path(program).stem, *overrides)
             OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+            check_used(cfg, TRAINING if program == "train.py" else FINDING, list(stage.settings))
 
 
 @pytest.mark.parametrize("group", ["callbacks", "logger", "trainer"])

@@ -21,7 +21,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -50,11 +50,25 @@ def own_experiments(arguments: Sequence[str], kind: str) -> list[str]:
     return [re.sub(r"^([+~]*)experiment=", rf"\1experiment/{kind}=", argument) for argument in arguments]
 
 
-def given_keys() -> list[str]:
-    """Keys and groups that the command line gives a value, without ``+``; none outside a Hydra program."""
+def overrides(cfg: DictConfig) -> list[str]:
+    """What the command line says, ``KEY=VALUE`` each; empty where a config is not that of Hydra's present job."""
     if not HydraConfig.initialized():
         return []
-    return [text.lstrip("+~").partition("=")[0] for text in HydraConfig.get().overrides.task]
+    job: Any = HydraConfig.get()
+    folder = OmegaConf.select(job, "runtime.output_dir", throw_on_missing=False)
+    is_this_jobs = folder is not None and Path(folder) == Path(cfg.paths.output_dir)
+    return list(job.overrides.task) if is_this_jobs else []
+
+
+def given_keys(cfg: DictConfig) -> list[str]:
+    """Keys and groups that the command line gives a value, without ``+``."""
+    return [text.lstrip("+~").partition("=")[0] for text in overrides(cfg)]
+
+
+def added_keys(cfg: DictConfig) -> list[str]:
+    """Keys that the command line adds at the top (``+KEY=``)."""
+    keys = [text.lstrip("+").partition("=")[0] for text in overrides(cfg) if text.startswith("+")]
+    return [key for key in keys if not re.search(r"[./@]", key)]
 
 
 def choices(*groups: str) -> str:
@@ -167,7 +181,8 @@ def unknown_key(error: OmegaConfBaseException, outer: Exception | None = None) -
         return f"{key}= is a setting of {', '.join(owners)}: leave it out, or {which}"
     guess = nearest_key(key, known, own_groups(outer))
     hint = f"did you mean {guess}=? " if guess else ""
-    return f"unknown key {key!r}: {hint}`{call()} --cfg job` shows every key, +{key}= adds one"
+    adds = f", +{key}= adds one" if "." in key else ""
+    return f"unknown key {key!r}: {hint}`{call()} --cfg job` shows every key{adds}"
 
 
 def nearest_key(key: str, known: Sequence[str], groups: Sequence[str]) -> str | None:

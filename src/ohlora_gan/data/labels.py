@@ -4,6 +4,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -171,8 +172,10 @@ def _column(labels: Labels, name: str) -> Floats:
     if name in labels.text:
         raise ValueError(f"column {name!r} of labels {labels.path} holds no numbers")
     if name not in labels.columns:
+        near = get_close_matches(name, labels.columns, 1)
+        guess = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
-            f"data.attributes names {name!r}, which labels {labels.path} lack, expected one of "
+            f"data.attributes names {name!r}, which labels {labels.path} lack, {guess}expected one of "
             f"{', '.join(labels.columns) or 'none: it has no column of numbers'}"
         )
     column = labels.columns[name]

@@ -13,7 +13,7 @@ from ohlora_gan.directions.groups import check_group_by
 from ohlora_gan.editing.moves import UNITS
 from ohlora_gan.judging.grid import STRENGTHS, Plan, make_plan
 from ohlora_gan.pipelines.unused import FINDING, TRAINING, check_used, is_closed_loop, is_filter
-from ohlora_gan.settings import did_you_mean, given_keys
+from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.world.versions import LATEST, SHIPPED, open_world
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
@@ -21,6 +21,7 @@ MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 
 def check_train(cfg: DictConfig) -> None:
     """Raises ValueError for settings of train.py that cannot work together."""
+    check_added(cfg)
     if cfg.ckpt_path is not None and cfg.checkpoint is not None:
         raise ValueError(
             f"ckpt_path={cfg.ckpt_path} resumes a run and checkpoint={cfg.checkpoint} starts one from given weights: "
@@ -36,7 +37,7 @@ def check_train(cfg: DictConfig) -> None:
         if value is not None and not isinstance(value, int):
             raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
     check_seed(cfg.seed)
-    check_used(cfg, TRAINING, [*given_keys(), *(["attribute"] if cfg.attribute is not None else [])])
+    check_used(cfg, TRAINING, [*given_keys(cfg), *(["attribute"] if cfg.attribute is not None else [])])
     check_image_size(cfg)
     if is_filter(cfg):
         check_filter(cfg)
@@ -120,10 +121,11 @@ def is_run_checkpoint(path: Path) -> bool:
 
 def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
+    check_added(cfg)
     check_seed(cfg.seed)
     check_choice(cfg, "groups", ("medians", "none"))
     check_choice(cfg, "test.grid", UNITS)
-    check_used(cfg, FINDING, [*given_keys(), *(["medians"] if cfg.medians is not None else [])])
+    check_used(cfg, FINDING, [*given_keys(cfg), *(["medians"] if cfg.medians is not None else [])])
     for key in ("n", "batch_size", "test.num_latents", "strips.num_faces", "strips.steps"):
         if type(value := OmegaConf.select(cfg, key)) is not int:
             raise ValueError(f"{key} is {value!r}, expected a whole number")
@@ -186,6 +188,10 @@ def check_name_list(cfg: DictConfig, key: str) -> None:
 
 def check_names(cfg: DictConfig, property_names: Sequence[str]) -> None:
     """Raises ValueError where a config of find_vectors.py asks for what its scorer does not measure."""
+    for name in cfg.properties:
+        if name not in property_names and (guess := did_you_mean(name, property_names)):
+            names = ", ".join(property_names)
+            raise ValueError(f"properties names {name}, {guess}expected some of what the scorer measures: {names}")
     check_edited(cfg.properties, property_names)
     finders = cfg.method.finder.get("finders") if "finder" in cfg.method else None
     missing = [] if finders is None else [name for name in cfg.properties if name not in finders]
@@ -216,6 +222,13 @@ def generation_plan(cfg: DictConfig) -> Plan:
     else:
         plan = make_plan(cfg.properties, published, strengths, thresholds)
     return replace(plan, unit=cfg.test.grid, signed=cfg.test.signed)
+
+
+def check_added(cfg: DictConfig) -> None:
+    """Raises ValueError for a key that ``+KEY=`` adds at the top, where nothing reads it."""
+    for key in added_keys(cfg):
+        guess = did_you_mean(key, [str(known) for known in cfg if known != key], "{}=")
+        raise ValueError(f"+{key}= adds a key that nothing reads: {guess}leave it out")
 
 
 def check_seed(seed: object) -> None:
