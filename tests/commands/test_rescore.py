@@ -5,6 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from ohlora_gan.__main__ import main
+from ohlora_gan.directions.base import Geometry
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.directions.finders import free_jacobian, recipe_of
 from ohlora_gan.directions.jacobian import LocalJacobianFinder
@@ -68,7 +69,9 @@ def test_directions_that_depend_on_the_face_compete(tmp_path, networks):
     space = FaceSpace(tiny.generator(), tiny.scorer())
     codes = space.codes(W(), *space.latents("bank", range(10)))
     finder = LocalJacobianFinder(num_jacobians=4, share=1.0)
-    finder.fit(codes, space.score_codes(W(), codes), edited=("eyes", "mouth"), jacobian=free_jacobian(space, W()))
+    finder.fit(
+        codes, space.score_codes(W(), codes), edited=("eyes", "mouth"), geometry=Geometry(free_jacobian(space, W()))
+    )
     own = {"recipe": recipe_of(finder), "state": finder.state_, "names": PROPERTIES}
     for name, kept in {"own": own, "mean": {}}.items():
         folder = make_run(tmp_path / "runs" / name, networks)

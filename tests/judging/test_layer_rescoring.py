@@ -35,7 +35,7 @@ def test_an_edit_of_all_layers_is_the_edit_itself(space, layer_name):
     assert found.ranges[last] == (0, 7)
     np.testing.assert_allclose(found.changes[:, last], whole.changes, atol=1e-4)
     np.testing.assert_allclose(found.slopes()[last], whole.mean_change() / 1.5, atol=1e-4)
-    np.testing.assert_allclose(found.ds()[last], [whole.ds()[0, 0], whole.ds()[1, 4]], atol=1e-4)
+    np.testing.assert_allclose(found.ds().value[last], [whole.ds()[0, 0], whole.ds()[1, 4]], atol=1e-4)
 
 
 def test_layers_that_an_edit_does_not_reach_change_nothing(space):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from ohlora_gan.images import grid
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.pipelines.compare import figure, read_cell
 from ohlora_gan.reports.leaderboard import Column, cut_rows, marks, write_leaderboard
 from ohlora_gan.reports.pages import said, share
-from ohlora_gan.reports.runs_table import FailedCell, Figure, ranked, scorer_order
+from ohlora_gan.reports.runs_table import FailedCell, ranked, scorer_order
 from tests.judged_runs import judgement, scorer, write_run
 from tests.reports.test_report import Page
 
@@ -88,7 +89,7 @@ def test_a_damaged_file_is_told_in_a_sentence(tmp_path, text, words):
 
 
 def test_figures_have_an_interval_or_none():
-    assert figure([0.5, 0.4, 0.6]) == Figure(0.5, 0.4, 0.6)
+    assert figure([0.5, 0.4, 0.6]) == Interval(0.5, 0.4, 0.6)
     assert figure(0.5).value == 0.5
     assert math.isnan(figure(0.5).low)
     assert math.isnan(figure(None).value)
@@ -176,11 +177,11 @@ def test_rows_are_cut_from_a_saved_strip():
 
 def test_the_best_are_marked_and_those_that_may_be_as_good():
     figures = [
-        Figure(0.9, 0.88, 0.92),
-        Figure(0.951, 0.91, 0.97),
-        Figure(0.949),
-        Figure(0.5, 0.4, 0.6),
-        Figure(math.nan),
+        Interval(0.9, 0.88, 0.92),
+        Interval(0.951, 0.91, 0.97),
+        Interval(0.949),
+        Interval(0.5, 0.4, 0.6),
+        Interval(math.nan),
     ]
     for highest, expected in (
         (True, ["near", "best", "best", "", ""]),
@@ -188,7 +189,7 @@ def test_the_best_are_marked_and_those_that_may_be_as_good():
         (None, [""] * 5),
     ):
         assert marks(Column("a column", lambda i: figures[i], highest=highest), range(5)) == expected
-    assert marks(Column("alike", lambda i: Figure(1.0)), range(2)) == ["", ""]
+    assert marks(Column("alike", lambda i: Interval(1.0)), range(2)) == ["", ""]
 
 
 def test_notes_say_what_limits_a_comparison(tmp_path):
@@ -232,6 +233,6 @@ def test_the_markdown_is_a_table(page):
 
 def test_numbers_are_written_for_readers():
     assert [share(value) for value in (0.0, 0.034, 0.5, 0.985, 1.0)] == ["0 %", "3.4 %", "50 %", "98.5 %", "100 %"]
-    assert said(Figure(0.5, 0.4, 0.6), share) == ("50 %", "40 to 60")
-    assert said(Figure(2.934)) == ("2.93", "")
+    assert said(Interval(0.5, 0.4, 0.6), share) == ("50 %", "40 to 60")
+    assert said(Interval(2.934)) == ("2.93", "")
     assert said([None, None, None]) == said(None) == ("–", "")

@@ -365,7 +365,7 @@ def test_numbers_for_readers():
 
 
 def test_wilson_interval():
-    low, high = wilson_interval(0, 100)
+    _, low, high = wilson_interval(0, 100)
     assert low == 0
     assert high == pytest.approx(0.037, abs=1e-3)
-    assert wilson_interval(50, 100) == pytest.approx((0.404, 0.596), abs=1e-3)
+    assert wilson_interval(50, 100) == pytest.approx((0.5, 0.404, 0.596), abs=1e-3)

@@ -18,17 +18,24 @@ Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A mean over latents, and the bounds of its 95 % interval."""
+    """A figure and the bounds of its 95 % interval: numbers, or arrays of them; NaN where there is none."""
 
-    value: float
-    low: float
-    high: float
+    value: Any
+    low: Any = np.nan
+    high: Any = np.nan
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    @classmethod
+    def of_draws(cls, value: Any, draws: NDArray[Any]) -> "Interval":
+        """A figure ``[...]`` with the percentile interval of what it is in resamples ``[R, ...]``."""
+        return cls(value, *np.quantile(draws, [0.025, 0.975], axis=0))
 
 
 def share(passes: NDArray[np.bool_]) -> Interval:
     """The share of N latents that pass, with Wilson's interval: a bootstrap of none or of all has no width."""
-    low, high = wilson_interval(int(passes.sum()), len(passes))
-    return Interval(float(passes.mean()), low, high)
+    return wilson_interval(int(passes.sum()), len(passes))
 
 
 class Bootstrap:
@@ -51,13 +58,12 @@ class Bootstrap:
         values = np.asarray(values, dtype=np.float64)
         known = ~np.isnan(values)
         if not known.any():
-            return Interval(np.nan, np.nan, np.nan)
+            return Interval(np.nan)
         totals, nums = self.counts @ np.where(known, values, 0.0), self.counts @ known
         means, value = totals[nums > 0] / nums[nums > 0], values[known].mean()
         if size:
             means, value = np.abs(means), abs(value)
-        low, high = np.quantile(means, [0.025, 0.975])
-        return Interval(float(value), float(low), float(high))
+        return Interval(*map(float, Interval.of_draws(value, means)))
 
 
 def slopes(grid: NDArray[Any], scores: NDArray[Any]) -> Floats:
@@ -119,13 +125,15 @@ class Leak(NamedTuple):
         worst: the largest mean response of another attribute, without its sign.
         name: which one.
         rms: root mean square over all other attributes.
-        interval: bootstrap 95 % interval of that attribute's mean response, without its sign.
     """
 
-    worst: float
+    worst: Interval
     name: str | None
     rms: float
-    interval: tuple[float, float]
+
+    def plain(self) -> dict[str, Any]:
+        """As ``judge.json`` has it: the bounds of ``worst`` are its ``interval``."""
+        return {"worst": self.worst.value, "name": self.name, "rms": self.rms, "interval": self.worst[1:]}
 
 
 def leakage(
@@ -147,10 +155,10 @@ def leakage(
         responses = responses / (unit if unit > 0 else np.nan)
     found = {name: bootstrap.mean(responses[:, i], size=True) for i, name in enumerate(names) if name != own}
     if not found or not np.isfinite([leak.value for leak in found.values()]).all():
-        return Leak(np.nan, None, np.nan, (np.nan, np.nan))
+        return Leak(Interval(np.nan), None, np.nan)
     worst = max(found, key=lambda name: found[name].value)
     rms = float(np.sqrt(np.mean([leak.value**2 for leak in found.values()])))
-    return Leak(found[worst].value, worst, rms, (found[worst].low, found[worst].high))
+    return Leak(found[worst], worst, rms)
 
 
 def saturation(strengths: NDArray[Any], scores: NDArray[Any]) -> tuple[float, float]:
@@ -246,9 +254,11 @@ def lost_pictures(scores: ArrayLike) -> np.ndarray:
     return np.isnan(np.asarray(scores)).any(axis=-1)
 
 
-def wilson_interval(num_passed: int, num: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), honest also at 0 and for few trials."""
+def wilson_interval(num_passed: int, num: int) -> Interval:
+    """A share with its 95 % interval (Wilson 1927), honest also at 0 and for few trials; all NaN without trials."""
+    if not num:
+        return Interval(np.nan)
     z = 1.96
     middle = (num_passed + z * z / 2) / (num + z * z)
     half = z / (num + z * z) * sqrt(num_passed * (num - num_passed) / num + z * z / 4)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return Interval(num_passed / num, max(0.0, middle - half), min(1.0, middle + half))

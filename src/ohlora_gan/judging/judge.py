@@ -90,7 +90,7 @@ def figures_of(
         "retest": retest_of(seen, plan, groups, passes),
         "response": [[bootstrap.mean(responses[:, i, p]).value for p in range(len(names))] for i in columns.values()],
         "leakage": {
-            name: leakage(responses[:, i], names, name, bootstrap, plan.unit != "sigma")._asdict()
+            name: leakage(responses[:, i], names, name, bootstrap, plan.unit != "sigma").plain()
             for name, i in columns.items()
         },
         "drift": {name: bootstrap.mean(moved[:, p]) for p, name in enumerate(names) if name not in columns},

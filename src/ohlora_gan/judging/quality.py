@@ -23,7 +23,7 @@ from ohlora_gan.data.image_folder import ImageFolderDataModule
 from ohlora_gan.data.landmarks import measure as measure_landmarks
 from ohlora_gan.devices import Device
 from ohlora_gan.images import grid
-from ohlora_gan.judging.figures import resamples
+from ohlora_gan.judging.figures import Interval, resamples
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.combined import Panel
@@ -85,7 +85,7 @@ class Features(nn.Module):
 
 @dataclass
 class Quality:
-    """Figures of a set of faces against a reference set.
+    """Intervals of a set of faces against a reference set.
 
     Attributes:
         spread: property -> (standard deviation of the score, the reference's, their ratio).
@@ -294,24 +294,12 @@ def sheet(reference: np.ndarray, images: np.ndarray) -> np.ndarray:
 ALL = "all"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A mean over images and its bootstrap 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def mean_figures(values: NDArray[Any], seed: int = 0) -> list[Figure]:
+def mean_figures(values: NDArray[Any], seed: int = 0) -> list[Interval]:
     """The mean of every column of ``[N, P]`` with the percentile interval of resampled rows."""
     values = np.asarray(values, dtype=np.float64)
     counts = resamples(len(values), seed, "filter_figures/bootstrap")
-    low, high = np.quantile(counts @ values / len(values), [0.025, 0.975], axis=0)
-    return [Figure(*map(float, row)) for row in zip(values.mean(axis=0), low, high, strict=True)]
+    found = Interval.of_draws(values.mean(axis=0), counts @ values / len(values))
+    return [Interval(*map(float, row)) for row in zip(*found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -325,8 +313,8 @@ class FilterFigures:
         num: number of images.
     """
 
-    means: dict[str, Figure]
-    shares: dict[str, Figure]
+    means: dict[str, Interval]
+    shares: dict[str, Interval]
     bounds: dict[str, str]
     num: int
 
@@ -352,7 +340,7 @@ class FilterFigures:
             row: dict[str, Any] = {"filter": name, "n": self.num, "bound": self.bounds.get(name, "")}
             for kind, figures in (("mean", self.means), ("share_within", self.shares)):
                 found = figures.get(name)
-                values = ("", "", "") if found is None else (found.value, found.low, found.high)
+                values = found or ("", "", "")
                 row |= dict(zip((kind, f"{kind}_low", f"{kind}_high"), values, strict=True))
             rows.append({key: f"{x:.6f}" if isinstance(x, float) else x for key, x in row.items()})
         return rows

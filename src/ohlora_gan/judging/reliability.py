@@ -11,7 +11,7 @@ as they were rendered hold less noise and can come above it, and so can two scor
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from torch import nn
 
 from ohlora_gan import rng
 from ohlora_gan.files import write_rows
-from ohlora_gan.judging.figures import resamples
+from ohlora_gan.judging.figures import Interval, resamples
 from ohlora_gan.judging.quality import Fresh
 from ohlora_gan.models.combined import Panel
 from ohlora_gan.models.generator import from_uint8
@@ -96,22 +96,15 @@ def retest(
     return np.stack(pair, axis=1)
 
 
-def pearson(a: Floats, b: Floats) -> Floats:
-    """Correlations ``[P]`` of the columns of ``[N, P]`` with those of another; NaN where a column is constant."""
-    return _correlations(a, b, np.ones((1, len(a))))[0]
-
-
-def bootstrap_interval(a: Floats, b: Floats, seed: int = 0, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Percentile bootstrap intervals ``([P], [P])`` of `pearson`, from resampled rows.
+def pearson(a: Floats, b: Floats, seed: int = 0) -> Interval:
+    """Correlations ``[P]`` of the columns of ``[N, P]`` with those of another; NaN where a column is constant.
 
     Args:
         a, b: ``[N, P]``.
-        seed: decides the resamples.
-        level: share of resamples that the interval holds, between 0 and 1.
+        seed: decides the resamples of rows that the intervals come from.
     """
     counts = resamples(len(a), seed, "reliability/bootstrap")
-    low, high = np.quantile(_correlations(a, b, counts), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    return Interval.of_draws(_correlations(a, b, np.ones((1, len(a))))[0], _correlations(a, b, counts))
 
 
 def _correlations(a: Floats, b: Floats, counts: Floats) -> Floats:
@@ -141,14 +134,11 @@ class Reliability:
     Attributes:
         names: what is scored.
         r_xx: reliability, -1 to 1; NaN where all scores of a copy are equal.
-        low, high: its bootstrap 95 % interval.
         num: pictures it was measured on.
     """
 
     names: tuple[str, ...]
-    r_xx: Floats
-    low: Floats
-    high: Floats
+    r_xx: Interval
     num: int
 
     @classmethod
@@ -161,57 +151,23 @@ class Reliability:
             raise ValueError(f"scores are {list(scores.shape)}, expected [N, 2, {len(names)}]: a name for each score")
         if len(scores) < MIN_PICTURES:
             unknown = np.full(len(names), np.nan)
-            return cls(tuple(names), unknown, unknown, unknown, len(scores))
+            return cls(tuple(names), Interval(unknown, unknown, unknown), len(scores))
         first, second = scores.astype(np.float64).swapaxes(0, 1)
-        low, high = bootstrap_interval(first, second, seed)
-        return cls(tuple(names), pearson(first, second), low, high, len(scores))
+        return cls(tuple(names), pearson(first, second, seed), len(scores))
 
     @property
     def ceiling(self) -> Floats:
         """The highest correlation of each score with anything that is free of noise."""
-        return ceiling(self.r_xx)
+        return ceiling(self.r_xx.value)
 
     def columns(self) -> dict[str, Floats]:
         """Columns of a table, a value a score."""
         return {
-            "reliability": self.r_xx,
-            "reliability_low": self.low,
-            "reliability_high": self.high,
+            "reliability": self.r_xx.value,
+            "reliability_low": self.r_xx.low,
+            "reliability_high": self.r_xx.high,
             "ceiling": self.ceiling,
         }
-
-
-def reliability(
-    scorer: nn.Module, images: Bytes, names: Sequence[str] | None = None, seed: int = 0, batch_size: int = 250
-) -> Reliability:
-    """Test-retest reliability of a scorer on pictures of any kind: rendered, generated, photographs.
-
-    Args:
-        scorer: scores in eval mode whatever mode it is in, which is given back.
-        images: uint8 ``[N, H, W, 3]`` of the scorer's resolution, at least 10.
-        names: of the scores; None: the scorer's ``property_names``.
-        seed: decides the changes; the batch size does not.
-
-    Raises:
-        ValueError: for fewer than 10 pictures, other shapes, or names that do not fit.
-    """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise ValueError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3]")
-    if len(images) < MIN_PICTURES:
-        raise ValueError(f"{len(images)} pictures cannot tell how reliable scores are: give {MIN_PICTURES} or more")
-    found: Any = scorer.property_names if names is None else names
-    was_training = scorer.training
-    scorer.eval()
-    try:
-        parts = [retest(scorer, images[i], seed, i) for i in _slices(len(images), batch_size)]
-    finally:
-        scorer.train(was_training)
-    return Reliability.of(np.concatenate(parts), found, seed)
-
-
-def _slices(num: int, size: int) -> Iterator[range]:
-    for start in range(0, num, size):
-        yield range(start, min(start + size, num))
 
 
 def write_scorer_table(path: Path | str, names: Sequence[str], columns: Mapping[str, Any]) -> None:
@@ -230,16 +186,13 @@ class Agreement:
     Attributes:
         names: the properties that both score.
         pearson: correlation of the two scores, NaN where one of them is constant.
-        low, high: its bootstrap 95 % interval.
         slope, offset: the straight line that foretells the second score best from the first.
         r2: share of the second score's variance that the line explains.
         num: number of images.
     """
 
     names: tuple[str, ...]
-    pearson: Floats
-    low: Floats
-    high: Floats
+    pearson: Interval
     slope: Floats
     offset: Floats
     r2: Floats
@@ -255,19 +208,19 @@ class Agreement:
         if len(first) < 10:
             raise ValueError(f"agreement of scorers needs at least 10 images, got {len(first)}: raise n")
         x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-        correlation = pearson(x, y)
+        correlation = pearson(x, y, seed)
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = correlation * y.std(axis=0) / x.std(axis=0)
+            slope = correlation.value * y.std(axis=0) / x.std(axis=0)
         offset = y.mean(axis=0) - slope * x.mean(axis=0)
         r2 = 1 - np.square(y - slope * x - offset).sum(axis=0) / np.square(y - y.mean(axis=0)).sum(axis=0)
-        return cls(tuple(names), correlation, *bootstrap_interval(x, y, seed), slope, offset, r2, len(x))
+        return cls(tuple(names), correlation, slope, offset, r2, len(x))
 
     def columns(self) -> dict[str, list[float]]:
         """Columns of a table, a value a property."""
         arrays = {
-            "pearson": self.pearson,
-            "pearson_low": self.low,
-            "pearson_high": self.high,
+            "pearson": self.pearson.value,
+            "pearson_low": self.pearson.low,
+            "pearson_high": self.pearson.high,
             "r2_after_line": self.r2,
             "slope": self.slope,
             "offset": self.offset,
@@ -278,7 +231,7 @@ class Agreement:
         """The figures as text, for a terminal or a README."""
         lines = ["| property | Pearson, 95 % interval | R² after the best line | the line |", "|---|---|---|---|"]
         for i, name in enumerate(self.names):
-            interval = f"{self.pearson[i]:.3f} [{self.low[i]:.3f}, {self.high[i]:.3f}]"
+            interval = Interval(*(bound[i] for bound in self.pearson))
             lines.append(f"| {name} | {interval} | {self.r2[i]:.3f} | {self.slope[i]:.2f} x {self.offset[i]:+.2f} |")
         return "\n".join(lines)
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.directions.groups import group_names
-from ohlora_gan.judging.figures import resamples
+from ohlora_gan.judging.figures import Interval, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
 
@@ -262,8 +262,8 @@ class Rescoring:
     def rows(self) -> list[list[str]]:
         """A table of all candidates, header first: ds of the own property with its 95 % interval, the signed change,
         and ds of every property."""
-        low, high = np.quantile(self.draws(), (0.025, 0.975), axis=0)
         ds, mean, own = self.ds(), self.mean_change(), self._own()
+        _, low, high = Interval.of_draws(ds, self.draws())
         head = ["run", "method", "layer", "group", "property", "step", "image_change", "ds", "low", "high", "change"]
         rows = [[*head, *(f"ds_{name}" for name in self.names)]]
         for i, c in enumerate(self.candidates):
@@ -273,16 +273,16 @@ class Rescoring:
 
     def table(self) -> str:
         """The winner of each property as text."""
-        low, high = np.quantile(self.draws(), (0.025, 0.975), axis=0)
+        of_all, draws = self.ds(), self.draws()
         lines = [
             "| property | winner | layer | group | ds, 95 % interval | wins | candidates | step | image change |",
             "|---|---|---|---|---|---|---|---|---|",
         ]
         for name, (i, share) in self.winners().items():
-            c, ds = self.candidates[i], self.ds()[i, self.names.index(name)]
+            c, ds = self.candidates[i], Interval.of_draws(of_all[i, self.names.index(name)], draws[:, i])
             rivals = sum(candidate.property == name for candidate in self.candidates)
             lines.append(
-                f"| {name} | {c.run} ({c.method}) | {c.layer} | {c.group} | {ds:.3f} [{low[i]:.3f}, {high[i]:.3f}] | "
+                f"| {name} | {c.run} ({c.method}) | {c.layer} | {c.group} | {ds} | "
                 f"{share:.0%} | {rivals} | {c.step:.2f} | {c.image_change:.3f} |"
             )
         return "\n".join(lines)
@@ -373,16 +373,12 @@ class LayerRescoring:
         columns = [self.names.index(name) for name in self.properties]
         return np.stack([self.changes[:, :, k, column] for k, column in enumerate(columns)], axis=2)
 
-    def ds(self) -> Floats:
+    def ds(self) -> Interval:
         """``ds`` of each direction's own property, ``[R, k]``; see ``rescoring``."""
-        return np.maximum(self.own(), 0).mean(axis=0, dtype=np.float64)
-
-    def intervals(self) -> tuple[Floats, Floats]:
-        """The ends of ds' bootstrap 95 % intervals, ``[R, k]`` each."""
         gains = np.maximum(self.own(), 0).astype(np.float64)
         draws = resamples(len(gains), self.seed, "rescoring") @ gains.reshape(len(gains), -1) / len(gains)
-        low, high = np.quantile(draws.reshape(-1, *gains.shape[1:]), (0.025, 0.975), axis=0)
-        return low, high
+        value = np.maximum(self.own(), 0).mean(axis=0, dtype=np.float64)
+        return Interval.of_draws(value, draws.reshape(-1, *gains.shape[1:]))
 
     def slopes(self) -> Floats:
         """Mean change of every property a unit of length along each direction, ``[R, k, P]``."""
@@ -398,7 +394,7 @@ class LayerRescoring:
 
     def rows(self) -> list[list[str]]:
         """A table, header first: a row for each property's direction and range of layers."""
-        ds, (low, high), slopes = self.ds(), self.intervals(), self.slopes()
+        (ds, low, high), slopes = self.ds(), self.slopes()
         head = [
             "run",
             "method",

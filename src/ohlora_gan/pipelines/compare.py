@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.names import FAILED_FILE
 from ohlora_gan.pipelines.runs import SETTINGS, read_yaml
 from ohlora_gan.reports.leaderboard import write_leaderboard
 from ohlora_gan.reports.pages import listed, plain
-from ohlora_gan.reports.runs_table import Cell, FailedCell, Figure, ScorerFigures
+from ohlora_gan.reports.runs_table import Cell, FailedCell, ScorerFigures
 
 JUDGE_FILE = "judge.json"
 SAID_OR_IDLE = ("layer", "paths", "command", "device", "logger", "batch_size", "strips", "hydra", "experiment")
@@ -161,12 +162,12 @@ def read_cell(folder: Path, config: Mapping[str, Any] | None = None) -> Cell:
         raise ValueError(f"{JUDGE_FILE} holds something else than figures ({error}): run this cell again") from error
 
 
-def figure(value: Any) -> Figure:
+def figure(value: Any) -> Interval:
     """A figure from ``[value, low, high]``, a number or null."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         value, low, high = value
-        return Figure(_number(value), _number(low), _number(high))
-    return Figure(_number(value))
+        return Interval(_number(value), _number(low), _number(high))
+    return Interval(_number(value))
 
 
 def _cell(folder: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> Cell:
@@ -208,7 +209,7 @@ def _scorer(content: Mapping[str, Any]) -> ScorerFigures:
     )
 
 
-def _leak(row: Mapping[str, Any]) -> Figure:
+def _leak(row: Mapping[str, Any]) -> Interval:
     low, high = row.get("interval") or (None, None)
     return figure([row.get("worst"), low, high])
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ohlora_gan.files import replacing
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.grid import DEFAULT_THRESHOLD, PASS_THRESHOLDS
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import listed, number, plain, share, write_page
-from ohlora_gan.reports.runs_table import UNKNOWN, Cell, FailedCell, Figure, largest, ranked, scorer_order
+from ohlora_gan.reports.runs_table import UNKNOWN, Cell, FailedCell, largest, ranked, scorer_order
 
 ALIKE = ("checkpoint", "scorer", "seed", "properties", "test")
 """Settings that cells have to share to be compared, by the start of their names."""
@@ -121,7 +122,7 @@ class Column(NamedTuple):
     """
 
     label: str
-    of: Callable[[Cell], Figure]
+    of: Callable[[Cell], Interval]
     say: Callable[[float], str] = number
     highest: bool | None = True
     hint: Callable[[Cell], str] = lambda cell: ""
@@ -146,14 +147,14 @@ def scorer_columns(name: str, first: bool) -> list[Column]:
         _, edited, other = cell.by[name].worst_leakage if name in cell.by else (UNKNOWN, "", "")
         return f"{plain(edited)} moves {plain(other)}" if other else ""
 
-    def measured(pick: Callable[..., Figure]) -> Callable[[Cell], Figure]:
+    def measured(pick: Callable[..., Interval]) -> Callable[[Cell], Interval]:
         return lambda cell: pick(cell.by[name]) if name in cell.by else UNKNOWN
 
     def corrs(cell: Cell) -> str:
         corr = cell.by[name].corr if name in cell.by else {}
         return ", ".join(f"{plain(key)} {number(value.value)}" for key, value in corr.items())
 
-    again = Column("pass again", measured(lambda figures: Figure(figures.passed_both)), share)
+    again = Column("pass again", measured(lambda figures: Interval(figures.passed_both)), share)
     return [
         Column("sum of r", measured(lambda figures: figures.sum_corr), hint=corrs),
         Column("pass", measured(lambda figures: figures.pass_share), share),
@@ -165,11 +166,11 @@ def scorer_columns(name: str, first: bool) -> list[Column]:
 def other_columns(cells: Sequence[Cell]) -> list[Column]:
     """Figures that need no scorer: change of the picture where it was measured, and seconds."""
 
-    def change(part: str) -> Callable[[Cell], Figure]:
+    def change(part: str) -> Callable[[Cell], Interval]:
         return lambda cell: cell.image_change.get(part, UNKNOWN)
 
-    def seconds(cell: Cell) -> Figure:
-        return Figure(cell.seconds.get("finding", math.nan))
+    def seconds(cell: Cell) -> Interval:
+        return Interval(cell.seconds.get("finding", math.nan))
 
     parts = [part for part in CHANGES if any(part in cell.image_change for cell in cells)][:1]
     columns = [Column(f"change {part}", change(part), partial(number, digits=3), highest=False) for part in parts]
@@ -187,7 +188,7 @@ def marks(column: Column, cells: Sequence[Any]) -> list[str]:
     return ["best" if column.say(f.value) == text else "near" if _overlap(f, best) else "" for f in figures]
 
 
-def _overlap(a: Figure, b: Figure) -> bool:
+def _overlap(a: Interval, b: Interval) -> bool:
     return a.low <= b.high and b.low <= a.high  # False where one has no interval
 
 
@@ -314,5 +315,5 @@ def _csv_row(rank: int, cell: Cell, scorers: Sequence[str], output: Path) -> dic
     return row | {f"seconds/{key}": value for key, value in cell.seconds.items()}
 
 
-def _spread(name: str, value: Figure) -> Mapping[str, float]:
+def _spread(name: str, value: Interval) -> Mapping[str, float]:
     return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}

@@ -17,9 +17,10 @@ from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocato
 from numpy.typing import ArrayLike, NDArray
 
 from ohlora_gan.files import replacing
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import LayerRescoring
 from ohlora_gan.reports.pages import hue, number, plain
-from ohlora_gan.reports.runs_table import UNKNOWN, Cell, Figure, ScorerFigures, largest
+from ohlora_gan.reports.runs_table import UNKNOWN, Cell, ScorerFigures, largest
 
 COLORS = {
     "ink": "#1a1e26",
@@ -184,10 +185,10 @@ class Measure(NamedTuple):
     """
 
     title: str
-    pick: Callable[[ScorerFigures], Figure]
+    pick: Callable[[ScorerFigures], Interval]
     best: str
 
-    def of(self, cell: Cell, scorer: str) -> Figure:
+    def of(self, cell: Cell, scorer: str) -> Interval:
         """A cell's figure by a scorer."""
         return self.pick(cell.by[scorer]) if scorer in cell.by else UNKNOWN
 
@@ -291,7 +292,7 @@ def _logarithmic(axes: Axes, places: Sequence[float], mark_places: bool) -> None
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _draw(axes: Axes, x: np.ndarray, figures: Sequence[Figure], index: int, joined: bool) -> None:
+def _draw(axes: Axes, x: np.ndarray, figures: Sequence[Interval], index: int, joined: bool) -> None:
     """Points with their intervals, joined by a line or not."""
     if not len(x):
         return
@@ -351,7 +352,7 @@ def draw_layers(path: str | Path, found: LayerRescoring) -> Path:
 
 def own_panel(axes: Axes, found: LayerRescoring) -> None:
     """ds of each edit's own property: a column a layer moved alone, and one for the whole edit."""
-    ds = found.ds()
+    ds = found.ds().value
     values = np.vstack([ds[found.of_single_layers()], ds[found.of_first_layers()[-1:]]]).T
     heat(axes, values, found.properties, found.resolutions, cmap="YlGnBu", vmin=0, vmax=float(values.max()) or 1.0)
     axes.set_title("ds: how much one layer alone raises the property (σ)")
@@ -370,10 +371,10 @@ def edit_panel(axes: Axes, found: LayerRescoring, k: int) -> None:
 def growth_panel(axes: Axes, found: LayerRescoring) -> None:
     """ds of each edit's own property where the first layers up to one are moved, with 95 % intervals."""
     places, x = found.of_first_layers(), np.arange(len(found.resolutions))
-    ds, (low, high) = found.ds()[places], found.intervals()
+    ds, low, high = (bound[places] for bound in found.ds())
     for k, name in enumerate(found.properties):
         color = SERIES[k % len(SERIES)]
-        axes.fill_between(x, low[places, k], high[places, k], color=color, alpha=0.18, linewidth=0)
+        axes.fill_between(x, low[:, k], high[:, k], color=color, alpha=0.18, linewidth=0)
         axes.plot(x, ds[:, k], color=color, marker="o", markersize=4, linewidth=1.8, label=plain(name))
     axes.set_ylim(bottom=0)
     axes.set_xlim(-0.5, len(x) - 0.5)

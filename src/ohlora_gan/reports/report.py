@@ -256,7 +256,7 @@ def tests(data: ReportData) -> Tests:
     undefined = sum(int(np.isnan(corrs).sum()) for corrs in values.values())
     flags = np.asarray([] if data.passed is None else data.passed, bool)
     num_passed, num = int(flags.sum()), len(flags)
-    return Tests(means, undefined, num_passed, num, wilson_interval(num_passed, num) if num else (nan, nan))
+    return Tests(means, undefined, num_passed, num, wilson_interval(num_passed, num)[1:])
 
 
 def response_table(slopes: Any, edited: Sequence[str], names: Sequence[str]) -> "pd.DataFrame":

@@ -4,20 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.reports.pages import plain
 
-
-class Figure(NamedTuple):
-    """A measured figure with its 95 % interval; NaN where it was not measured or has no interval."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-
-UNKNOWN = Figure(math.nan)
+UNKNOWN = Interval(math.nan)
 
 
 @dataclass(frozen=True)
@@ -38,17 +30,17 @@ class ScorerFigures:
     """
 
     role: str
-    corr: Mapping[str, Figure]
-    sum_corr: Figure
-    sum_abs_corr: Figure
-    pass_share: Figure
+    corr: Mapping[str, Interval]
+    sum_corr: Interval
+    sum_abs_corr: Interval
+    pass_share: Interval
     passed_both: float
-    leakage: Mapping[str, tuple[Figure, str]]
-    drift: Mapping[str, Figure]
+    leakage: Mapping[str, tuple[Interval, str]]
+    drift: Mapping[str, Interval]
     lost: float
 
     @property
-    def worst_leakage(self) -> tuple[Figure, str, str]:
+    def worst_leakage(self) -> tuple[Interval, str, str]:
         """(figure, edited property, the other property) of the worst side effect; NaN where none was measured."""
         known = [(value, name, other) for name, (value, other) in self.leakage.items() if math.isfinite(value.value)]
         return max(known, default=(UNKNOWN, "", ""))
@@ -88,7 +80,7 @@ class Cell:
     num_latents: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     equivalent_to_w: bool = False
-    image_change: Mapping[str, Figure] = field(default_factory=dict)
+    image_change: Mapping[str, Interval] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     settings: str = ""
 

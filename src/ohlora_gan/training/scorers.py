@@ -233,7 +233,7 @@ class RegressorModule(pl.LightningModule):
         assert isinstance(scores, Tensor)  # [N, 2, P], or with several processes one more axis in front
         pairs = scores.flatten(0, -3)[..., ~self.is_binary].cpu().numpy()
         found = Reliability.of(pairs, self.score_names, self.hparams["seed"])
-        columns = self._log_metrics("test", {"reliability": found.r_xx, "ceiling": found.ceiling})
+        columns = self._log_metrics("test", {"reliability": found.r_xx.value, "ceiling": found.ceiling})
         if self.trainer.is_global_zero:
             folder = Path(self.trainer.default_root_dir)
             write_scorer_table(folder / "scorer_table.csv", self.score_names, {**columns["scores"], **found.columns()})
