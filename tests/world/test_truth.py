@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ohlora_gan.commands import truth as command
+from ohlora_gan.__main__ import main
 from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.spoilt import KINDS, spoil, weathered
@@ -129,7 +129,7 @@ def test_what_cannot_be_read_is_said(faces):
 
 
 def test_the_command_writes_figures_and_a_sheet(tmp_path, capsys):
-    assert command.main(["--n", "10", "--rounds", "1", "--output", str(tmp_path)]) == 0
+    assert main(["truth", "--n", "10", "--rounds", "1", "--output", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     figures = json.loads((tmp_path / "truth.json").read_text())
     assert set(figures["r2"]) == set(CONTINUOUS)
@@ -156,5 +156,5 @@ def test_the_command_writes_figures_and_a_sheet(tmp_path, capsys):
     ],
 )
 def test_what_the_command_cannot_do(arguments, sentence, capsys):
-    assert command.main(arguments) == 2
+    assert main(["truth", *arguments]) == 2
     assert sentence in capsys.readouterr().err
