@@ -72,7 +72,7 @@ def test_a_score_may_be_asked_for_instead_of_a_change(loop, codes):
 
 
 def test_what_is_not_kept_goes_where_it_likes(loop, codes):
-    rest, none = loop.edit(codes, CHANGES), loop.edit(codes, CHANGES, keep="none")
+    rest, none = loop.edit(codes, CHANGES), loop.edit(codes, CHANGES, hold="none")
     assert np.isnan(none.wanted[:, [POSE, HAIR, SKIN]]).all()
     assert miss(none) < 0.05
     assert np.abs(none.reached - none.start)[:, [POSE, HAIR, SKIN]].max() > 0.2
@@ -81,7 +81,7 @@ def test_what_is_not_kept_goes_where_it_likes(loop, codes):
 
 
 def test_named_scores_are_kept(loop, codes):
-    found = loop.edit(codes, CHANGES, keep=["hair"])
+    found = loop.edit(codes, CHANGES, hold=["hair"])
     moved = np.abs(found.reached - found.start)
     assert np.isnan(found.wanted[:, [POSE, SKIN]]).all()
     assert moved[:, HAIR].max() < 0.05
@@ -273,9 +273,9 @@ def test_the_discriminator_says_what_looks_unreal(bent, codes):
     [
         ({}, {}, r"nothing to change: give a property and its change, such as eyes=\+1"),
         ({"nose": 1}, {}, "does not measure nose, expected some of eyes, mouth, pose, hair, skin"),
-        ({"eyes": 1}, {"keep": ["nose"]}, "does not measure nose"),
-        ({"eyes": 1}, {"keep": "hair"}, "keep is 'hair', expected rest, none, or a list"),
-        ({"eyes": 1}, {"keep": ["eyes"]}, "eyes is to be changed and kept"),
+        ({"eyes": 1}, {"hold": ["nose"]}, "does not measure nose"),
+        ({"eyes": 1}, {"hold": "hair"}, "hold is 'hair', expected rest, none, or a list"),
+        ({"eyes": 1}, {"hold": ["eyes"]}, "eyes is to be changed and held"),
         ({"eyes": float("nan")}, {}, "the change of eyes is not a finite number"),
         ({"eyes": [0.0] * 11 + [float("inf")]}, {}, "the change of eyes is not a finite number"),
         ({"eyes": 1}, {"beyond": "stop"}, "beyond is 'stop', expected one of clip, refuse, allow"),

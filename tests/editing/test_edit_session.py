@@ -121,8 +121,8 @@ def test_targets_are_held_in_the_range_and_said():
 class Loop:
     """A closed loop that remembers what it was asked for."""
 
-    def edit(self, codes, changes, keep, **how):
-        self.asked, self.keep = changes, keep
+    def edit(self, codes, changes, hold, **how):
+        self.asked, self.hold = changes, hold
         return type("Result", (), {"codes": codes + 1, "notes": [f"note {i}" for i in range(len(codes))]})()
 
 
@@ -131,7 +131,7 @@ def test_a_closed_loop_gets_every_face_and_step():
     changes = {"eyes": np.array([[1.0, 2, 3], [4, 5, 6]])}
     codes, notes = ClosedLoopMover(loop, ("pose",))(faces.codes, faces.groups, changes)
     assert loop.asked["eyes"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert loop.keep == ("pose",)
+    assert loop.hold == ("pose",)
     np.testing.assert_array_equal(codes, np.repeat(faces.codes[:, None], 3, axis=1) + 1)
     assert notes[1] == ["note 3", "note 4", "note 5"]
 

@@ -65,8 +65,8 @@ def test_another_unit_and_another_property_are_named():
 
 
 def test_the_closed_loop_gets_every_combination_of_every_code():
-    def edit(codes, changes, keep, beyond, targets, progress):
-        assert (keep, beyond, targets) == ("rest", "clip", "change")
+    def edit(codes, changes, hold, beyond, targets, progress):
+        assert (hold, beyond, targets) == ("rest", "clip", "change")
         return SimpleNamespace(codes=codes + np.stack([changes["eyes"], changes["pose"]], axis=1), notes=["so"] * 4)
 
     codes = np.array([[10.0, 20.0], [30.0, 40.0]])

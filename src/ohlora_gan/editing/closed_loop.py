@@ -161,7 +161,7 @@ class ClosedLoop:
         self,
         codes: np.ndarray,
         changes: Mapping[str, ArrayLike],
-        keep: str | Sequence[str] = "rest",
+        hold: str | Sequence[str] = "rest",
         beyond: str = "clip",
         targets: str = "change",
         progress: tqdm | None = None,
@@ -171,20 +171,20 @@ class ClosedLoop:
         Args:
             codes: vectors float ``[N, D]``.
             changes: property -> sigmas, a number or one an edit ``[N]``: what ``targets`` says.
-            keep: ``rest`` holds all other scores, ``none`` lets them go, names hold those.
+            hold: ``rest`` holds all other scores, ``none`` lets them go, names hold those.
             beyond: what to do with a target outside the scores of sampled faces: ``clip`` it to them, ``refuse``, or
                 ``allow`` it.
             targets: one of ``TARGETS``.
             progress: told of each code.
 
         Raises:
-            ValueError: for names that are not scored, a change that is no finite number, another choice of ``keep`` or
+            ValueError: for names that are not scored, a change that is no finite number, another choice of ``hold`` or
                 ``beyond``, or a refused target.
         """
         names = self.space.property_names
         if not len(codes):
             raise ValueError("there is no face to edit: give at least one code")
-        asked, held = self._columns(changes, keep)
+        asked, held = self._columns(changes, hold)
         for key, value, choices in (("beyond", beyond, BEYOND), ("targets", targets, TARGETS)):
             if value not in choices:
                 raise ValueError(f"{key} is {value!r}, expected one of {', '.join(choices)}")
@@ -204,22 +204,22 @@ class ClosedLoop:
                 progress.update(len(parts[-1].codes))
         return joined(parts)
 
-    def _columns(self, changes: Mapping[str, ArrayLike], keep: str | Sequence[str]) -> tuple[list[int], list[int]]:
+    def _columns(self, changes: Mapping[str, ArrayLike], hold: str | Sequence[str]) -> tuple[list[int], list[int]]:
         """The columns of the scores that are to change, and of those to hold."""
         names = self.space.property_names
         if not changes:
             raise ValueError("nothing to change: give a property and its change, such as eyes=+1")
-        if isinstance(keep, str) and keep not in ("rest", "none"):
-            raise ValueError(f"keep is {keep!r}, expected rest, none, or a list of names of scores")
+        if isinstance(hold, str) and hold not in ("rest", "none"):
+            raise ValueError(f"hold is {hold!r}, expected rest, none, or a list of names of scores")
         kept = (
-            {"rest": [n for n in names if n not in changes], "none": []}[keep] if isinstance(keep, str) else list(keep)
+            {"rest": [n for n in names if n not in changes], "none": []}[hold] if isinstance(hold, str) else list(hold)
         )
         unknown = [name for name in (*changes, *kept) if name not in names]
         if unknown:
             raise ValueError(f"the scorer does not measure {unknown[0]}, expected some of {', '.join(names)}")
         both = [name for name in kept if name in changes]
         if both:
-            raise ValueError(f"{both[0]} is to be changed and kept: give one of them")
+            raise ValueError(f"{both[0]} is to be changed and held: give one of them")
         return [names.index(name) for name in changes], [names.index(name) for name in kept]
 
     def _edit_batch(
@@ -344,7 +344,7 @@ class ClosedLoopMover:
 
     Args:
         loop: the editor.
-        keep, beyond, targets: see ``ClosedLoop.edit``.
+        hold, beyond, targets: see ``ClosedLoop.edit``.
         bar: what a progress bar is called; empty: there is none.
     """
 
@@ -353,13 +353,13 @@ class ClosedLoopMover:
     def __init__(
         self,
         loop: ClosedLoop,
-        keep: str | Sequence[str] = "rest",
+        hold: str | Sequence[str] = "rest",
         beyond: str = "clip",
         targets: str = "change",
         bar: str = "",
     ) -> None:
         self.loop, self.bar = loop, bar
-        self.how: dict[str, Any] = {"keep": keep, "beyond": beyond, "targets": targets}
+        self.how: dict[str, Any] = {"hold": hold, "beyond": beyond, "targets": targets}
 
     def __call__(
         self, codes: np.ndarray, groups: Sequence[str] | np.ndarray, changes: Changes, unit: str = "sigma"

@@ -168,7 +168,7 @@ def closed_loop_mover(search: Search) -> Mover:
     started = time.monotonic()
     metric = open_metric(search)
     settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
-    how = {"keep": settings.pop("hold"), "beyond": settings.pop("beyond"), "targets": settings.pop("targets")}
+    how = {key: settings.pop(key) for key in ("hold", "beyond", "targets")}
     times, num_own = settings.pop("own"), settings.pop("num_own")
     weights = search.region.weights(search.cfg.metric.get("region") or "all")
     own = Own(times if search.cfg.metric.name == "image" else 0.0, num_own, weights)
