@@ -83,7 +83,9 @@ def test_a_moved_run_is_edited_rescored_and_compared(moved, capsys):
 def test_a_network_that_is_nowhere_is_described(moved):
     (moved / "scorer.safetensors").unlink()
     origin = read_origins(moved)["scorer"]
-    with pytest.raises(ValueError, match=r"the run's scorer scorers/scorer\.safetensors \(SHA-256 \w{12}\) is not"):
+    with pytest.raises(
+        ValueError, match=r"the run's scorer scorers/scorer\.safetensors \(SHA-256 \w{12}\) is no longer at"
+    ):
         SpaceSettings.of(settings_of(moved))
     with pytest.raises(ValueError, match=r"give it with --scorer FILE \(in Hydra's programs: scorer=FILE\)"):
         origin.find(moved, "scorer")

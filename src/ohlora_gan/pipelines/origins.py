@@ -63,9 +63,9 @@ class Origin:
         for place in self.places(folder):
             if place.exists() and size_of(place) == self.size and content_hash(place) == self.sha256:
                 return str(place)
-        changed = "has changed since" if Path(self.path).exists() else "is not there"
+        gone = f"has changed since at {self.path}" if Path(self.path).exists() else f"is no longer at {self.path}"
         raise ValueError(
-            f"the run's {key} {self.name} (SHA-256 {self.sha256[:12]}) {changed} ({self.path}), and no such file lies "
+            f"the run's {key} {self.name} (SHA-256 {self.sha256[:12]}) {gone}, and no such file lies "
             f"in {folder} or in the folders beside it: give it with --{key} FILE (in Hydra's programs: {key}=FILE)"
         )
 
