@@ -20,14 +20,15 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "runs" / "same_results"
-VECTORS = ["find_vectors.py", "n=500", "test.num_latents=24", "num_calibration=24", "strips.num_faces=2"]
+TESTED = ["find_vectors.py", "test.num_latents=24", "strips.num_faces=2"]
+VECTORS = [*TESTED, "n=500", "num_calibration=24"]
 TRAINING = ["train.py", "trainer.max_steps=20", "trainer.enable_progress_bar=false"]
 RUNS = {
     "svm": [*VECTORS, "method=svm"],
     "gradient": [*VECTORS, "method=gradient"],
     "ridge": [*VECTORS, "method=ridge"],
     "mean_jacobian": [*VECTORS, "method=mean_jacobian"],
-    "closed_loop": [*VECTORS, "method=closed_loop"],
+    "closed_loop": [*TESTED, "method=closed_loop"],
     "finetune_v9": [*TRAINING, "model=finetune_v9", "model.num_images=200"],
     "property_cnn": [*TRAINING, "model=property_cnn", "model.num_images=2000"],
 }
