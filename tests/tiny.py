@@ -1,11 +1,13 @@
 """Tiny networks that tests share: 32x32 images, z and w of 16 values."""
 
+import numpy as np
 import torch
 
 from ohlora_gan.models.discriminator import Discriminator
 from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.scorers import SmallPropertyCNN
+from ohlora_gan.names import PROPERTIES
 
 FMAPS = [8, 8, 8, 8]
 
@@ -34,3 +36,8 @@ def filter_ensemble(name: str, seed: int = 3) -> FilterEnsemble:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return FilterEnsemble(net, num_folds=2, name=name)
+
+
+def true_scores(world, attributes) -> np.ndarray:
+    """The eight properties of a face of a world, of mean 0 and standard deviation 1, float32."""
+    return np.array([world.standardized(name, getattr(attributes, name)) for name in PROPERTIES], dtype=np.float32)

@@ -24,9 +24,6 @@ PROPERTIES = (
 )
 """The eight scored properties, in the order of the property CNN's outputs."""
 
-LABEL_PROPERTIES = PROPERTIES[:7]
-"""The seven properties that condition FineTune-v1 and v9 (everything but hairstyle), in label order."""
-
 EDITED_PROPERTIES = ("eyes", "mouth", "pose")
 """The properties for which directions are sought, if nothing else is asked for."""
 

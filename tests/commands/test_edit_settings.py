@@ -8,8 +8,7 @@ import pytest
 from ohlora_gan import __main__ as command_line
 from ohlora_gan.commands import edit as command
 from ohlora_gan.editing.closed_loop import TARGETS
-from ohlora_gan.judging.measure import PARTS
-from ohlora_gan.latents.metric import METRICS
+from ohlora_gan.latents.metric import METRICS, PARTS
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.pipelines import edit as work
 from ohlora_gan.reports.edits import MODES, UNITS

@@ -74,7 +74,7 @@ def test_a_mirror_image_measures_alike(rendered):
 def test_maps_agree_with_the_renderers(rendered):
     image, truth = rendered[0][1], rendered[1][1]
     pick = ((np.arange(codes.MAP_SIZE) + 0.5) * 256 / codes.MAP_SIZE).astype(int)
-    drawn, truth = landmarks.segment(image), truth[np.ix_(pick, pick)]
+    drawn, truth = landmarks.by_landmarks("", image)[1], truth[np.ix_(pick, pick)]
     floors = {codes.BACKGROUND: 0.9, codes.HAIR: 0.5, codes.NOSE: 0.4, codes.LEFT_EYE: 0.3, codes.RIGHT_EYE: 0.3}
     for code, floor in floors.items():
         both, either = ((drawn == code) & (truth == code)).sum(), ((drawn == code) | (truth == code)).sum()
@@ -84,9 +84,9 @@ def test_maps_agree_with_the_renderers(rendered):
 def test_none_and_several_faces_are_told_apart(rendered):
     blank = np.full((256, 256, 3), 90, dtype=np.uint8)
     with pytest.raises(NoFace):
-        landmarks.segment(blank)
+        landmarks.by_landmarks("", blank)
     with pytest.raises(SeveralFaces):
-        landmarks.segment(np.concatenate([rendered[0][1], rendered[0][1]], axis=1))
+        landmarks.by_landmarks("", np.concatenate([rendered[0][1], rendered[0][1]], axis=1))
     measured = landmarks.measure(np.stack([blank, rendered[0][1]]))
     assert measured["found"].tolist() == [False, True]
     assert np.isnan(measured["mouth_opening"]).tolist() == [True, False]

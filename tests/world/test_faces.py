@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.world import first_world as the_world
 from ohlora_gan.world.first_world import (
     FaceAttributes,
     parse_map,
-    property_scores,
     render,
     render_with_parse_map,
     sample_attributes,
 )
+from tests import tiny
 
 SIZE = 224
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -252,14 +253,14 @@ def test_map_agrees_with_the_picture():
 
 
 def test_scores_are_normal_and_in_order():
-    scores = np.stack([property_scores(sample_attributes(0, i)) for i in range(2000)])
+    scores = np.stack([tiny.true_scores(the_world, sample_attributes(0, i)) for i in range(2000)])
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=0.08)
     np.testing.assert_allclose(scores.std(axis=0), 1, atol=0.05)
     correlation = np.corrcoef(scores.T) - np.eye(len(PROPERTIES))
     assert np.abs(correlation).max() < 0.1
     for position, name in enumerate(PROPERTIES):
-        low, high = (property_scores(with_value(FaceAttributes(), name, t)) for t in (0.0, 1.0))
+        low, high = (tiny.true_scores(the_world, with_value(FaceAttributes(), name, t)) for t in (0.0, 1.0))
         assert np.nonzero(high - low)[0].tolist() == [position]
         assert high[position] > 0 > low[position]
 

@@ -22,7 +22,6 @@ def test_a_world_is_its_own_renderer(version, drawn, painted):
     np.testing.assert_array_equal(picture, painted.render(attributes, 48))
     np.testing.assert_array_equal(picture, world.render(attributes, 48))
     np.testing.assert_array_equal(codes, world.parse_map(attributes, 48))
-    np.testing.assert_array_equal(world.property_scores(attributes), drawn.property_scores(attributes))
     assert world.standardized("lips", 0.9) == drawn.standardized("lips", 0.9)
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.world.face import FaceAttributes, property_scores, sample_attributes
+from ohlora_gan.world import face as the_world
+from ohlora_gan.world.face import FaceAttributes, sample_attributes
 from ohlora_gan.world.render import parse_map, render, render_with_parse_map
+from tests import tiny
 
 SIZE = 224
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -247,14 +249,14 @@ def test_map_agrees_with_the_picture():
 
 
 def test_scores_are_normal_and_in_order():
-    scores = np.stack([property_scores(sample_attributes(0, i)) for i in range(2000)])
+    scores = np.stack([tiny.true_scores(the_world, sample_attributes(0, i)) for i in range(2000)])
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=0.08)
     np.testing.assert_allclose(scores.std(axis=0), 1, atol=0.05)
     correlation = np.corrcoef(scores.T) - np.eye(len(PROPERTIES))
     assert np.abs(correlation).max() < 0.1
     for position, name in enumerate(PROPERTIES):
-        low, high = (property_scores(with_value(FaceAttributes(), name, t)) for t in (0.0, 1.0))
+        low, high = (tiny.true_scores(the_world, with_value(FaceAttributes(), name, t)) for t in (0.0, 1.0))
         assert np.nonzero(high - low)[0].tolist() == [position]
         assert high[position] > 0 > low[position]
 

@@ -97,11 +97,6 @@ def detector() -> LandmarkDetector:
     return LandmarkDetector()
 
 
-def segment(image: Bytes) -> Bytes:
-    """A segmenter: image uint8 ``[H, W, 3]`` to parse map uint8 ``[224, 224]``; raises NoFace or SeveralFaces."""
-    return detector().parse_map(image, detector().points(image))
-
-
 def measure(images: Bytes) -> dict[str, NDArray]:
     """Raw measures of faces, as a judge that knows nothing of this project's networks.
 

@@ -330,18 +330,11 @@ def score_maps(maps: Maps, images: NDArray[np.uint8] | None, generation: Generat
         and hair_length without hair, v1 pose of a nose that is missing or only a row or column, v2 pose of eyes
         exactly one above the other. All else has a value: v2 hair_color 127.5 and hair_length 0 without hair,
         hairstyle 0.45 without a patch of hair, mouth 0 without a mouth, eyes 0 without eyes, v2 pose 0 without both
-        eyes, background (192, 0) without a backdrop. One ``MissingScoreWarning`` counts the NaNs.
+        eyes, background (192, 0) without a backdrop. ``warn_of_missing`` counts the NaNs.
 
     Raises:
         ValueError: for another shape, dtype or generation.
     """
-    scores = score_chunks(maps, images, generation)
-    warn_of_missing(scores)
-    return scores
-
-
-def score_chunks(maps: Maps, images: NDArray[np.uint8] | None, generation: Generation = "v2") -> Scores:
-    """``score_maps`` without its warning, for callers that put many calls together."""
     _validate(maps, images, generation)
     parts = [
         _measure(maps[i : i + CHUNK], None if images is None else images[i : i + CHUNK], generation)

@@ -64,11 +64,6 @@ class EditResult:
     safe: np.ndarray
     notes: list[str]
 
-    def moved_besides(self, asked: Sequence[str]) -> dict[str, np.ndarray]:
-        """How far each score that was not asked for has moved, in sigmas, ``[N]``."""
-        moved = self.reached - self.start
-        return {name: moved[:, i] for i, name in enumerate(self.names) if name not in asked}
-
 
 @dataclass(frozen=True)
 class Steps:

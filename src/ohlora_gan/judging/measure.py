@@ -17,8 +17,6 @@ from ohlora_gan.latents.space import change_map
 # --- What an edit does to the picture besides its scores: how many pixels it changes, where, and how far  ---
 
 
-PARTS = ("all", "face", "border")
-"""What of a picture is to stay: all of it, the face, or what surrounds the face."""
 KINDS = ("whole", "face", "outside", "features")
 
 

@@ -204,6 +204,8 @@ def stored_metric(bank: ScoreBank, layer: Layer, settings: Mapping[str, Any], fa
     return bank.cached("metric", layer, what, make)
 
 
+PARTS = ("all", "face", "border")
+"""What of a picture is to stay: all of it, the face, or what surrounds the face."""
 FAINT = 0.1  # what is not to stay still counts a little, or nothing would hold it
 
 

@@ -12,6 +12,7 @@ from ohlora_gan.directions.base import check_edited
 from ohlora_gan.directions.groups import check_group_by
 from ohlora_gan.editing.moves import UNITS
 from ohlora_gan.judging.grid import STRENGTHS, Plan, make_plan
+from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.pipelines.unused import FINDING, TRAINING, check_used, is_closed_loop, is_filter
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.world.versions import LATEST, SHIPPED, open_world
@@ -155,7 +156,7 @@ def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
 def check_measuring(cfg: DictConfig) -> None:
     """Raises ValueError for settings of metric, calibration or correction that cannot be used."""
     if cfg.metric.get("region") is not None:
-        check_choice(cfg, "metric.region", ("all", "face", "border"))
+        check_choice(cfg, "metric.region", PARTS)
     if not isinstance(cfg.num_calibration, int) or cfg.num_calibration < 2:
         raise ValueError(f"num_calibration is {cfg.num_calibration}, expected a whole number of at least 2 latents")
     if is_closed_loop(cfg) and cfg.test.grid != "sigma":

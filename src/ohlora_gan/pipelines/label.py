@@ -27,7 +27,7 @@ from ohlora_gan.data.landmarks import (
     by_landmarks,
 )
 from ohlora_gan.data.landmarks import METHOD as LANDMARKS_METHOD
-from ohlora_gan.data.parse_scores import CHUNK, MAP_SIZE, Generation, Scores, score_chunks, warn_of_missing
+from ohlora_gan.data.parse_scores import CHUNK, MAP_SIZE, Generation, Scores, score_maps, warn_of_missing
 from ohlora_gan.data.pictures import PictureSource, UnusablePictureError, decode, to_square, write_skipped
 from ohlora_gan.files import claim, write_rows
 from ohlora_gan.images import save_png
@@ -82,7 +82,7 @@ def label_all(
         except (UnusablePictureError, NoFace, SeveralFaces) as error:
             skipped.add(name, str(error))
             continue
-        scores = score_chunks(codes[None], read_square(source, name, MAP_SIZE)[None], generation)
+        scores = score_maps(codes[None], read_square(source, name, MAP_SIZE)[None], generation)
         values = measures | {key: float(value[0]) for key, value in scores.items()}
         save_png(maps[name], codes)
         rows.add(name, *("" if np.isnan(values[key]) else f"{values[key]:.10g}" for key in rows.columns))
@@ -195,7 +195,7 @@ def score_folder(folder: ParseFolder, generation: Generation) -> tuple[list[int]
     while chunk := list(islice(faces, CHUNK)):
         numbers += [number for number, _, _ in chunk]
         maps, images = (np.stack([face[i] for face in chunk]) for i in (1, 2))
-        parts.append(score_chunks(maps, images, generation))
+        parts.append(score_maps(maps, images, generation))
     scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     warn_of_missing(scores)
     return numbers, scores

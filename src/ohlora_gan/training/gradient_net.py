@@ -41,20 +41,6 @@ class GradientNet(nn.Module):
         return self.fc_final(self.fc2(self.fc1(vectors)))
 
 
-def input_gradients(net: nn.Module, vectors: Tensor) -> Tensor:
-    """The gradient of each vector's score in the vector, ``[B, d]`` to ``[B, d]``, with dropout off.
-
-    With dropout on, as the published system leaves it, a gradient has a cosine of about 0.7 to this one. The network's
-    mode stays as it was.
-    """
-    was_training = net.training
-    net.eval()
-    vectors = vectors.detach().requires_grad_()
-    (gradients,) = torch.autograd.grad(net(vectors).sum(), vectors)
-    net.train(was_training)
-    return gradients
-
-
 # --- Training of the networks that predict one score from latent vectors, for directions by their input g ---
 
 

@@ -7,11 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ohlora_gan import rng
-from ohlora_gan.names import PROPERTIES
 
 
 class Spread(NamedTuple):
@@ -131,11 +127,6 @@ def sample_attributes(seed: int, index: int) -> FaceAttributes:
 def standardized(name: str, value: float) -> float:
     """A continuous attribute in standard deviations from its mean, by the distribution that faces are drawn from."""
     return (value - SPREADS[name].mean) / SPREADS[name].deviation
-
-
-def property_scores(attributes: FaceAttributes) -> NDArray[np.float32]:
-    """The true scores ``[8]`` in the order of ``vocabulary.PROPERTIES``, of mean 0 and standard deviation 1."""
-    return np.array([standardized(name, getattr(attributes, name)) for name in PROPERTIES], dtype=np.float32)
 
 
 @cache

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ohlora_gan import rng
-from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.first_painter import Canvas, FacePainter
 
 Bytes = NDArray[np.uint8]
@@ -82,11 +81,6 @@ def standardized(name: str, value: float) -> float:
     """A continuous attribute in standard deviations from its mean, by the distribution that faces are drawn from."""
     mean, deviation = (0.0, 2 / math.sqrt(12)) if name == "pose" else (0.5, 1 / math.sqrt(12))
     return (value - mean) / (1 / math.sqrt(8) if name == "hairstyle" else deviation)
-
-
-def property_scores(attributes: FaceAttributes) -> NDArray[np.float32]:
-    """The true scores ``[8]`` in the order of ``vocabulary.PROPERTIES``, of mean 0 and standard deviation 1."""
-    return np.array([standardized(name, getattr(attributes, name)) for name in PROPERTIES], dtype=np.float32)
 
 
 def render(attributes: FaceAttributes, size: int) -> Bytes:

@@ -24,7 +24,6 @@ class World:
         MIN_SIZE, MAX_SIZE: of pictures, in pixels.
         sample_attributes: (seed, number) -> the attributes of a face.
         standardized: (name, value) -> a continuous attribute in standard deviations from its mean.
-        property_scores: attributes -> the true scores ``[8]``, in the order of ``vocabulary.PROPERTIES``.
         render: (attributes, size) -> RGB, uint8 ``[size, size, 3]``.
         parse_map: (attributes, size) -> what each pixel shows, uint8 ``[size, size]``, see ``data.parse_codes``.
         render_with_parse_map: both at once.
@@ -37,7 +36,6 @@ class World:
     MAX_SIZE: int
     sample_attributes: Callable[[int, int], Any]
     standardized: Callable[[str, float], float]
-    property_scores: Callable[[Any], NDArray[np.float32]]
     render: Callable[[Any, int], Bytes]
     parse_map: Callable[[Any, int], Bytes]
     render_with_parse_map: Callable[[Any, int], tuple[Bytes, Bytes]]
@@ -81,7 +79,6 @@ def _opened(version: int) -> World:
         MAX_SIZE=painter.MAX_SIZE,
         sample_attributes=faces.sample_attributes,
         standardized=faces.standardized,
-        property_scores=faces.property_scores,
         render=painter.render,
         parse_map=painter.parse_map,
         render_with_parse_map=painter.render_with_parse_map,
