@@ -34,7 +34,7 @@ def test_a_flat_state_dict_is_a_scorer(flat):
 def test_training_goes_on_from_a_flat_state_dict(flat):
     path, state = flat
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", overrides=["model=property_cnn_256", f"checkpoint={path}"])
+        cfg = compose("train", overrides=["model=property_cnn_256", "resolution=256", f"checkpoint={path}"])
     assert cfg.resolution == cfg.data.resolution == 256
     module = build_module(cfg)
     assert all(torch.equal(value, state[key]) for key, value in module.net.state_dict().items())
