@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import Logger
 
 from ohlora_gan.devices import Device, DeviceUnavailableError
 from ohlora_gan.directions.base import DirectionFinder
-from ohlora_gan.directions.finders import recipe_of
+from ohlora_gan.directions.files import recipe_of
 from ohlora_gan.editing.closed_loop import ClosedLoop, Steps
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import METRICS, Measured

@@ -29,9 +29,8 @@ from ohlora_gan.pipelines.train import save_config
 from ohlora_gan.published import append_sweep_row
 from ohlora_gan.reports.pages import write_page
 from ohlora_gan.reports.pictures import save_animation
-from ohlora_gan.training.callbacks import LastCheckpoint
+from ohlora_gan.training.callbacks import LastCheckpoint, ScoreMeans
 from ohlora_gan.training.loggers import WholeCSVLogger
-from ohlora_gan.training.sampling_callbacks import ScoreMeans
 from tests import tiny
 
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ohlora_gan.directions.files import load_directions
-from ohlora_gan.directions.finders import open_directions
+from ohlora_gan.directions.files import load_directions, open_directions
 from ohlora_gan.editing import search as direction_search
 from ohlora_gan.latents import metric as metric_store
 from ohlora_gan.latents.layers import W

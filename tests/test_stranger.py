@@ -8,8 +8,7 @@ import pytest
 from hydra.utils import instantiate
 
 from ohlora_gan import registry
-from ohlora_gan.directions.files import DirectionSet, save_directions
-from ohlora_gan.directions.finders import open_directions, recipe_of
+from ohlora_gan.directions.files import DirectionSet, open_directions, recipe_of, save_directions
 from ohlora_gan.latents.layers import layer_named
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint

@@ -34,7 +34,7 @@ FAILED_FILE = "failed.txt"
 """What a job of a sweep that failed leaves in its folder: the sentence that says why."""
 
 
-# --- Bounds on scores that a generated image must keep to be used: `{"gender": ">=0.92", "age": "<=0.008 ---
+# --- Bounds on scores that an image must keep to be used ---
 
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {

@@ -25,7 +25,7 @@ import pytest
 import torch
 
 from ohlora_gan.directions.base import DirectionFinder, Geometry
-from ohlora_gan.directions.finders import make_finder, recipe_of
+from ohlora_gan.directions.files import make_finder, recipe_of
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.space import FaceSpace

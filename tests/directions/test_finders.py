@@ -8,14 +8,21 @@ import torch
 from omegaconf import OmegaConf
 
 from ohlora_gan.directions.base import Geometry
-from ohlora_gan.directions.files import DirectionsError, DirectionSet, load_directions, save_directions
-from ohlora_gan.directions.finders import free_jacobian, make_finder, open_directions, recipe_of
+from ohlora_gan.directions.files import (
+    DirectionsError,
+    DirectionSet,
+    load_directions,
+    make_finder,
+    open_directions,
+    recipe_of,
+    save_directions,
+)
 from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
 from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.ridge import RidgeFinder
 from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.latents.layers import W, WPlus
-from ohlora_gan.latents.space import score_jacobian
+from ohlora_gan.latents.space import free_jacobian, score_jacobian
 from ohlora_gan.registry import FINDERS
 from tests.analytic_world import EDITED, NAMES, SIZE, make_world
 
@@ -105,7 +112,7 @@ def test_a_file_gives_every_face_the_same_directions(bent, tmp_path, layer, with
 
 def test_directions_that_depend_on_the_face_need_their_finder(bent, tmp_path):
     path = save_directions(tmp_path / "vectors.safetensors", found_at(bent, W()))
-    with pytest.raises(DirectionsError, match="method local_jacobian depend on the face: open them with finders"):
+    with pytest.raises(DirectionsError, match="depend on the face: open them with open_directions"):
         load_directions(path).direction(np.zeros(SIZE))
 
 

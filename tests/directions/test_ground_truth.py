@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.base import Geometry
-from ohlora_gan.directions.finders import free_jacobian
 from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
@@ -12,6 +11,7 @@ from ohlora_gan.directions.ridge import RidgeFinder
 from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.editing.closed_loop import ClosedLoop, Steps
 from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import free_jacobian
 from ohlora_gan.training.gradient_net import NetTrainer
 from tests.analytic_world import EDITED, NAMES, make_world
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ohlora_gan.directions.base import Geometry
-from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.directions.finders import free_jacobian, recipe_of
+from ohlora_gan.directions.files import DirectionSet, recipe_of
 from ohlora_gan.directions.jacobian import LocalJacobianFinder
 from ohlora_gan.editing.calibration import LONGEST, OWN_GROUP, REACH, calibrate, correct, slopes_along
 from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import free_jacobian
 from ohlora_gan.testing import Bar
 from tests.analytic_world import EDITED, NAMES, SIZE, make_world
 

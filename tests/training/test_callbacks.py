@@ -12,8 +12,14 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader
 
 from ohlora_gan.models import checkpoint
-from ohlora_gan.training.callbacks import ExportWeights, GracefulStop, LastCheckpoint, TrainingProgress
-from ohlora_gan.training.sampling_callbacks import SampleGrid, ScoreMeans
+from ohlora_gan.training.callbacks import (
+    ExportWeights,
+    GracefulStop,
+    LastCheckpoint,
+    SampleGrid,
+    ScoreMeans,
+    TrainingProgress,
+)
 from ohlora_gan.training.scorers import RegressorModule
 from tests import tiny
 from tests.training.tiny_training import Record, dataset, fit, gan

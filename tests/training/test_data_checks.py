@@ -7,8 +7,7 @@ from ohlora_gan.data.datamodules import FacesDataModule
 from ohlora_gan.models.scorers import AttributeCNN
 from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.training.checks import check_data
-from ohlora_gan.training.scorers import RegressorModule
-from ohlora_gan.training.truth_module import TruthModule
+from ohlora_gan.training.scorers import RegressorModule, TruthModule
 from tests import tiny
 from tests.training.tiny_training import gan
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from pytorch_lightning.loggers import WandbLogger
 
+from ohlora_gan.training.callbacks import SampleGrid
 from ohlora_gan.training.loggers import WholeCSVLogger, log_files, log_image, open_loggers, wandb_logger
-from ohlora_gan.training.sampling_callbacks import SampleGrid
 from tests.training.tiny_training import fit, gan
 
 pytestmark = pytest.mark.filterwarnings("ignore")

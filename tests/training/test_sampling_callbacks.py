@@ -13,8 +13,7 @@ from ohlora_gan.models import checkpoint
 from ohlora_gan.models import zoo as pretrained
 from ohlora_gan.models.generator import from_uint8, to_uint8
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.training.callbacks import LastCheckpoint
-from ohlora_gan.training.sampling_callbacks import SampleGrid, ScoreMeans, draw_images, open_panel
+from ohlora_gan.training.callbacks import LastCheckpoint, SampleGrid, ScoreMeans, draw_images, open_panel
 from tests import tiny
 from tests.training.test_callbacks import Fail, Pictures
 from tests.training.tiny_training import Record, fit, gan, state

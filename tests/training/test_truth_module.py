@@ -22,7 +22,7 @@ from ohlora_gan.training.augmentation import (
     smeared,
     warped,
 )
-from ohlora_gan.training.truth_module import TruthModule
+from ohlora_gan.training.scorers import TruthModule
 from tests.training.tiny_training import trainer
 
 NAMES = ["height", "shade", "mark"]

@@ -1,0 +1,1 @@
+"""What ``ohlora COMMAND`` can do: a function each."""

@@ -1,0 +1,1 @@
+"""Pictures and their labels, as data sets and modules."""

@@ -12,7 +12,7 @@ from ohlora_gan.data.datasets import FacesDataset, matching_indices
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.versions import SHIPPED, open_world
 
-# --- Batches in an order that depends on (seed, epoch) alone, and that a resumed run continues exactly ---
+# --- Batches in an order that a resumed run continues exactly ---
 
 
 class EpochSampler(Sampler[int]):
@@ -96,7 +96,7 @@ class DealingDataModule(pl.LightningDataModule):
         return EpochSampler(len(dataset), self.seed, rank, world, shuffle)
 
 
-# --- Lightning data modules; batches are (images float32 [N, 3, R, R] in [-1, 1], scores float32 [N, A]) ---
+# --- Rendered faces ---
 
 
 SPLIT_STARTS = {"train": 0, "val": 10_000_000, "test": 20_000_000}

@@ -191,7 +191,7 @@ class Mirrored(Dataset):
         return image.flip(2), scores * torch.from_numpy(self.signs)
 
 
-# --- A folder of faces with their parse maps, named as the published system names them: parsing_N.png and ---
+# --- A folder of faces with their parse maps ---
 
 
 log = logging.getLogger(__name__)

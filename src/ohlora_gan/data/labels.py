@@ -254,7 +254,7 @@ def read_partition(path: str | Path, names: Sequence[str]) -> NDArray[np.int64]:
     return np.array([int(rows[row_of[name]][1]) for name in names], dtype=np.int64)
 
 
-# --- A CSV of pictures that grows while they are worked on, and that an interrupted run takes up again ---
+# --- A table that grows row by row, and is taken up after an interruption ---
 
 
 class Rows:

@@ -162,7 +162,7 @@ def _without_startup_messages() -> Iterator[None]:
         os.close(stderr)
 
 
-# --- Parse maps and raw measures of a face from its landmarks and the mask of the person: numpy and Pillo ---
+# --- Parse maps and raw measures of a face from its landmarks ---
 
 
 Floats = NDArray[np.float64]
@@ -375,7 +375,7 @@ def _checked(points: NDArray) -> Floats:
     return points[:, :2]
 
 
-# --- What makes a parse map of a photograph: the landmarks, a callable of the user's, or a folder of read ---
+# --- What makes a parse map of a photograph ---
 
 
 Labeller = Callable[[str, Bytes], tuple[dict[str, float], Bytes]]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ohlora_gan.names import PROPERTIES
 
-# --- What the numbers in a parse map mean; maps of every source (renderer, landmarks, a folder) share the ---
+# --- What the numbers in a parse map mean ---
 
 
 MAP_SIZE = 224
@@ -302,7 +302,7 @@ def _is_inside_hair(hair: Mask) -> Mask:
     return near & far
 
 
-# --- Property scores of parse maps: how open, long, dark or turned a face is, from what each pixel shows ---
+# --- All scores of faces ---
 
 
 Generation = Literal["v1", "v2"]

@@ -1,0 +1,1 @@
+"""Finding directions along which one score changes: arrays in, unit vectors out."""

@@ -15,7 +15,10 @@ from safetensors.numpy import save_file
 from ohlora_gan.directions.base import ALL, DirectionFinder
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.space import FaceSpace, free_jacobian
 from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.registry import FINDERS
 
 METADATA_KEY = "ohlora_gan_directions"
 
@@ -41,7 +44,7 @@ class DirectionSet:
         spreads: float32 [k, G], the standard deviation of this over latents.
         names: the P scores that the finder was given; empty where it does not matter.
         finder: the finder, where directions depend on the point and ``directions`` are but their means.
-        recipe: what the finder is, as plain data, see ``finders.recipe_of``; empty where directions are all there is.
+        recipe: what the finder is, as plain data, see ``recipe_of``; empty where directions are all there is.
         state: what the finder needs besides.
         free: first and one past the last of the D values that directions move; None: all.
     """
@@ -83,7 +86,7 @@ class DirectionSet:
         """The directions [k, D] that apply to a latent with the vector ``x`` [D] in a group."""
         if self.recipe and self.finder is None:
             raise DirectionsError(
-                f"directions of method {self.method} depend on the face: open them with finders.open_directions"
+                f"directions of method {self.method} depend on the face: open them with open_directions"
             )
         if self.finder is None:
             return self.directions[:, self._column(group)]
@@ -126,7 +129,7 @@ def save_directions(path: str | Path, found: DirectionSet) -> Path:
 
 
 def load_directions(path: str | Path) -> DirectionSet:
-    """Reads and checks a file of ``save_directions``; see ``finders.open_directions`` for those that need a finder.
+    """Reads and checks a file of ``save_directions``; see ``open_directions`` for those that need a finder.
 
     Raises:
         DirectionsError: if it is missing, damaged, or not such a file.
@@ -272,3 +275,70 @@ def _read_direction(path: Path) -> np.ndarray:
     if len(table.rows) != 1:
         raise TableError(f"{path} holds {len(table.rows)} rows, expected one: a direction a file")
     return table.numbers(columns)[0].astype(np.float32)
+
+
+# --- A finder as plain data, and directions files opened for any face ---
+
+
+def recipe_of(finder: DirectionFinder) -> dict[str, Any]:
+    """A finder's class and settings as plain data; what is not plain, such as a function that trains, is left out."""
+    settings = {name: _plain(value) for name, value in vars(finder).items() if not name.endswith("_")}
+    return {
+        "class": FINDERS.name_of(finder),
+        "settings": {name: value for name, value in settings.items() if value is not _LEFT_OUT},
+    }
+
+
+_LEFT_OUT = object()  # null is a setting like any other
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, DirectionFinder):
+        return recipe_of(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else _LEFT_OUT
+
+
+def make_finder(recipe: Mapping[str, Any]) -> DirectionFinder:
+    """The finder of a recipe.
+
+    Raises:
+        DirectionsError: for one that there is not.
+    """
+    try:
+        kind = FINDERS.find(str(recipe.get("class")))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DirectionsError(f"directions name a finder that cannot be made: {error}") from error
+    settings = {}
+    for name, value in recipe["settings"].items():
+        if name == "solver_seed":  # a constant, which files of earlier versions hold
+            continue
+        if name == "finders":
+            value = {prop: make_finder(part) for prop, part in value.items()}
+        settings[name] = value
+    return kind(**settings)
+
+
+def open_directions(path: str | Path, space: FaceSpace, layer: Layer) -> DirectionSet:
+    """Directions of a file, ready for any face of a space.
+
+    Raises:
+        DirectionsError: see ``load_directions``; or where they do not fit the layer.
+    """
+    found = load_directions(path)
+    size = layer.size(space.generator)
+    if found.directions.shape[2] != size:
+        raise DirectionsError(
+            f"{path} holds directions of {found.directions.shape[2]} values, layer {layer.name} of this generator has "
+            f"{size}: give the generator and the layer that they were found with"
+        )
+    if found.recipe:
+        first, last = found.free or (0, size)
+        found.finder = make_finder(found.recipe).restore(
+            *(found.directions[..., first:last], found.group_names, found.names, found.properties, found.state),
+            free_jacobian(space, layer),
+        )
+    return found

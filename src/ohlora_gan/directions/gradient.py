@@ -115,7 +115,7 @@ def _mean_direction(net: Mapping[str, np.ndarray], X: np.ndarray, prop: str) -> 
     return (total / norm).astype(np.float32)
 
 
-# --- A method of its own for each property, such as the published option `mixed`: eyes by gradient, the ---
+# --- A method of its own for each property ---
 
 
 class MixedFinder(DirectionFinder):

@@ -159,7 +159,7 @@ def cosine(own: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.einsum("mpd,pd->mp", own, mean) / np.maximum(norms, np.finfo(np.float64).tiny)
 
 
-# --- Directions from a face's own derivatives, steadied by the mean ones; see `mean_jacobian` ---
+# --- A face's own derivatives, steadied by the mean ones ---
 
 
 class LocalJacobianFinder(DirectionFinder):

@@ -1,0 +1,1 @@
+"""Moving codes: along directions and by feedback, with strengths in sigmas of the score."""

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder, Geometry
 from ohlora_gan.directions.decorrelate import held_names
-from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.directions.finders import free_jacobian, recipe_of
+from ohlora_gan.directions.files import DirectionSet, recipe_of
 from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.editing.calibration import calibrate, correct
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.space import free_jacobian
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import EDITED_PROPERTIES
 

@@ -1,0 +1,1 @@
+"""Testing directions and scorers: numbers with their intervals, no pages."""

@@ -39,7 +39,7 @@ from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.zoo import open_scorer
 
-# --- One judge's figures of a test, as the file and the page of a run show them ---
+# --- One judge's figures ---
 
 
 ALONG = np.linspace(-4, 4, 17)
@@ -120,7 +120,7 @@ def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray) ->
     }
 
 
-# --- The honest judge: one test of directions, by the scorer that found them and by others that had no pa ---
+# --- All judges, and what they found ---
 
 
 LANDMARKS = "landmarks"

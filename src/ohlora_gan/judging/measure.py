@@ -14,7 +14,7 @@ from ohlora_gan.judging.judges import Judge, NetworkJudge, Role, Scores
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import change_map
 
-# --- What an edit does to the picture besides its scores: how many pixels it changes, where, and how far  ---
+# --- What an edit does to the picture besides its scores ---
 
 
 KINDS = ("whole", "face", "outside", "features")
@@ -94,7 +94,7 @@ class ChangeMeter:
         return dict(zip(KINDS, means.T, strict=True))
 
 
-# --- Pictures of moved latents: each is rendered once and scored by all judges, a batch of latents at a t ---
+# --- What the judges see ---
 
 
 Render = Callable[[np.ndarray, int | None, int], Iterator[Tensor]]

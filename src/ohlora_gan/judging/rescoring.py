@@ -21,7 +21,7 @@ from ohlora_gan.judging.figures import Interval, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
 
-# --- Directions that compete: what they are, the faces that they compete on, and what moving these along  ---
+# --- Directions that compete, and the faces that they compete on ---
 
 
 OWN = "own"
@@ -200,7 +200,7 @@ def step_for(change: Callable[[float], float], target: float, start: float) -> f
     return None
 
 
-# --- Rescoring: which of many candidate directions raises a property most, by what the images show ---
+# --- Which of them raises a property most ---
 
 
 Floats = NDArray[np.float64]
@@ -335,7 +335,7 @@ def rescore(
     return Rescoring(space.property_names, candidates, np.concatenate(changes), space.seed)
 
 
-# --- Rescoring by synthesis layer: an edit given to the w of some layers only shows which of them carry a ---
+# --- An edit given to the w of some synthesis layers only ---
 
 
 Range = tuple[int, int]

@@ -1,6 +1,6 @@
 """A generator and a scorer seen as a function: latents to codes, codes to images, images to scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -204,6 +204,16 @@ def score_jacobian(
     if num_bad:
         raise ValueError(f"{num_bad} of {len(codes)} vectors have derivatives that are not finite: use device=cpu")
     return np.concatenate(all_scores), jacobian
+
+
+def free_jacobian(space: FaceSpace, layer: Layer) -> Callable[[np.ndarray], np.ndarray]:
+    """The scores' derivatives as finders ask for them: in the values that edits may move, at unedited faces."""
+    free = layer.free(space.generator)
+
+    def jacobian(part: np.ndarray) -> np.ndarray:
+        return score_jacobian(space, layer, layer.whole(space.generator, part))[1][..., free]
+
+    return jacobian
 
 
 def render_with_graph(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""Networks, and files of weights: ours, shipped ones and other people's."""

@@ -45,7 +45,7 @@ def columns(name: str, network: nn.Module) -> tuple[str, ...]:
     return tuple(names)
 
 
-# --- Several networks that score the same attributes, as one: the mean of what they say ---
+# --- The mean of what several networks say ---
 
 
 class MeanScorer(nn.Module):

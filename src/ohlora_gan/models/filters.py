@@ -106,7 +106,7 @@ def around(values: Tensor) -> Tensor:
     return F.avg_pool2d(F.pad(values, [NEIGHBOURHOOD] * 4, mode="reflect"), 2 * NEIGHBOURHOOD + 1, 1)
 
 
-# --- Filters: networks that say with what probability a picture has a binary attribute, and their ensembl ---
+# --- Filters for a binary attribute, and their ensembles ---
 
 
 MAX_MAP = 8  # pixels: convolutions halve a crop until its shorter side is no longer

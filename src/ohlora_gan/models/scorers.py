@@ -329,7 +329,7 @@ def channels_last(images: Tensor) -> Tensor:
     return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
-# --- A regressor of any attributes: one small crop CNN for each, as in `attribute_nets` ---
+# --- One small crop network an attribute ---
 
 
 KNOWN_SPECS = {name: SMALL_SPECS[cnn] for cnn, names in OUTPUTS.items() for name in names}
@@ -388,7 +388,7 @@ def check_names(names: Sequence[str]) -> None:
         raise ValueError(f"attributes are called {names}, expected one or more different names without '.' and '/'")
 
 
-# --- Networks for photographs: one trunk that sees the whole picture, for all attributes together ---
+# --- Networks for photographs: one trunk for all attributes ---
 
 
 DROPOUT = 0.3

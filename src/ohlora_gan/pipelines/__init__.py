@@ -1,0 +1,1 @@
+"""From settings to results: what programs and commands are made of."""

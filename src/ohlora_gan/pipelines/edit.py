@@ -13,8 +13,7 @@ from typing import Any
 from torch import nn
 
 from ohlora_gan.directions.base import ALL
-from ohlora_gan.directions.files import DirectionSet, load_directions
-from ohlora_gan.directions.finders import open_directions
+from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.editing.calibration import calibrate
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
 from ohlora_gan.editing.moves import Mover, StraightMover

@@ -11,8 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ohlora_gan.directions.files import DirectionSet, load_directions
-from ohlora_gan.directions.finders import open_directions
+from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.files import write_rows, write_text
 from ohlora_gan.judging.rescoring import STEP, Source, check_sampling, rescore, rescore_layers, sources_of
 from ohlora_gan.latents.layers import layer_named

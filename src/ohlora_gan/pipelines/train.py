@@ -24,11 +24,10 @@ from ohlora_gan.pipelines.checks import check_train, filter_attributes
 from ohlora_gan.pipelines.origins import write_origins
 from ohlora_gan.pipelines.train_filter import train_filter
 from ohlora_gan.pipelines.unused import is_filter, is_gan
-from ohlora_gan.training.callbacks import was_stopped
+from ohlora_gan.training.callbacks import filters_for, was_stopped
 from ohlora_gan.training.checks import check_data, check_worlds, open_parents, scoring_members, start_gan, start_member
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers
-from ohlora_gan.training.sampling_callbacks import filters_for
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What learns: losses, modules and callbacks of GANs, scorers and filters."""

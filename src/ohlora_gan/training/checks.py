@@ -14,8 +14,8 @@ from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash,
 from ohlora_gan.models.discriminator import Discriminator
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.zoo import open_checkpoint, resolve
+from ohlora_gan.training.callbacks import filters_for
 from ohlora_gan.training.gan import GanModule
-from ohlora_gan.training.sampling_callbacks import filters_for
 from ohlora_gan.training.scorers import RegressorModule
 from ohlora_gan.world.same_world import Member, check_same_world, network, networks, world_of
 
@@ -79,7 +79,7 @@ def start_gan(
     }
 
 
-# --- Whether a model can learn from a set of data: what it takes for scores must be what the data's score ---
+# --- Whether a model can learn from a set of data ---
 
 
 class ScoredData(Protocol):
@@ -131,7 +131,7 @@ def check_regression(model: str, outputs: list[str], logits: list[str], data: Sc
         )
 
 
-# --- Which version of the embedded world a model learns from, and whether all that has a part in it is of ---
+# --- Which version of the embedded world a model learns from ---
 
 
 def check_worlds(data: Any, start: Sequence[Member], scoring: Sequence[Member] = ()) -> int | None:
@@ -174,7 +174,7 @@ def start_member(name: str | Path, data: Any, resumed: bool = False) -> Member:
 
 
 def scoring_members(scorer: str | Path | None, filters: Sequence[str | Path] | None, resolution: int) -> list[Member]:
-    """What scores a GAN's faces while it trains; arguments as those of `sampling_callbacks.open_panel`."""
+    """What scores a GAN's faces while it trains; arguments as those of `callbacks.open_panel`."""
     scorers = [] if scorer is None else [network("scorer", scorer, "scorer=null filters=[] for none")]
     chosen = filters_for(resolution) if filters is None else filters
     return [*scorers, *networks("filter", chosen, "filters=[] for none")]

@@ -212,7 +212,7 @@ def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
     return F.pad(images, [most] * 4, mode="reflect")[:, :, down : down + height, right : right + width]
 
 
-# --- Cross-validation of a filter: stratified folds, each retrained until it is good enough, and kept whe ---
+# --- Cross-validation: each fold is retrained until it is good enough, and kept when it is done ---
 
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ohlora_gan import rng
 
-# --- A network from latent vectors to one score, whose input gradient points where the score rises ---
+# --- The network ---
 
 
 class GradientNet(nn.Module):
@@ -41,7 +41,7 @@ class GradientNet(nn.Module):
         return self.fc_final(self.fc2(self.fc1(vectors)))
 
 
-# --- Training of the networks that predict one score from latent vectors, for directions by their input g ---
+# --- Its training ---
 
 
 Batch = tuple[Tensor, Tensor]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -19,8 +20,9 @@ from ohlora_gan import rng
 from ohlora_gan.judging.reliability import Reliability, retest, write_scorer_table
 from ohlora_gan.models.generator import to_uint8
 from ohlora_gan.models.scorers import PropertyNet
+from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.training.augmentation import blur, shift
+from ohlora_gan.training.augmentation import blur, roughen, shift
 
 Batch = tuple[Tensor, Tensor]
 
@@ -134,7 +136,7 @@ class RegressorModule(pl.LightningModule):
 
     def __init__(
         self,
-        net: PropertyNet,
+        net: PropertyNet | TruthNet,
         lr: float = 0.01,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
@@ -278,3 +280,36 @@ class RegressorModule(pl.LightningModule):
             optimizer, lambda step: warmup_cosine(step, total, self.hparams["warmup"])
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+# --- A scorer that learns from pictures that are drawn badly, too ---
+
+
+class TruthModule(RegressorModule):
+    """A `RegressorModule` whose training images are drawn worse, see `roughen`, before they are changed lightly.
+
+    Args:
+        net: the network.
+        roughness: strength of the bad drawing; 0 is none.
+        color_names: attributes that a change of brightness or contrast changes; all others it leaves alone.
+        settings: those of `RegressorModule`: ``lr``, ``weight_decay``, ``warmup``, ``augmentation``, ``seed``,
+            ``property_names``.
+
+    Raises:
+        ValueError: for a color that is no attribute, or a negative roughness.
+    """
+
+    def __init__(self, net: TruthNet, roughness: float = 1.0, color_names: Sequence[str] = (), **settings: Any) -> None:
+        color_names = list(color_names)  # plain data, whatever Hydra passes
+        super().__init__(net, **settings)
+        if roughness < 0:
+            raise ValueError(f"roughness is {roughness}, expected 0 (none) or more")
+        if unknown := [name for name in color_names if name not in self.property_names]:
+            raise ValueError(
+                f"color_names has {unknown[0]!r}, expected some of {', '.join(self.property_names)}: "
+                f"give model.module.color_names=[...]"
+            )
+        self.is_color.copy_(torch.tensor([name in color_names for name in self.property_names]))
+
+    def change(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        return super().change(roughen(images, self.hparams["roughness"], draws), draws)

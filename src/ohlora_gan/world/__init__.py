@@ -1,0 +1,1 @@
+"""The embedded world: rendered faces whose attributes are known."""

@@ -49,7 +49,7 @@ def shade(color: Color, factor: float, offset: float = 0.0) -> Color:
     return (color[0] * factor + offset, color[1] * factor + offset, color[2] * factor + offset)
 
 
-# --- Where a face is painted: a picture and its parse map, larger than what is asked for by a whole facto ---
+# --- Where a face is painted ---
 
 
 def band(x: Array, top: Array, bottom: Array) -> Array:

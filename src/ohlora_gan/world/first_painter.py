@@ -119,7 +119,7 @@ class Canvas:
         self.picture.paste((int(color[0]), int(color[1]), int(color[2])), corner, mask)
 
 
-# --- Paints the head of an embedded-world face with Pillow polygons, in the picture and in its parse map  ---
+# --- The head ---
 
 
 if TYPE_CHECKING:
