@@ -33,9 +33,8 @@ BATCH = 16
 """Pictures at once. Sums of float32 depend on how many there are, and which of two renderings is nearer may depend on
 the last digit: so there are always as many, and a picture's reading depends on that picture alone."""
 SLIGHT = ("nose_width", "mouth_width")  # move so few pixels that scores alone do not place them
-SLIGHT_STEPS = 2
-PROBE, MAX_STEP, DAMPING = 0.2, 0.5, 480.0  # of such a step, in standard deviations of an attribute; in levels squared
-FAR = 8.0  # levels of 255
+REACHES = (0.3, 0.15, 0.08)
+"""How far the picture itself is asked about these, in standard deviations of the attribute."""
 SOFTNESS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2)  # standard deviations of blurs, in pixels of a 64x64 picture
 PATCH = 9  # pixels across, of a 64x64 picture
 
@@ -106,8 +105,7 @@ class Truth:
     Args:
         net: the network that reads; its attributes must be `NAMES`, in any order.
         rounds: how often what was read is rendered, read and corrected, 0 or more; attributes that move but few pixels
-            take `SLIGHT_STEPS` steps towards the picture itself after that. What is kept is what brings the rendering
-            nearest to the picture.
+            are then looked for in the picture itself. What is kept is what brings the rendering nearest to the picture.
 
     Raises:
         ValueError: for a network that does not read all attributes.
@@ -167,8 +165,9 @@ class Truth:
             values = latest.copy()
             values[:, :numbers] += GAIN * (first - self._scores(rendered))[:, :numbers] * _DEVIATION
             latest, rendered = fit.offer(values)
-        for _ in range(SLIGHT_STEPS if self.rounds else 0):
-            fit.step(SLIGHT)
+        for reach in REACHES if self.rounds else ():
+            for name in SLIGHT:
+                fit.look(name, reach)
         return fit.values, fit.rendered, fit.codes
 
     @torch.no_grad()
@@ -203,25 +202,13 @@ class _Fit:
             getattr(self, name)[nearer] = getattr(offered, name)[nearer]
         return offered.values, offered.rendered
 
-    def step(self, names: Sequence[str]) -> None:
-        """A damped Gauss-Newton step of some attributes towards the pictures, by finite differences; pixels that are
-        far off for other reasons count less (Huber)."""
-        slopes = []
-        for column in map(NAMES.index, names):
-            moved = self.values.copy()
-            length = PROBE * _DEVIATION[column] * np.where(moved[:, column] > _MEAN[column], -1, 1)  # stays in range
-            moved[:, column] += length
-            change = render_faces(moved, self.images.shape[1])[0].astype(np.float64) - self.rendered
-            slopes.append((change / (length / _DEVIATION[column])[:, None, None, None]).reshape(len(change), -1))
-        slope = np.stack(slopes, axis=2)
-        off = (self.images.astype(np.float64) - self.rendered).reshape(len(self.images), -1)
-        weight = 1 / np.maximum(1, np.abs(off) / FAR)
-        normal = np.einsum("npi,np,npj->nij", slope, weight, slope) + DAMPING * np.eye(len(names))
-        steps = np.linalg.solve(normal, np.einsum("npi,np,np->ni", slope, weight, off)[..., None])[..., 0]
-        values = self.values.copy()
-        for i, column in enumerate(map(NAMES.index, names)):
-            values[:, column] += np.clip(steps[:, i], -MAX_STEP, MAX_STEP) * _DEVIATION[column]
-        self.offer(values)
+    def look(self, name: str, reach: float) -> None:
+        """Looks to either side along an attribute, so many of its standard deviations away."""
+        column, values = NAMES.index(name), self.values.copy()
+        for away in (-reach, reach):
+            moved = values.copy()
+            moved[:, column] += away * _DEVIATION[column]
+            self.offer(moved)
 
 
 def face_of(values: Sequence[float] | Floats) -> FaceAttributes:
