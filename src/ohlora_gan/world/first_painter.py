@@ -15,33 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ohlora_gan.world.canvas import Color, mix, ramp, shade
+
 # --- Colours, shapes and the canvas that the embedded world's faces are painted on ---
 
 
 Array = NDArray[np.float64]
-Color = tuple[float, float, float]
 Point = tuple[float, float]
 
 MAX_TILT = math.radians(16)
 PIVOT = 0.72  # the head tilts about a point at the mouth, which keeps eyes and mouth in their crops
 _BODY_AXIS = np.array([0.5, 0.0])
-
-
-def mix(a: Color, b: Color, t: float) -> Color:
-    """The colour at ``t`` in [0, 1] on the way from ``a`` to ``b``."""
-    return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
-
-
-def ramp(stops: tuple[Color, ...], t: float) -> Color:
-    """The colour at ``t`` in [0, 1] of a piecewise linear palette."""
-    position = t * (len(stops) - 1)
-    index = min(int(position), len(stops) - 2)
-    return mix(stops[index], stops[index + 1], position - index)
-
-
-def shade(color: Color, factor: float, offset: float = 0.0) -> Color:
-    """``color * factor + offset``."""
-    return (color[0] * factor + offset, color[1] * factor + offset, color[2] * factor + offset)
 
 
 def band(x: Array, top: Array, bottom: Array) -> Array:

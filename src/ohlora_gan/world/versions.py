@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ohlora_gan.world.canvas import MAX_SIZE, MIN_SIZE
+
 SHIPPED, LATEST = 1, 2
 """The version that the shipped models have learnt from, and the newest one."""
 
@@ -75,8 +77,8 @@ def _opened(version: int) -> World:
         version,
         CONTINUOUS=faces.CONTINUOUS,
         BINARY=faces.BINARY,
-        MIN_SIZE=painter.MIN_SIZE,
-        MAX_SIZE=painter.MAX_SIZE,
+        MIN_SIZE=MIN_SIZE,
+        MAX_SIZE=MAX_SIZE,
         sample_attributes=faces.sample_attributes,
         standardized=faces.standardized,
         render=painter.render,
