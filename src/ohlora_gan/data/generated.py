@@ -58,7 +58,7 @@ class GeneratedDataModule(DealingDataModule):
         scorer: the property network that gives the scores, in standard deviations.
         filters: filter ensembles: shipped models' names or files. None: the four shipped ones; an empty list: none.
         require: filter -> bound such as ``">=0.92"``, or None for no bound. None: the published bounds, see
-            ``thresholds.REFERENCE``, of those filters that are given.
+            ``names.REFERENCE``, of those filters that are given.
         resolution: image size, that of the generator.
         num_val, num_test: of the images that are kept, the first ``num_val`` and the next ``num_test`` are not
             trained on. A GAN needs none.

@@ -87,7 +87,7 @@ class LandmarkDetector:
         return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))
 
     def parse_map(self, image: Bytes, points: NDArray[np.float64]) -> Bytes:
-        """The parse map uint8 ``[224, 224]`` of a picture whose landmarks are known, see ``landmark_maps.draw_map``."""
+        """The parse map uint8 ``[224, 224]`` of a picture whose landmarks are known, see ``draw_map``."""
         return draw_map(points, self.person(image), image)
 
 
@@ -105,7 +105,7 @@ def measure(images: Bytes) -> dict[str, NDArray]:
 
     Returns:
         ``found``: bool ``[N]``, whether a picture holds exactly one face; and float64 ``[N]`` by the names of
-        ``landmark_maps.MEASURES`` (eye_aspect, mouth_opening, tilt, turn), NaN where none is found.
+        ``MEASURES`` (eye_aspect, mouth_opening, tilt, turn), NaN where none is found.
 
     Raises:
         ValueError: for another shape or dtype, or if MediaPipe is not installed.
@@ -395,7 +395,7 @@ def by_callable(place: str) -> Labeller:
 
     Args:
         place: ``MODULE:CALLABLE``; it takes RGB uint8 ``[H, W, 3]`` and returns the parse map uint8 ``[224, 224]``
-            (codes in ``data.parse_codes``), or raises ``landmark_maps.NoFace`` or ``SeveralFaces``.
+            (codes in ``data.parse_scores``), or raises ``NoFace`` or ``SeveralFaces``.
 
     Raises:
         ValueError: if there is no such callable.

@@ -320,13 +320,13 @@ def score_maps(maps: Maps, images: NDArray[np.uint8] | None, generation: Generat
     """Property scores of faces, not normalised; a face's scores depend on no other face.
 
     Args:
-        maps: class codes (see ``data.parse_codes``), uint8 ``[N, 224, 224]``.
+        maps: class codes (see ``data.parse_scores``), uint8 ``[N, 224, 224]``.
         images: the faces, RGB uint8 ``[N, 224, 224, 3]``; None leaves out what needs colours: hair_color,
             background_mean, background_std and hairstyle.
         generation: which algorithms score eyes, hair_color, hair_length, mouth and pose.
 
     Returns:
-        float64 ``[N]`` a property, in ``vocabulary.PROPERTIES`` order. NaN where a face has no value: v1 hair_color
+        float64 ``[N]`` a property, in ``names.PROPERTIES`` order. NaN where a face has no value: v1 hair_color
         and hair_length without hair, v1 pose of a nose that is missing or only a row or column, v2 pose of eyes
         exactly one above the other. All else has a value: v2 hair_color 127.5 and hair_length 0 without hair,
         hairstyle 0.45 without a patch of hair, mouth 0 without a mouth, eyes 0 without eyes, v2 pose 0 without both

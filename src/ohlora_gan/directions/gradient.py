@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples
 
 Train = Callable[[np.ndarray, np.ndarray, str, tqdm | None], tuple[dict[str, np.ndarray], Mapping[str, float | None]]]
-"""``(X [n, D], scores [n], stream, progress) -> (tensors by name, figures)``, see `training.vector_regressor`."""
+"""``(X [n, D], scores [n], stream, progress) -> (tensors by name, figures)``, see `training.gradient_net`."""
 
 LAYERS = ("fc1.0", "fc2.0", "fc_final")
 KEYS = tuple(f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias"))

@@ -65,9 +65,9 @@ def figures_of(
     Returns:
         ``role``, ``names`` (what is measured), ``lost`` (share of pictures without a score); as `Interval`: ``corr``
         (mean signed correlation, by property; undefined counts as 0), ``sum_corr``, ``sum_abs_corr``, ``pass_share``,
-        ``drift`` (by attribute that is not edited, see ``judge_figures.drift``), ``miss`` (by property; for
+        ``drift`` (by attribute that is not edited, see ``figures.drift``), ``miss`` (by property; for
         sigmas alone); ``response`` (mean over latents, ``[k, P]``), ``leakage`` (by property, see
-        ``judge_figures.Leak``), ``linearity`` (by property, mean over latents), ``saturation`` (by property, in
+        ``figures.Leak``), ``linearity`` (by property, mean over latents), ``saturation`` (by property, in
         sigmas), ``retest`` (None without a second draw).
     """
     names, strengths = seen.names, plan.grid
@@ -109,7 +109,7 @@ def figures_of(
 
 def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray) -> dict[str, Any] | None:
     """The pass share of a second draw of the same latents, the share of passes that are passed again (None where none
-    passed), and how much scores change from draw to draw (``judge_figures.draw_change``)."""
+    passed), and how much scores change from draw to draw (``figures.draw_change``)."""
     if seen.again is None:
         return None
     second = np.array([case.passed for case in make_cases(plan, groups, seen.again, seen.names)])
@@ -133,8 +133,8 @@ class Judgement:
     Attributes:
         about: what was judged, as plain data (method, n, seconds, ...).
         test: the test by the finding scorer, latent by latent.
-        by: judge -> its figures, see ``judge_summary.figures_of``.
-        image_change: how far edited pictures are from the unedited one, by ``image_change.KINDS``.
+        by: judge -> its figures, see ``figures_of``.
+        image_change: how far edited pictures are from the unedited one, by ``measure.KINDS``.
         features_by: the judge whose network's features measure the last of them, if any.
         seconds: what judging took.
     """

@@ -2,7 +2,7 @@
 
 The description says how each network is built (``networks``), and where the weights come from: ``stage``, ``seed``,
 ``images_seen``, ``metrics``, ``parent`` (SHA-256 of the checkpoint that training started from), and ``world`` (which
-version of the embedded world was learnt from). Other people's formats are read in ``pretrained`` alone.
+version of the embedded world was learnt from). Other people's formats are read in ``zoo`` alone.
 """
 
 import hashlib

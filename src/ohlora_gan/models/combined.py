@@ -55,7 +55,7 @@ class MeanScorer(nn.Module):
         nets: how each network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
 
     Attributes:
-        property_names, resolution, config: as in `attribute_nets.PropertyNet`.
+        property_names, resolution, config: as in `scorers.PropertyNet`.
         scale, shift: what brings each network's scores to common units, ``[len(nets), P]``: 1 and 0 unless set.
 
     Raises:

@@ -38,7 +38,7 @@ LEAST = 0.003  # of detail, on the scale of images in [-1, 1]: less than a grey 
 
 
 class TextureFilterCNN(nn.Module):
-    """One fold of a filter, with the interface of `filter_nets.SmallFilterCNN`.
+    """One fold of a filter, with the interface of `SmallFilterCNN`.
 
     Beside its colours the network is shown the picture's detail: what a Gaussian of five pixels takes away, how much of
     that there is around each pixel, and how much of it against the local contrast (compare Pech-Pacheco et al., ICPR
@@ -51,7 +51,7 @@ class TextureFilterCNN(nn.Module):
         width: the four convolutions have 1, 2, 4 and 4 times as many channels.
 
     Attributes:
-        resolution, config: as in `attribute_nets.PropertyNet`.
+        resolution, config: as in `scorers.PropertyNet`.
 
     Raises:
         ValueError: for a resolution or width out of range.

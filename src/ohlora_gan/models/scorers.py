@@ -403,7 +403,7 @@ class PhotoCNN(nn.Module):
         width: the first convolution has so many channels, the second twice, all others four times as many.
 
     Attributes:
-        property_names, resolution, config: as in `attribute_nets.PropertyNet`.
+        property_names, resolution, config: as in `scorers.PropertyNet`.
 
     Raises:
         ValueError: for a resolution or width out of range.
@@ -445,7 +445,7 @@ class PhotoCNN(nn.Module):
 
 
 class PhotoFilterCNN(PhotoCNN):
-    """One fold of a filter for photographs, with the interface of `filter_nets.SmallFilterCNN`.
+    """One fold of a filter for photographs, with the interface of `filters.SmallFilterCNN`.
 
     Args:
         resolution, width: see `PhotoCNN`.

@@ -46,7 +46,7 @@ class TruthNet(nn.Module):
         width: channels of the first stage, 2 or more, of which later ones have up to 8/3.
 
     Attributes:
-        property_names, resolution, config: as in `attribute_nets.PropertyNet`.
+        property_names, resolution, config: as in `scorers.PropertyNet`.
         binary_names: the attributes whose outputs are logits.
 
     Raises:

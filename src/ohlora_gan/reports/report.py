@@ -77,7 +77,7 @@ class CaseGrid:
 
     Attributes:
         title: for example ``"Best of 100"``.
-        images: uint8 ``[..., H, W, 3]``, an axis a property in the order of ``strengths.nested``: down, then blocks,
+        images: uint8 ``[..., H, W, 3]``, an axis a property in the order of ``grid.nested``: down, then blocks,
             and the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``.
         strengths: property -> the strengths of its axis of ``images``.
         correlations: property -> Pearson correlation of intended strength and measured score.

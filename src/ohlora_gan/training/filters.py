@@ -77,7 +77,7 @@ class FilterModule(pl.LightningModule):
         weight_decay: of AdamW.
         warmup: batches, 0 or more.
         anneal: whether the learning rate then falls to 0 by the last batch, along half a cosine; else it stays.
-        augmentation: strength of the changes to training images, see `regressor_module.augment`; 0 is none.
+        augmentation: strength of the changes to training images, see `scorers.augment`; 0 is none.
         mirror: whether each training image is mirrored with probability 1/2; not for an attribute that a mirror
             turns round.
         num_auxiliary: attributes that are learnt beside the filter's own from the same last features, by a layer that

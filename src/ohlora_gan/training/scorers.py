@@ -115,7 +115,7 @@ class RegressorModule(pl.LightningModule):
     ``{stage}/loss``, ``{stage}/{metric}/{property}`` and ``{stage}/{metric}_mean``: ``r2``, ``mae`` and
     ``pearson`` over all of the stage's data. A table of them is shown at the end, and kept in ``tables``.
     The test stage adds ``reliability`` (test-retest) and the ``ceiling`` that it puts on correlations, see
-    `evaluation.reliability`, and writes the table, with the reliability's interval, to ``scorer_table.csv`` in
+    `judging.reliability`, and writes the table, with the reliability's interval, to ``scorer_table.csv`` in
     the trainer's ``default_root_dir``. All this is of outputs that are scores; of those that the net's
     ``binary_names`` call logits, ``accuracy``, ``recall`` and ``specificity`` are logged likewise, and the test stage
     writes them to ``binary_table.csv``.

@@ -1,6 +1,6 @@
 """Paints the head of an embedded-world face with Pillow polygons, in the picture and in its parse map alike.
 
-Coordinates are those of ``face_canvas``. Curves are NumPy arrays, most of them constants, so that a face costs
+Coordinates are the canvas's. Curves are NumPy arrays, most of them constants, so that a face costs
 little more than the fills of its polygons.
 """
 

@@ -27,7 +27,7 @@ BINARY = ("gender", "age", "glass", "quality")
 class FaceAttributes:
     """Everything that decides a face.
 
-    The eight scored properties, named as in ``vocabulary.PROPERTIES``, lie in [0, 1], but ``pose`` in [-1, 1]
+    The eight scored properties, named as in ``names.PROPERTIES``, lie in [0, 1], but ``pose`` in [-1, 1]
     (left < 0 < right). Binary attributes are 0 or 1: ``gender`` 1 is female, ``age`` 1 old, ``glass`` 1 wears
     glasses, ``quality`` 1 a clean picture. The rest are nuisances in [0, 1] that no score depends on;
     ``noise_seed``, an integer in [0, 65535], chooses the layout of the backdrop's pattern.

@@ -1,4 +1,4 @@
-"""The versions of the embedded world behind one interface: 1 is ``data.faces``, 2 this package."""
+"""The versions of the embedded world behind one interface: 1 is ``first_world``, 2 ``face`` and ``render``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class World:
         sample_attributes: (seed, number) -> the attributes of a face.
         standardized: (name, value) -> a continuous attribute in standard deviations from its mean.
         render: (attributes, size) -> RGB, uint8 ``[size, size, 3]``.
-        parse_map: (attributes, size) -> what each pixel shows, uint8 ``[size, size]``, see ``data.parse_codes``.
+        parse_map: (attributes, size) -> what each pixel shows, uint8 ``[size, size]``, see ``data.parse_scores``.
         render_with_parse_map: both at once.
     """
 
