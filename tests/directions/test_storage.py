@@ -61,7 +61,7 @@ def test_what_a_finder_needs_is_kept(tmp_path):
     assert (loaded.names, loaded.recipe, loaded.free) == (("eyes", "hair"), recipe, (4, 8))
     assert sorted(loaded.state) == sorted(state)
     assert all(np.array_equal(loaded.state[name], value) for name, value in state.items())
-    with pytest.raises(DirectionsError, match="depend on the face: open them with finders"):
+    with pytest.raises(DirectionsError, match="depend on the face: open them with open_directions"):
         loaded.direction(np.zeros(12))
 
 
