@@ -10,6 +10,7 @@ SOURCE = PROJECT / "src" / "ohlora_gan"
 ROOMS = (
     *("names", "errors", "rng", "files", "published", "images", "devices", "settings", "registry"),
     *("models", "world", "latents", "data", "directions", "testing", "editing", "judging", "training", "reports"),
+    "api",
     *("pipelines", "commands"),
 )
 MODULES = {".".join(p.relative_to(SOURCE).with_suffix("").parts): p for p in SOURCE.rglob("*.py")}

@@ -1,3 +1,66 @@
-"""ohlora_gan: fine-tune a StyleGAN face generator, score attributes, find directions that change one thing."""
+"""Fine-tune a StyleGAN face generator, score facial attributes, find the latent directions that change one thing.
+
+    import ohlora_gan as og
+
+    gan = og.load("v9")                                          # a shipped model, or a file of weights
+    faces = gan.sample(200, seed=0)                              # .images, .scores, .codes("w")
+    found = gan.find("svm", layer="mapping_split2", n=4000)      # .vectors, .slopes, .save(FILE)
+    edit = found.edit(faces[3], eyes=+1, mouth=-0.5)             # in standard deviations of the scores
+    judged = found.judge(by="judge")                             # .figures, .summary, .html(FILE)
+
+What is named here is the promise; it is loaded at first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ohlora_gan.api import Directions, Edit, Faces, Gan, Judged, load
+    from ohlora_gan.devices import Device
+    from ohlora_gan.directions.base import DirectionFinder
+    from ohlora_gan.latents.layers import Layer
+    from ohlora_gan.models.generator import Generator
+    from ohlora_gan.models.zoo import shipped
+    from ohlora_gan.world.truth import Truth
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "load": "api",
+    "Gan": "api",
+    "Faces": "api",
+    "Directions": "api",
+    "Edit": "api",
+    "Judged": "api",
+    "Device": "devices",
+    "DirectionFinder": "directions.base",
+    "Layer": "latents.layers",
+    "Generator": "models.generator",
+    "Truth": "world.truth",
+    "shipped": "models.zoo",
+}
+
+__all__ = [
+    "Device",
+    "DirectionFinder",
+    "Directions",
+    "Edit",
+    "Faces",
+    "Gan",
+    "Generator",
+    "Judged",
+    "Layer",
+    "Truth",
+    "load",
+    "shipped",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"ohlora_gan.{_PLACES[name]}"), name)
+    raise AttributeError(f"module 'ohlora_gan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -81,14 +81,14 @@ def write_samples(generator_name: str, samples: Samples, output: Path, device: s
     from ohlora_gan.files import claim
     from ohlora_gan.images import save_png
     from ohlora_gan.latents.layers import W
-    from ohlora_gan.latents.space import FaceSpace, Unscored
+    from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator
 
     keep_freed_memory()
     generator = open_generator(generator_name)
     made_by = {"generator": weights_hash(generator), "seed": samples.seed, "psi": samples.psi, "stream": samples.stream}
-    space = FaceSpace(generator, Unscored(), open_device(device), batch_size=AT_ONCE, seed=samples.seed)
+    space = FaceSpace(generator, None, open_device(device), batch_size=AT_ONCE, seed=samples.seed)
     if output.exists() and not (output / CLAIM).exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"--output {output} holds other things than samples: choose another folder")
     claim(output, CLAIM, made_by, "pictures")

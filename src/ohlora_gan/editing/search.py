@@ -157,6 +157,7 @@ def padded_set(
             "generator": weights_hash(space.generator),
             "scorer": weights_hash(space.scorer),
             "metrics": finder.metrics_,
+            "finder": recipe_of(finder),
         },
         tuple(properties),
         names=space.property_names,

@@ -1,5 +1,6 @@
 """A generator and a scorer seen as a function: latents to codes, codes to images, images to scores."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -17,12 +18,6 @@ FIND, CHOOSE, REPORT = "bank", "choose", "test"
 reported on the third, which neither may look at."""
 
 
-class Unscored(nn.Module):
-    """A scorer for pictures that nobody scores."""
-
-    property_names = ()
-
-
 class FaceSpace:
     """Runs a generator and a scorer in eval mode, in batches, on one device.
 
@@ -32,6 +27,7 @@ class FaceSpace:
     Args:
         generator: conditional or not, plain or split mapping.
         scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, P]; its ``property_names`` say what they are.
+            None: faces are not scored.
         device: where and in which precision both run.
         batch_size: images at a time.
         seed: seed of the latents.
@@ -49,7 +45,7 @@ class FaceSpace:
     def __init__(
         self,
         generator: Generator,
-        scorer: nn.Module,
+        scorer: nn.Module | None = None,
         device: Device | None = None,
         batch_size: int = 64,
         seed: int = 0,
@@ -58,9 +54,9 @@ class FaceSpace:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        if getattr(scorer, "resolution", generator.resolution) != generator.resolution:
+        if (side := getattr(scorer, "resolution", generator.resolution)) != generator.resolution:
             raise ValueError(
-                f"the scorer takes images of {scorer.resolution} pixels, the generator makes {generator.resolution}: "
+                f"the scorer takes images of {side} pixels, the generator makes {generator.resolution}: "
                 f"give a scorer of the generator's resolution with scorer="
             )
         if float(generator.synthesis.lod) != 0.0:
@@ -70,8 +66,8 @@ class FaceSpace:
             )
         self.device = device or Device()
         self.generator: Generator = self.device.place(generator)  # type: ignore[assignment]
-        self.scorer = self.device.place(scorer)
-        self.property_names = tuple(str(name) for name in scorer.property_names)  # type: ignore[union-attr]
+        self._scorer = None if scorer is None else self.device.place(scorer)
+        self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
         if not 0 < truncation_psi <= 1:
             raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
@@ -139,9 +135,22 @@ class FaceSpace:
         rendered = self.render(layer, codes, noise_seed, first)
         return np.concatenate([to_uint8(images).cpu().numpy() for images in rendered])
 
+    def seeded(self, seed: int) -> "FaceSpace":
+        """The same space with another seed; the networks are shared."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
+
+    @property
+    def scorer(self) -> nn.Module:
+        """What scores faces; ValueError where nothing does."""
+        if self._scorer is None:
+            raise ValueError("nothing scores these faces: give a scorer")
+        return self._scorer
+
     @torch.no_grad()
     def score(self, images: Tensor) -> Tensor:
-        """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1]."""
+        """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1]; ValueError where there is no scorer."""
         if self.quantize:
             images = from_uint8(to_uint8(images))
         with self.device.autocast():

@@ -1,0 +1,459 @@
+"""The front door: load a generator, sample faces, find directions, edit, judge. Pipelines use the same parts.
+
+import ohlora_gan as og
+
+gan = og.load("v9")
+faces = gan.sample(200, seed=0)
+found = gan.find("svm", layer="mapping_split2", n=4000)
+edit = found.edit(faces[3], eyes=+1, mouth=-0.5)
+judged = found.judge(by="judge")
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from ohlora_gan.devices import Device
+from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.directions.files import DirectionSet, load_directions, save_directions
+from ohlora_gan.directions.finders import open_directions
+from ohlora_gan.directions.gradient import GradientFinder
+from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
+from ohlora_gan.directions.ridge import RidgeFinder
+from ohlora_gan.directions.svm import SvmFinder
+from ohlora_gan.editing.closed_loop import ClosedLoop
+from ohlora_gan.editing.moves import StraightMover, groups_of
+from ohlora_gan.editing.search import Wanted, find_directions
+from ohlora_gan.images import grid
+from ohlora_gan.judging.grid import make_plan
+from ohlora_gan.judging.judge import Extent, Judgement, judge_vectors, open_judges
+from ohlora_gan.latents.bank import ScoreBank
+from ohlora_gan.latents.layers import Layer, W, layer_named
+from ohlora_gan.latents.metric import Region, stored_metric
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
+from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.reports.report import write_report
+from ohlora_gan.reports.vectors import VectorSearch, draw_strips, vector_page
+from ohlora_gan.training.gradient_net import NetTrainer
+from ohlora_gan.world.same_world import check_same_world, network
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STREAM = "sample"  # directions are neither found nor judged on its faces
+SCORER, JUDGE = "property_cnn", "property_cnn_judge"
+SHOWN = 32  # faces at most in a notebook's picture
+
+METHODS: dict[str, type[DirectionFinder]] = {
+    "svm": SvmFinder,
+    "ridge": RidgeFinder,
+    "gradient": GradientFinder,
+    "mean_jacobian": MeanJacobianFinder,
+    "local_jacobian": LocalJacobianFinder,
+}
+"""Method -> its finder; their arguments are what ``Gan.find`` takes besides."""
+
+IMAGE_METRIC = {"name": "image", "num_latents": 120, "num_probes": 48, "shrinkage": 2.0, "cloud": 0.0, "region": "all"}
+
+
+def load(
+    generator: str | Path | Generator,
+    scorer: str | Path | nn.Module | None = "auto",
+    device: str | Device = "cpu",
+    truncation_psi: float = 1.0,
+) -> Gan:
+    """A generator, and what scores its faces.
+
+    Args:
+        generator: a shipped model's name (``og.shipped()`` lists them), a file of weights, or a `Generator`.
+        scorer: the same of a network that scores attributes; ``"auto"``: ``property_cnn`` for shipped generators, none
+            for others; None: faces are not scored.
+        device: ``cpu``, ``cuda``, ``mps``, ``auto``, or a `Device`.
+        truncation_psi: how far every w is from its average, above 0 and at most 1 (Karras et al. 2019, section B).
+
+    Raises:
+        ValueError: where a file, the device or a setting cannot be used, or both networks do not go together.
+    """
+    if isinstance(generator, (str, Path)) and scorer == "auto":
+        scorer = SCORER if str(generator) in shipped() else None
+    elif isinstance(scorer, str) and scorer == "auto":
+        scorer = None
+    if isinstance(generator, (str, Path)) and isinstance(scorer, (str, Path)):
+        check_same_world(network("generator", generator), network("scorer", scorer))
+    name = str(generator) if isinstance(generator, (str, Path)) else type(generator).__name__
+    scorer_name = str(scorer) if isinstance(scorer, (str, Path)) else ""
+    made = open_generator(generator) if isinstance(generator, (str, Path)) else generator
+    scores = open_scorer(scorer) if isinstance(scorer, (str, Path)) else scorer
+    if isinstance(device, str):
+        device = Device(device, device, "auto" if device == "auto" else "32-true")
+    space = FaceSpace(made, scores, device.check(), truncation_psi=truncation_psi)
+    return Gan(space, name, scorer_name)
+
+
+@dataclass(frozen=True)
+class Gan:
+    """A generator on its device, and what scores its faces; see `load`.
+
+    Attributes:
+        space: both as functions: latents to codes, codes to images, images to scores.
+        name: what the generator was called.
+        scorer_name: what the scorer was called; empty where it has no name, or there is none.
+    """
+
+    space: FaceSpace
+    name: str
+    scorer_name: str = ""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return self.space.generator.resolution
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What the scorer scores; empty where there is none."""
+        return self.space.property_names
+
+    def __repr__(self) -> str:
+        scored = f"scores {', '.join(self.properties)}" if self.properties else "no scorer"
+        return f"Gan({self.name!r}, {self.resolution}x{self.resolution}, {scored})"
+
+    def sample(self, num: int, seed: int = 0) -> Faces:
+        """Fresh faces; face i of a seed is the same whatever ``num`` is.
+
+        Raises:
+            ValueError: for fewer than one.
+        """
+        if num < 1:
+            raise ValueError(f"num is {num}, expected at least 1")
+        return Faces(self, seed, np.arange(num))
+
+    def find(
+        self,
+        method: str | DirectionFinder = "svm",
+        layer: str | Layer = "mapping_split2",
+        n: int = 4000,
+        properties: Sequence[str] = EDITED_PROPERTIES,
+        cache: str | Path | None = None,
+        **settings: Any,
+    ) -> Directions:
+        """Directions that raise scores, found on ``n`` samples and measured on others.
+
+        Args:
+            method: one of `METHODS`, or a finder of your own (``ohlora_gan.testing`` has its contract).
+            layer: ``z``, ``w``, ``wplus``, ``mapping_split1``, ``mapping_split2``, or a layer of your own.
+            n: samples, at least 10; their scores are kept on disk and used again.
+            properties: what to change; some of the scorer's.
+            cache: where scores are kept; None: the user's cache folder.
+            settings: the finder's arguments, such as ``ratio=0.1`` for ``svm``.
+
+        Raises:
+            ValueError: for a method or layer that there is not, properties that are not scored, or no scorer.
+        """
+        if not self.properties:
+            raise ValueError(f"{self.name} has no scorer, so there is nothing to find: load(..., scorer=NAME or FILE)")
+        if unknown := [name for name in properties if name not in self.properties]:
+            raise ValueError(f"properties has {unknown[0]!r}, expected some of {', '.join(self.properties)}")
+        where = layer_named(layer) if isinstance(layer, str) else layer
+        bank = ScoreBank(cache or Path(platformdirs.user_cache_dir("ohlora_gan")) / "banks", self.space)
+        finder = make_finder(method, settings) if isinstance(method, str) else method
+        is_mean = isinstance(finder, (MeanJacobianFinder, LocalJacobianFinder))
+        wanted = Wanted(
+            tuple(properties),
+            n,
+            metric=stored_metric(bank, where, IMAGE_METRIC, Region()) if is_mean else None,
+            correct=isinstance(finder, MeanJacobianFinder),
+            method=method if isinstance(method, str) else type(method).__name__,
+        )
+        return Directions(self, where, find_directions(bank, where, finder, wanted).directions)
+
+    def open(self, path: str | Path) -> Directions:
+        """Directions of a file, or of the folder of a run of find_vectors.py.
+
+        Raises:
+            ValueError: where it is missing, damaged, or does not fit the generator.
+        """
+        path = Path(path) / "vectors.safetensors" if Path(path).is_dir() else Path(path)
+        layer = layer_named(load_directions(path).layer)
+        return Directions(self, layer, open_directions(path, self.space, layer))
+
+
+def make_finder(method: str, settings: Mapping[str, Any]) -> DirectionFinder:
+    """A finder of `METHODS`; raises ValueError for another name, or arguments that it does not take."""
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}, or a finder")
+    if method == "gradient":
+        settings = {"train": NetTrainer(), **settings}
+    try:
+        return METHODS[method](**settings)
+    except TypeError as error:
+        raise ValueError(f"method {method!r} does not take these settings: {error}") from error
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces of a generator: N numbers of a seed. What is asked of them is made at first use and kept.
+
+    Attributes:
+        gan: the generator.
+        seed: of their latents.
+        numbers: which faces of it, ``[N]``.
+    """
+
+    gan: Gan
+    seed: int
+    numbers: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, which: int | slice | Sequence[int]) -> Faces:
+        chosen = self.numbers[which]
+        return Faces(self.gan, self.seed, np.atleast_1d(chosen))
+
+    @cached_property
+    def space(self) -> FaceSpace:
+        """The generator's space with this seed."""
+        return self.gan.space.seeded(self.seed)
+
+    def codes(self, layer: str | Layer = "w") -> NDArray[np.float32]:
+        """Vectors at a layer, float32 ``[N, D]``."""
+        where = layer_named(layer) if isinstance(layer, str) else layer
+        return self.space.codes(where, *self.space.latents(STREAM, self.numbers.tolist()))
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """uint8 ``[N, R, R, 3]``."""
+        return self.space.images(W(), self.codes())
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A row a face, a column a property; in standard deviations of the scorer's training faces.
+
+        Raises:
+            ValueError: where there is no scorer.
+        """
+        return table(self.space.score_codes(W(), self.codes()), self.gan.properties, self.numbers)
+
+    def __repr__(self) -> str:
+        side = self.gan.resolution
+        return f"Faces({len(self)} of {self.gan.name}, seed {self.seed}: images uint8 [{len(self)}, {side}, {side}, 3])"
+
+    def _repr_png_(self) -> bytes:
+        return png(grid(self[:SHOWN].images, columns=min(8, len(self))))
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Directions at a layer that raise scores, a property and a group of faces.
+
+    Attributes:
+        gan: the generator and scorer that they were found with.
+        layer: where they move codes.
+        found: the directions as files hold them.
+    """
+
+    gan: Gan
+    layer: Layer
+    found: DirectionSet
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What they change, k of them."""
+        return self.found.properties
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """Unit vectors ``[k, G, D]``, of G groups of faces."""
+        return self.found.directions
+
+    @property
+    def slopes(self) -> pd.DataFrame:
+        """What a unit of length brings, in sigmas of the score: a row a property, a column a group."""
+        slopes = np.full(self.vectors.shape[:2], np.nan) if self.found.slopes is None else self.found.slopes
+        return table(slopes, self.found.group_names, self.properties)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a ``.safetensors`` file, which ``Gan.open``, ``ohlora edit`` and ``ohlora rescore`` read."""
+        save_directions(path, self.found)
+        return Path(path)
+
+    def edit(
+        self, faces: Faces, closed_loop: bool = False, hold: str | Sequence[str] = "rest", **changes: float
+    ) -> Edit:
+        """Changes scores of faces.
+
+        Args:
+            faces: of the same generator.
+            closed_loop: move by feedback until the scores are what was asked for, instead of straight on.
+            hold: with ``closed_loop``, what is to stay: ``rest``, ``none``, or names.
+            changes: property -> change in sigmas, such as ``eyes=1.0``.
+
+        Raises:
+            ValueError: for no change, or for a property that has no direction.
+        """
+        known = self.gan.properties if closed_loop else self.properties
+        if not changes or (unknown := [name for name in changes if name not in known]):
+            given = f"there is no direction for {unknown[0]!r}" if changes else "no change is given"
+            raise ValueError(f"{given}: give some of {', '.join(known)}, such as {known[0]}=1.0")
+        space, codes = faces.space, faces.codes(self.layer)
+        if closed_loop:
+            asked = {name: np.full(len(codes), float(value)) for name, value in changes.items()}
+            moved = ClosedLoop(space, self.layer).edit(codes, asked, hold).codes
+        else:
+            groups = groups_of(space, self.layer, codes, self.found.medians)
+            steps = {name: [float(value)] for name, value in changes.items()}
+            moved = StraightMover(self.found)(codes, groups, steps).codes[:, 0]
+        return Edit(faces, self.layer, moved, dict(changes))
+
+    def judge(self, by: str | Sequence[str] | None = "judge", num_latents: int = 100) -> Judged:
+        """Tests the directions on fresh faces, by the scorer that found them and by others that had no part.
+
+        Args:
+            by: names or files of other scorers, ``"landmarks"``, a list of such; ``"judge"``: the shipped one that
+                goes with the shipped scorer; None: nobody else.
+            num_latents: faces, at least 1.
+
+        Raises:
+            ValueError: for a judge that cannot judge these directions.
+        """
+        by = JUDGE if by == "judge" else by
+        judges = open_judges(self.gan.space, self.gan.scorer_name or "scorer", by)
+        started = time.monotonic()
+        with tqdm(desc="testing", total=num_latents) as bar:
+            judgement = judge_vectors(
+                *(self.gan.space, self.layer, StraightMover(self.found), make_plan(self.properties), judges),
+                *(Extent(num_latents), bar),
+            )
+        judgement.about |= {"method": self.found.method, "n": self.found.provenance.get("n")}
+        return Judged(self, judgement, time.monotonic() - started)
+
+    def __repr__(self) -> str:
+        k, groups, size = self.vectors.shape
+        what = f"{', '.join(self.properties)} by {self.found.method} at {self.layer.name}"
+        return f"Directions({what}: vectors float32 [{k}, {groups}, {size}])"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Edited faces.
+
+    Attributes:
+        faces: as they were, N.
+        layer: where they were moved.
+        codes: where to, float32 ``[N, D]``.
+        changes: property -> what was asked for, in sigmas.
+    """
+
+    faces: Faces
+    layer: Layer
+    codes: NDArray[np.float32]
+    changes: Mapping[str, float]
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """The edited faces, uint8 ``[N, R, R, 3]``."""
+        return self.faces.space.images(self.layer, self.codes)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Their scores: a row a face, a column a property."""
+        return table(
+            self.faces.space.score_codes(self.layer, self.codes), self.faces.gan.properties, self.faces.numbers
+        )
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """How far each score has moved."""
+        return self.scores - self.faces.scores
+
+    def __repr__(self) -> str:
+        asked = ", ".join(f"{name} {value:+g}" for name, value in self.changes.items())
+        side = self.faces.gan.resolution
+        return f"Edit({asked}: images uint8 [{len(self.faces)}, {side}, {side}, 3])"
+
+    def _repr_png_(self) -> bytes:
+        before, after = self.faces[:SHOWN].images, self.images[:SHOWN]
+        pairs = np.stack([before, after], axis=1).reshape(-1, *before.shape[1:])
+        return png(grid(pairs, columns=min(8, len(pairs))))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judges say of directions.
+
+    Attributes:
+        directions: what was judged.
+        judgement: all figures, latent by latent.
+        seconds: what judging took.
+    """
+
+    directions: Directions
+    judgement: Judgement
+    seconds: float
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """All figures with their intervals, as plain data: what ``judge.json`` holds."""
+        return self.judgement.to_dict()
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row a judge: the sum of correlations and the share of faces that pass, with 95 % intervals."""
+        rows = {name: [*found["sum_corr"], *found["pass_share"]] for name, found in self.judgement.by.items()}
+        columns = [f"{what}{end}" for what in ("sum_corr", "pass_share") for end in ("", "_low", "_high")]
+        return table(np.array(list(rows.values()), dtype=float), columns, list(rows))
+
+    def html(self, path: str | Path) -> Path:
+        """Writes the page of the search."""
+        gan, found, test = self.directions.gan, self.directions.found, self.judgement.test
+        settings = {
+            "n": found.provenance.get("n", 0),
+            "seed": gan.space.seed,
+            "checkpoint": gan.name,
+            "scorer": gan.scorer_name,
+            "device": {"name": gan.space.device.name},
+            "method": {"name": found.method, "finder": found.provenance.get("finder", {"class": found.method})},
+            "test": {"num_latents": len(test.cases), "signed": True},
+        }
+        layer = self.directions.layer
+        strips = draw_strips(gan.space, layer, test, found.properties, num_faces=6, reach=2.0, steps=9)
+        metrics = found.provenance.get("metrics", {})
+        page = VectorSearch(settings, gan.space, layer, found, metrics, self.judgement, strips, self.seconds)
+        write_report(path, vector_page(page))
+        return Path(path)
+
+    def __repr__(self) -> str:
+        return f"Judged({self.directions!r})\n{self.summary.round(3)}"
+
+    def _repr_html_(self) -> str:
+        return self.summary.round(3).to_html()
+
+
+def table(values: NDArray[Any], columns: Sequence[str], index: Sequence[Any] | NDArray[Any]) -> pd.DataFrame:
+    """A table of numbers ``[rows, columns]``."""
+    import pandas as pd  # half a second that sampling alone need not wait for
+
+    return pd.DataFrame(values, index=list(index), columns=list(columns))
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """A picture uint8 ``[H, W, 3]`` as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
