@@ -28,8 +28,7 @@ from tqdm import tqdm
 
 from ohlora_gan.devices import Device
 from ohlora_gan.directions.base import DirectionFinder
-from ohlora_gan.directions.files import DirectionSet, load_directions, save_directions
-from ohlora_gan.directions.finders import open_directions
+from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
 from ohlora_gan.directions.gradient import GradientFinder
 from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.ridge import RidgeFinder
