@@ -21,7 +21,7 @@ from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import recipe_of
 from ohlora_gan.editing.closed_loop import ClosedLoop, Steps
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.metric import METRICS, Measured
+from ohlora_gan.latents.metric import METRICS, SETTINGS, Measured
 from ohlora_gan.pipelines.chain import read_stages
 from ohlora_gan.pipelines.checks import (
     check_find_vectors,
@@ -317,3 +317,8 @@ def test_the_shipped_judge_judges_the_shipped_scorer_alone():
         "other.safetensors",
     ]
     assert chosen_judge(composed("find_vectors", "judge=null")) is None
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_metrics_are_measured_alike_by_hydra_and_in_python(name):
+    assert dict(composed("find_vectors", f"metric={name}", "method=ridge").metric) == {"name": name, **SETTINGS[name]}

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ohlora_gan.directions.files import load_directions, open_directions
 from ohlora_gan.editing import search as direction_search
-from ohlora_gan.latents import metric as metric_store
+from ohlora_gan.latents import metric
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
@@ -142,7 +142,7 @@ def test_a_sweep_takes_derivatives_and_metric_once(weights, tmp_path, monkeypatc
     def never(*_, **__):
         raise AssertionError("measured anew")
 
-    monkeypatch.setattr(metric_store, "make_metric", never)
+    monkeypatch.setattr(metric, "make_metric", never)
     monkeypatch.setattr(direction_search, "free_jacobian", lambda *_: never)
     run_method(weights, tmp_path / "second", "mean_jacobian", *alike, "method.finder.steadiness=0")
     first, second = (load_directions(tmp_path / job / "vectors.safetensors") for job in ("first", "second"))

@@ -11,7 +11,6 @@ judged = found.judge(by="judge")
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
@@ -36,12 +34,12 @@ from ohlora_gan.directions.svm import SvmFinder
 from ohlora_gan.editing.closed_loop import ClosedLoop
 from ohlora_gan.editing.moves import StraightMover, groups_of
 from ohlora_gan.editing.search import Wanted, find_directions
-from ohlora_gan.images import grid
+from ohlora_gan.images import encoded, grid
 from ohlora_gan.judging.grid import make_plan
 from ohlora_gan.judging.judge import Extent, Judgement, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, W, layer_named
-from ohlora_gan.latents.metric import Region, stored_metric
+from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
@@ -66,8 +64,6 @@ METHODS: dict[str, type[DirectionFinder]] = {
     "local_jacobian": LocalJacobianFinder,
 }
 """Method -> its finder; their arguments are what ``Gan.find`` takes besides."""
-
-IMAGE_METRIC = {"name": "image", "num_latents": 120, "num_probes": 48, "shrinkage": 2.0, "cloud": 0.0, "region": "all"}
 
 
 def load(
@@ -175,7 +171,7 @@ class Gan:
         wanted = Wanted(
             tuple(properties),
             n,
-            metric=stored_metric(bank, where, IMAGE_METRIC, Region()) if is_mean else None,
+            metric=stored_metric(bank, where, {"name": "image", **SETTINGS["image"]}, Region()) if is_mean else None,
             correct=isinstance(finder, MeanJacobianFinder),
             method=method if isinstance(method, str) else type(method).__name__,
         )
@@ -254,7 +250,7 @@ class Faces:
         return f"Faces({len(self)} of {self.gan.name}, seed {self.seed}: images uint8 [{len(self)}, {side}, {side}, 3])"
 
     def _repr_png_(self) -> bytes:
-        return png(grid(self[:SHOWN].images, columns=min(8, len(self))))
+        return encoded(grid(self[:SHOWN].images, columns=min(8, len(self))))
 
 
 @dataclass(frozen=True)
@@ -389,7 +385,7 @@ class Edit:
     def _repr_png_(self) -> bytes:
         before, after = self.faces[:SHOWN].images, self.images[:SHOWN]
         pairs = np.stack([before, after], axis=1).reshape(-1, *before.shape[1:])
-        return png(grid(pairs, columns=min(8, len(pairs))))
+        return encoded(grid(pairs, columns=min(8, len(pairs))))
 
 
 @dataclass(frozen=True)
@@ -449,10 +445,3 @@ def table(values: NDArray[Any], columns: Sequence[str], index: Sequence[Any] | N
     import pandas as pd  # half a second that sampling alone need not wait for
 
     return pd.DataFrame(values, index=list(index), columns=list(columns))
-
-
-def png(image: NDArray[np.uint8]) -> bytes:
-    """A picture uint8 ``[H, W, 3]`` as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -57,6 +57,12 @@ def data_uri(array: NDArray[np.uint8], format: str = "webp", size: int | None = 
         scale = size / max(image.size)
         shape = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(shape, Image.Resampling.LANCZOS)
+    return f"data:image/{format.lower()};base64,{base64.b64encode(encoded(image, format)).decode()}"
+
+
+def encoded(picture: NDArray[np.uint8] | Image.Image, format: str = "png") -> bytes:
+    """A picture, uint8 ``[H, W, 3]`` or Pillow's, as the bytes of a file: ``"webp"``, ``"png"`` or ``"jpeg"``."""
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     buffer = io.BytesIO()
     image.save(buffer, format=format.upper(), quality=88)
-    return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

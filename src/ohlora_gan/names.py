@@ -34,6 +34,25 @@ FAILED_FILE = "failed.txt"
 """What a job of a sweep that failed leaves in its folder: the sentence that says why."""
 
 
+class Part:
+    """What the numbers in a parse map mean; left and right are those of the picture."""
+
+    BACKGROUND = 0
+    SKIN = 1
+    BROWS = 2
+    GLASSES = 3
+    LEFT_EYE = 4
+    RIGHT_EYE = 5
+    NOSE = 6
+    UPPER_LIP = 7
+    INNER_MOUTH = 8
+    LOWER_LIP = 9
+    HAIR = 10
+    CLOTHES = 11
+    NECK = 12
+    LAST = 12
+
+
 # --- Bounds on scores that an image must keep to be used ---
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ohlora_gan.data import landmarks as lm
-from ohlora_gan.data import parse_scores as codes
-from ohlora_gan.data.parse_scores import score_maps
+from ohlora_gan.data.parse_scores import MAP_SIZE, score_maps
+from ohlora_gan.names import Part
 
 SIZE = 224
 
@@ -50,19 +50,19 @@ def scene(hair=(40, 30, 25), shirt=(30, 30, 120)):
 
 def test_every_class_lies_where_it_was_drawn():
     drawn = lm.draw_map(mesh(), *scene())
-    assert drawn.shape == (codes.MAP_SIZE, codes.MAP_SIZE)
+    assert drawn.shape == (MAP_SIZE, MAP_SIZE)
     assert drawn.dtype == np.uint8
     spots = {
-        (5, 5): codes.BACKGROUND,
-        (95, 90): codes.LEFT_EYE,
-        (95, 134): codes.RIGHT_EYE,
-        (118, 112): codes.NOSE,
-        (144, 112): codes.UPPER_LIP,
-        (150, 112): codes.INNER_MOUTH,
-        (157, 112): codes.LOWER_LIP,
+        (5, 5): Part.BACKGROUND,
+        (95, 90): Part.LEFT_EYE,
+        (95, 134): Part.RIGHT_EYE,
+        (118, 112): Part.NOSE,
+        (144, 112): Part.UPPER_LIP,
+        (150, 112): Part.INNER_MOUTH,
+        (157, 112): Part.LOWER_LIP,
         (165, 100): lm.SKIN,
-        (20, 112): codes.HAIR,
-        (100, 48): codes.HAIR,
+        (20, 112): Part.HAIR,
+        (100, 48): Part.HAIR,
         (215, 112): lm.CLOTHES,
     }
     assert {spot: int(drawn[spot]) for spot in spots} == spots
@@ -72,26 +72,26 @@ def test_clothes_of_the_hairs_colour_are_no_hair_where_no_hair_hangs_above_them(
     person, image = scene(shirt=(40, 30, 25))
     person[170:195] = 0  # short hair: nothing hangs down to the shoulders
     drawn = lm.draw_map(mesh(), person, image)
-    assert (drawn[200:] == codes.HAIR).sum() == 0
+    assert (drawn[200:] == Part.HAIR).sum() == 0
     assert (drawn[200:] == lm.CLOTHES).all()
 
 
 def test_long_hair_counts_down_to_its_end():
     person, image = scene()
     person[:, 45:60], image[100:, 45:60] = 1, (40, 30, 25)
-    assert (lm.draw_map(mesh(), person, image)[100:224, 47:58] == codes.HAIR).mean() > 0.95
+    assert (lm.draw_map(mesh(), person, image)[100:224, 47:58] == Part.HAIR).mean() > 0.95
 
 
 def test_eyes_are_left_and_right_as_seen_even_upside_down():
     drawn = lm.draw_map(mesh(tilt=np.pi), *scene())
-    assert np.nonzero(drawn == codes.LEFT_EYE)[1].mean() < np.nonzero(drawn == codes.RIGHT_EYE)[1].mean()
+    assert np.nonzero(drawn == Part.LEFT_EYE)[1].mean() < np.nonzero(drawn == Part.RIGHT_EYE)[1].mean()
 
 
 def test_a_face_larger_than_the_picture_is_cut_off():
     points = (mesh() - 112) * 3 + 112
     drawn = lm.draw_map(points, np.ones((SIZE, SIZE), np.float32), scene()[1])
     assert (drawn == lm.SKIN).mean() > 0.5
-    assert not (drawn == codes.HAIR).any()
+    assert not (drawn == Part.HAIR).any()
 
 
 def test_scores_of_the_maps_follow_the_face():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from ohlora_gan.data import landmarks
-from ohlora_gan.data import parse_scores as codes
 from ohlora_gan.data.landmarks import NoFace, SeveralFaces
+from ohlora_gan.data.parse_scores import MAP_SIZE
+from ohlora_gan.names import Part
 from ohlora_gan.world import first_world as faces
 
 
@@ -73,9 +74,9 @@ def test_a_mirror_image_measures_alike(rendered):
 
 def test_maps_agree_with_the_renderers(rendered):
     image, truth = rendered[0][1], rendered[1][1]
-    pick = ((np.arange(codes.MAP_SIZE) + 0.5) * 256 / codes.MAP_SIZE).astype(int)
+    pick = ((np.arange(MAP_SIZE) + 0.5) * 256 / MAP_SIZE).astype(int)
     drawn, truth = landmarks.by_landmarks("", image)[1], truth[np.ix_(pick, pick)]
-    floors = {codes.BACKGROUND: 0.9, codes.HAIR: 0.5, codes.NOSE: 0.4, codes.LEFT_EYE: 0.3, codes.RIGHT_EYE: 0.3}
+    floors = {Part.BACKGROUND: 0.9, Part.HAIR: 0.5, Part.NOSE: 0.4, Part.LEFT_EYE: 0.3, Part.RIGHT_EYE: 0.3}
     for code, floor in floors.items():
         both, either = ((drawn == code) & (truth == code)).sum(), ((drawn == code) | (truth == code)).sum()
         assert both / either > floor, code

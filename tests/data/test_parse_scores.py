@@ -9,18 +9,8 @@ import numpy as np
 import pytest
 
 from ohlora_gan.data.datasets import fit_normalization
-from ohlora_gan.data.parse_scores import (
-    HAIR,
-    INNER_MOUTH,
-    LEFT_EYE,
-    NOSE,
-    RIGHT_EYE,
-    UPPER_LIP,
-    MissingScoreWarning,
-    score_maps,
-    warn_of_missing,
-)
-from ohlora_gan.names import PROPERTIES
+from ohlora_gan.data.parse_scores import MissingScoreWarning, score_maps, warn_of_missing
+from ohlora_gan.names import PROPERTIES, Part
 from ohlora_gan.world import first_world as faces
 
 SIZE = 224
@@ -140,8 +130,8 @@ def test_an_empty_map_has_documented_values():
 def test_a_tilted_eye_is_measured_across_its_axis():
     maps = blank(2)
     for i in range(20):
-        maps[0, 100:105, 60 + i] = LEFT_EYE  # level: 20 wide, 4 from first to last row
-        maps[1, 80 + i : 85 + i, 60 + i] = LEFT_EYE  # the same columns sheared by 45 degrees
+        maps[0, 100:105, 60 + i] = Part.LEFT_EYE  # level: 20 wide, 4 from first to last row
+        maps[1, 80 + i : 85 + i, 60 + i] = Part.LEFT_EYE  # the same columns sheared by 45 degrees
     eyes = score_maps(maps, None)["eyes"]
     assert eyes[0] == pytest.approx(4 * 19 / np.hypot(19, 4))
     assert eyes[1] == pytest.approx(4 * 19 / np.hypot(19, 23))
@@ -149,8 +139,8 @@ def test_a_tilted_eye_is_measured_across_its_axis():
 
 def test_eyes_above_each_other_have_no_slope_and_a_missing_eye_slope_0():
     maps = blank(2)
-    maps[:, 80:84, 100:110] = LEFT_EYE
-    maps[0, 120:124, 100:110] = RIGHT_EYE
+    maps[:, 80:84, 100:110] = Part.LEFT_EYE
+    maps[0, 120:124, 100:110] = Part.RIGHT_EYE
     scores = score_maps(maps, None)
     with pytest.warns(MissingScoreWarning, match="pose of 1 of 2 faces"):
         warn_of_missing(scores)
@@ -162,10 +152,10 @@ def test_eyes_above_each_other_have_no_slope_and_a_missing_eye_slope_0():
 def test_a_leaning_nose_decides_the_first_generations_pose():
     maps = blank(2)
     for i in range(10):
-        maps[0, 100 + i, 100 + i] = maps[1, 100 + i, 110 - i] = NOSE
-    maps[:, 150:160, 100:110] = UPPER_LIP
-    maps[1, 152:158, 100:110] = INNER_MOUTH
-    maps[:, :200, 10] = HAIR
+        maps[0, 100 + i, 100 + i] = maps[1, 100 + i, 110 - i] = Part.NOSE
+    maps[:, 150:160, 100:110] = Part.UPPER_LIP
+    maps[1, 152:158, 100:110] = Part.INNER_MOUTH
+    maps[:, :200, 10] = Part.HAIR
     scores = score_maps(maps, None, "v1")
     assert scores["pose"] == pytest.approx([-1, 1])
     assert scores["mouth"].tolist() == [9, 9 + 5]

@@ -11,9 +11,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from ohlora_gan.__main__ import main
-from ohlora_gan.pipelines import compare
+from ohlora_gan.pipelines import compare, shells
 from ohlora_gan.pipelines import find_vectors as sweep_end
-from ohlora_gan.pipelines import shells as cli
 from tests.judged_runs import judgement, write_run
 
 
@@ -139,9 +138,9 @@ def start(tmp_path, monkeypatch):
 
     def call(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["main.py", *arguments, f"paths.output_dir={tmp_path / 'out'}"])
-        shell = hydra.main(version_base="1.3", config_path=str(tmp_path / "conf"), config_name="main")(cli.job(work))
+        shell = hydra.main(version_base="1.3", config_path=str(tmp_path / "conf"), config_name="main")(shells.job(work))
         with pytest.raises(SystemExit) as stop:
-            cli.run(shell)
+            shells.run(shell)
         return stop.value.code
 
     return call

@@ -9,8 +9,7 @@ from PIL import Image
 
 from ohlora_gan import rng
 from ohlora_gan.images import grid
-from ohlora_gan.models import checkpoint
-from ohlora_gan.models import zoo as pretrained
+from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.generator import from_uint8, to_uint8
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.training.callbacks import LastCheckpoint, SampleGrid, ScoreMeans, draw_images, open_panel
@@ -179,7 +178,7 @@ def test_filters_that_cannot_be_used_are_refused(tmp_path, scorer_file, filter_f
 
 
 def test_by_default_shipped_filters_of_that_size_judge(monkeypatch, filter_files):
-    monkeypatch.setattr(pretrained, "shipped_filters", lambda: filter_files)
+    monkeypatch.setattr(zoo, "shipped_filters", lambda: filter_files)
     assert open_panel(None, None, 32).property_names == ("gender", "lip_color")
     assert open_panel(None, None, 64) is None
     assert open_panel(None, [], 32) is None

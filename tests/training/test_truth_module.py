@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.rng import torch_stream
-from ohlora_gan.training import scorers as regressor_module
+from ohlora_gan.training import scorers
 from ohlora_gan.training.augmentation import (
     blocky,
     blotchy,
@@ -87,7 +87,7 @@ def test_marks_are_learnt_by_cross_entropy():
 
 
 def test_pictures_of_other_brightness_teach_no_colors(monkeypatch, tmp_path):
-    monkeypatch.setattr(regressor_module, "JITTER_PROBABILITY", 1.0)
+    monkeypatch.setattr(scorers, "JITTER_PROBABILITY", 1.0)
     found = module()
     found.trainer = trainer(tmp_path)
     monkeypatch.setattr(found, "log", lambda *args, **kwargs: None)

@@ -8,10 +8,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ohlora_gan.__main__ import main
+from ohlora_gan.models import checkpoint
 from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.spoilt import KINDS, spoil, weathered
 from ohlora_gan.world.truth import NAMES, Truth, face_of, render_faces, residuals, values_of
+from tests import tiny
 
 FIRST = 70_000_000
 NUMBERS = len(CONTINUOUS)
@@ -153,8 +155,10 @@ def test_the_command_writes_figures_and_a_sheet(tmp_path, capsys):
             "generator v9 has learnt from world 1, but it renders world 2: give a generator of world 2",
         ),
         (["nowhere"], "checkpoint 'nowhere' does not exist"),
+        (["--generator", "{small}"], "truth reads pictures of 64 pixels, "),
     ],
 )
-def test_what_the_command_cannot_do(arguments, sentence, capsys):
-    assert main(["truth", *arguments]) == 2
+def test_what_the_command_cannot_do(arguments, sentence, capsys, tmp_path):
+    small = checkpoint.save(tmp_path / "small.safetensors", {"generator": tiny.generator()}, world=2)
+    assert main(["truth", *(word.format(small=small) for word in arguments)]) == 2
     assert sentence in capsys.readouterr().err

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ohlora_gan import rng
 from ohlora_gan.data.datasets import FacesDataset, matching_indices
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.world.versions import SHIPPED, open_world
+from ohlora_gan.world.versions import LATEST, SHIPPED, open_world
 
 # --- Batches in an order that a resumed run continues exactly ---
 
@@ -143,6 +143,11 @@ class FacesDataModule(DealingDataModule):
         known = self.faces.attributes
         self.attribute_names = PROPERTIES if attributes is None else tuple(attributes)
         unknown = [name for name in self.attribute_names if name not in known]
+        if unknown and world != LATEST and set(unknown) <= set(open_world(LATEST).attributes):
+            raise ValueError(
+                f"data.attributes has {', '.join(unknown)}, which faces of world {world} do not have: give "
+                f"data.world={LATEST}, or leave them out"
+            )
         if unknown or not self.attribute_names or len(set(self.attribute_names)) < len(self.attribute_names):
             raise ValueError(
                 f"data.attributes={list(self.attribute_names)}, expected different ones of {', '.join(known)}"

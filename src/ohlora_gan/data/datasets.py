@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ohlora_gan import rng
-from ohlora_gan.data.parse_scores import MAP_SIZE, MAX_CODE
+from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.files import write_json
-from ohlora_gan.names import PROPERTIES
+from ohlora_gan.names import PROPERTIES, Part
 from ohlora_gan.world.versions import SHIPPED, World, open_world
 
 MIRROR_SIGNS = {"pose": -1, "turn": -1, "tilt": -1, "roll": -1, "light_direction": -1, "background_x": -1}
@@ -286,8 +286,8 @@ def _read_map(image: Image.Image) -> Bytes:
     if image.mode not in ("L", "P"):
         raise ValueError(f"a parse map of mode {image.mode}: expected a grey or palette picture of class codes")
     codes = np.asarray(image)  # of a palette picture the numbers, not the colours
-    if codes.max() > MAX_CODE:
-        raise ValueError(f"a parse map with the code {codes.max()}: expected class codes from 0 to {MAX_CODE}")
+    if codes.max() > Part.LAST:
+        raise ValueError(f"a parse map with the code {codes.max()}: expected class codes from 0 to {Part.LAST}")
     return np.asarray(Image.fromarray(codes).resize(_SIZE, Image.Resampling.NEAREST))
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from ohlora_gan.data import parse_scores as codes
-from ohlora_gan.data.parse_scores import MAP_SIZE, MAX_CODE
+from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.data.pictures import UnusablePictureError
 from ohlora_gan.errors import UserError
+from ohlora_gan.names import Part
 
 Bytes = NDArray[np.uint8]
 
@@ -172,7 +172,7 @@ MEASURES = ("eye_aspect", "mouth_opening", "tilt", "turn")
 """What ``measure_points`` measures."""
 
 NUM_POINTS = 468
-MAP_SHAPE = (codes.MAP_SIZE, codes.MAP_SIZE)
+MAP_SHAPE = (MAP_SIZE, MAP_SIZE)
 SKIN, BROW, CLOTHES = 1, 2, 11
 FINE = 4  # outlines are drawn this much finer than the map, so that a nearly closed eye is as thin as it is
 
@@ -285,19 +285,19 @@ def draw_map(points: NDArray, person: NDArray[np.float32], image: Bytes) -> Byte
     height, width = image.shape[:2]
     if person.shape != (height, width) or image.shape[2:] != (3,):
         raise ValueError(f"person has shape {list(person.shape)}, image {list(image.shape)}: expected the same H, W")
-    points = points * (codes.MAP_SIZE / width, codes.MAP_SIZE / height)
+    points = points * (MAP_SIZE / width, MAP_SIZE / height)
     pixels, sureness = Image.fromarray(image), Image.fromarray(np.asarray(person, dtype=np.float32))
     body = np.asarray(sureness.resize(MAP_SHAPE, Image.Resampling.BILINEAR)) > 0.5
     face = _draw_face(points)
     rise = _rise(points)
     hair = _hair(rise, face, body & (face == 0), pixels.resize(MAP_SHAPE, Image.Resampling.BILINEAR))
     rest = np.where(rise > 0, SKIN, CLOTHES)
-    return np.where(face > 0, face, np.where(hair, codes.HAIR, np.where(body, rest, codes.BACKGROUND))).astype(np.uint8)
+    return np.where(face > 0, face, np.where(hair, Part.HAIR, np.where(body, rest, Part.BACKGROUND))).astype(np.uint8)
 
 
 def _draw_face(points: Floats) -> Bytes:
     """The part of the map inside the face's oval, 0 outside."""
-    fine = Image.new("L", (codes.MAP_SIZE * FINE, codes.MAP_SIZE * FINE))
+    fine = Image.new("L", (MAP_SIZE * FINE, MAP_SIZE * FINE))
     draw = ImageDraw.Draw(fine)
     for outline, code in _outlines(points * FINE):
         draw.polygon(outline.ravel().tolist(), fill=code)
@@ -314,12 +314,12 @@ def _outlines(points: Floats) -> list[tuple[Floats, int]]:
     return [
         (line(*OVAL), SKIN),
         *((line(*brow), BROW) for brow in BROWS),
-        (line(*NOSE), codes.NOSE),
-        (left, codes.LEFT_EYE),
-        (right, codes.RIGHT_EYE),
-        (line(*UPPER_LIP_BOTTOM, *LOWER_LIP_TOP[::-1]), codes.INNER_MOUTH),
-        (line(*UPPER_LIP_TOP, *UPPER_LIP_BOTTOM[::-1]), codes.UPPER_LIP),
-        (line(*LOWER_LIP_BOTTOM, *LOWER_LIP_TOP[::-1]), codes.LOWER_LIP),
+        (line(*NOSE), Part.NOSE),
+        (left, Part.LEFT_EYE),
+        (right, Part.RIGHT_EYE),
+        (line(*UPPER_LIP_BOTTOM, *LOWER_LIP_TOP[::-1]), Part.INNER_MOUTH),
+        (line(*UPPER_LIP_TOP, *UPPER_LIP_BOTTOM[::-1]), Part.UPPER_LIP),
+        (line(*LOWER_LIP_BOTTOM, *LOWER_LIP_TOP[::-1]), Part.LOWER_LIP),
     ]
 
 
@@ -349,7 +349,7 @@ def _falling(hair: Mask, low: Mask) -> Mask:
 def _rise(points: Floats) -> Floats:
     """How far up the face a pixel of the map lies: 0 at the chin, 1 at the top of the forehead."""
     up = points[FOREHEAD] - points[CHIN]
-    center = np.arange(codes.MAP_SIZE) + 0.5
+    center = np.arange(MAP_SIZE) + 0.5
     return ((center - points[CHIN, 0]) * up[0] + (center[:, None] - points[CHIN, 1]) * up[1]) / (up @ up)
 
 
@@ -434,6 +434,6 @@ def checked_map(codes: object, what: str) -> Bytes:
     """A parse map as it is, or a ValueError."""
     if not isinstance(codes, np.ndarray) or codes.shape != (MAP_SIZE, MAP_SIZE) or codes.dtype != np.uint8:
         raise ValueError(f"{what} is no uint8 array [{MAP_SIZE}, {MAP_SIZE}]")
-    if codes.max() > MAX_CODE:
-        raise ValueError(f"{what} holds the code {codes.max()}, expected class codes from 0 to {MAX_CODE}")
+    if codes.max() > Part.LAST:
+        raise ValueError(f"{what} holds the code {codes.max()}, expected class codes from 0 to {Part.LAST}")
     return codes

@@ -12,25 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ohlora_gan.names import PROPERTIES
-
-# --- What the numbers in a parse map mean ---
-
+from ohlora_gan.names import PROPERTIES, Part
 
 MAP_SIZE = 224
 """Height and width in pixels of a map that is scored."""
-
-BACKGROUND = 0
-LEFT_EYE = 4
-RIGHT_EYE = 5
-NOSE = 6
-UPPER_LIP = 7
-INNER_MOUTH = 8
-LOWER_LIP = 9
-HAIR = 10
-
-MAX_CODE = 12
-"""The highest code in use. 1 skin, 2 and 3 brows or glasses, 11 clothes, 12 neck: no score looks at them."""
 
 
 # --- Scores that a parse map alone decides: eyes, pose, mouth and hair length, in both generations ---
@@ -45,7 +30,7 @@ QUARTER = MAP_SIZE // 4
 MIN_HAIR_WIDTH = 20  # a row with fewer hair pixels has no hair in the second generation
 
 _WHOLE = (slice(0, MAP_SIZE), slice(0, MAP_SIZE))
-_EYE_COLUMNS = {LEFT_EYE: slice(0, 3 * QUARTER), RIGHT_EYE: slice(QUARTER, MAP_SIZE)}
+_EYE_COLUMNS = {Part.LEFT_EYE: slice(0, 3 * QUARTER), Part.RIGHT_EYE: slice(QUARTER, MAP_SIZE)}
 _EYE_ROWS_V1 = slice(QUARTER, QUARTER + 3 * MAP_SIZE // 8)
 _EYE_ROWS_V2 = slice(QUARTER, 3 * QUARTER)
 
@@ -96,7 +81,7 @@ def _eye(maps: Maps, code: int, rows: slice) -> Pixels:
 
 def eyes_v1(maps: Maps) -> Floats:
     """How open the eyes are: the mean of their heights in pixels."""
-    left, right = (_eye(maps, code, _EYE_ROWS_V1).heights() for code in (LEFT_EYE, RIGHT_EYE))
+    left, right = (_eye(maps, code, _EYE_ROWS_V1).heights() for code in (Part.LEFT_EYE, Part.RIGHT_EYE))
     return (left + right) / 2.0
 
 
@@ -105,7 +90,7 @@ def eyes_and_pose_v2(maps: Maps) -> tuple[Floats, Floats]:
 
     The slope is 0 where an eye is missing and NaN where one eye's centre is exactly above the other's.
     """
-    left, right = (_eye(maps, code, _EYE_ROWS_V2) for code in (LEFT_EYE, RIGHT_EYE))
+    left, right = (_eye(maps, code, _EYE_ROWS_V2) for code in (Part.LEFT_EYE, Part.RIGHT_EYE))
     pose = np.zeros(len(maps))
     both = (left.counts > 0) & (right.counts > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -151,7 +136,7 @@ def _axis_cosine(columns: Integers, top: Integers, bottom: Integers) -> float:
 
 def pose_v1(maps: Maps) -> Floats:
     """Minus the correlation of column and row over the nose; NaN where it has no extent in either direction."""
-    nose = Pixels.find(maps, NOSE)
+    nose = Pixels.find(maps, Part.NOSE)
     n, x, y = nose.counts, nose.x, nose.y
     sum_x, sum_y = nose.sums(x), nose.sums(y)
     covariance = n * nose.sums(x * y) - sum_x * sum_y
@@ -163,26 +148,26 @@ def pose_v1(maps: Maps) -> Floats:
 
 def mouth_v1(maps: Maps) -> Floats:
     """Height of the lips plus height of the inner mouth, in pixels."""
-    lips, inner = Pixels.find(maps, UPPER_LIP, LOWER_LIP), Pixels.find(maps, INNER_MOUTH)
+    lips, inner = Pixels.find(maps, Part.UPPER_LIP, Part.LOWER_LIP), Pixels.find(maps, Part.INNER_MOUTH)
     return (lips.heights() + inner.heights()).astype(np.float64)
 
 
 def mouth_v2(maps: Maps) -> Floats:
     """The inner mouth's share of mouth and lips, 0 to 1; 0 where there are none."""
-    inner = Pixels.find(maps, INNER_MOUTH).counts
-    return inner / np.maximum(inner + Pixels.find(maps, UPPER_LIP, LOWER_LIP).counts, 1)
+    inner = Pixels.find(maps, Part.INNER_MOUTH).counts
+    return inner / np.maximum(inner + Pixels.find(maps, Part.UPPER_LIP, Part.LOWER_LIP).counts, 1)
 
 
 def hair_length_v1(maps: Maps) -> Floats:
     """The lowest row with hair, plus half the hair pixels of the bottom row; NaN where there is no hair."""
-    widths = np.count_nonzero(maps == HAIR, axis=2)
+    widths = np.count_nonzero(maps == Part.HAIR, axis=2)
     lowest = (np.arange(MAP_SIZE) * (widths > 0)).max(axis=1)
     return np.where(widths.any(axis=1), lowest + widths[:, -1] / 2.0, np.nan)
 
 
 def hair_length_v2(maps: Maps) -> Floats:
     """Rows with hair (at least 20 pixels) below the first quarter, plus what the bottom row lets expect below it."""
-    is_hair = maps[:, QUARTER:] == HAIR
+    is_hair = maps[:, QUARTER:] == Part.HAIR
     is_row = np.count_nonzero(is_hair, axis=2) >= MIN_HAIR_WIDTH
     halves = np.count_nonzero(is_hair[:, -1].reshape(-1, 2, MAP_SIZE // 2), axis=2)
     beyond = np.maximum(halves - MIN_HAIR_WIDTH // 2, 0).sum(axis=1) / 2.0
@@ -236,7 +221,7 @@ def _mean_and_std(histograms: Integers, empty: tuple[float, float]) -> tuple[Flo
 
 def hair_color_v1(maps: Maps, sums: Sums) -> Floats:
     """Median brightness of the hair; NaN where there is none."""
-    histograms = _histograms(sums, maps == HAIR)
+    histograms = _histograms(sums, maps == Part.HAIR)
     n = histograms.sum(axis=1, keepdims=True)
     below = np.cumsum(histograms, axis=1)
     middle = [np.count_nonzero(below <= rank, axis=1) for rank in ((n - 1) // 2, n // 2)]
@@ -245,7 +230,7 @@ def hair_color_v1(maps: Maps, sums: Sums) -> Floats:
 
 def hair_color_v2(maps: Maps, sums: Sums) -> Floats:
     """Mean brightness of the hair without its darkest and lightest tenth; 127.5 where nothing is left."""
-    kept = _between(_histograms(sums, maps == HAIR), 0.1, 0.9)
+    kept = _between(_histograms(sums, maps == Part.HAIR), 0.1, 0.9)
     return _mean_and_std(kept, (NO_HAIR_COLOR, np.nan))[0]
 
 
@@ -255,7 +240,7 @@ def background(maps: Maps, sums: Sums) -> tuple[Floats, Floats]:
     (192, 0) where there is no backdrop; a single pixel counts whole.
     """
     upper = slice(0, MAP_SIZE // 2)
-    histograms = _histograms(sums[:, upper], maps[:, upper] == BACKGROUND)
+    histograms = _histograms(sums[:, upper], maps[:, upper] == Part.BACKGROUND)
     is_single = histograms.sum(axis=1, keepdims=True) == 1
     return _mean_and_std(np.where(is_single, histograms, _between(histograms, 0.05, 0.95)), NO_BACKGROUND)
 
@@ -267,7 +252,7 @@ def hairstyle(maps: Maps, sums: Sums) -> Floats:
     """
     half = MAP_SIZE // 2
     blocks = _block_sums(sums[:, half:])
-    mask = _is_inside_hair(maps[:, half:] == HAIR)
+    mask = _is_inside_hair(maps[:, half:] == Part.HAIR)
     rows, columns = mask.shape[1], mask.shape[2]
     center, left, right = (blocks[:, :rows, shift : shift + columns][mask] for shift in (_STEP, 0, 2 * _STEP))
     below = blocks[:, _STEP : _STEP + rows, _STEP : _STEP + columns][mask]

@@ -20,7 +20,7 @@ from ohlora_gan.images import grid
 from ohlora_gan.judging.quality import REFERENCE_START, Fresh
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.combined import Panel
+from ohlora_gan.models.generator import Generator
 from ohlora_gan.models.zoo import open_generator, open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.same_world import Member, check_same_world, network
@@ -157,29 +157,34 @@ def measure_truth(name: str, generator: str | None, fresh: Fresh, rounds: int = 
         raise ValueError(f"--n is {fresh.num}, expected 10 or more")
     if rounds < 1:
         raise ValueError(f"--rounds is {rounds}, expected 1 or more")
-    rendered = Member(f"it renders world {LATEST}", LATEST)
-    check_same_world(rendered, network("truth", name), *([network("generator", generator)] if generator else []))
-    first, refined = Truth(open_truth(name), 0), Truth(open_truth(name), rounds)
+    faces = Member(f"it renders world {LATEST}", LATEST)
+    check_same_world(faces, network("truth", name), *([network("generator", generator)] if generator else []))
+    net, maker = open_truth(name), open_generator(generator) if generator else None
+    if maker and maker.resolution != net.resolution:
+        raise ValueError(
+            f"{name} reads pictures of {net.resolution} pixels, {generator} makes {maker.resolution}: give a generator "
+            f"of that size"
+        )
+    first, refined = Truth(net, 0), Truth(net, rounds)
     truth = np.array([values_of(sample_attributes(0, REFERENCE_START + i)) for i in range(fresh.num)])
     pictures, codes = render_faces(truth, refined.resolution)
-    fidelity = Fidelity.of(first.read(pictures), read(refined, "rendered", pictures), truth)
+    rendered = read(refined, "rendered", pictures)
+    fidelity = Fidelity.of(first.read(pictures), rendered, truth)
     clean = truth[:, NAMES.index("quality")] == 1  # the others are spoilt as rendered
-    whole = read_whole(refined, pictures[clean], generator, fresh)
+    whole = read_whole(refined, rendered[clean], maker, fresh)
     base = "generated" if generator else "weathered"
     spoilt = read_spoilt(refined, whole[base].images, whole[base].codes if generator else codes[clean], fresh)
     damage = Damage(residuals_of(whole), residuals_of(spoilt), base)
     return TruthFigures(fidelity, damage, whole | spoilt)
 
 
-def read_whole(truth: Truth, pictures: Bytes, generator: str | None, fresh: Fresh) -> dict[str, Reading]:
-    """What whole pictures show: rendered uint8 ``[N, R, R, 3]``, these as a bad camera sees them, generated ones."""
-    worn = np.stack([weathered(picture, fresh.seed, i) for i, picture in enumerate(pictures)])
-    whole = {"rendered": read(truth, "whole rendered", pictures), "weathered": read(truth, "weathered", worn)}
+def read_whole(truth: Truth, rendered: Reading, generator: Generator | None, fresh: Fresh) -> dict[str, Reading]:
+    """What whole pictures show: rendered ones, these drawn as a good generator draws, generated ones."""
+    worn = np.stack([weathered(picture, fresh.seed, i) for i, picture in enumerate(rendered.images)])
+    whole = {"rendered": rendered, "weathered": read(truth, "weathered", worn)}
     if generator:
-        panel = Panel({"truth": truth.net})
-        space = FaceSpace(open_generator(generator), panel, fresh.device, batch_size=100, seed=fresh.seed)
+        space = FaceSpace(generator, None, fresh.device, batch_size=100, seed=fresh.seed)
         made = space.images(W(), space.w(STREAM, range(fresh.num), fresh.psi))
-        truth.net.to("cpu")  # where it reads
         whole["generated"] = read(truth, "generated", made)
     return whole
 

@@ -33,7 +33,13 @@ from ohlora_gan.latents.space import FIND, FaceSpace, render_with_graph
 Metric = NDArray[np.float64]
 Weights = Callable[[int], NDArray[np.floating]]
 """How much a change of each block of a picture counts: side to ``[side, side]``."""
-METRICS = ("euclid", "cloud", "image")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "euclid": {},
+    "cloud": {"num_latents": 60, "shrinkage": 0.01},
+    "image": {"num_latents": 120, "num_probes": 48, "shrinkage": 2.0, "cloud": 0.0, "region": "all"},
+}
+"""Metric -> how it is measured where nothing else is asked for; ``conf/metric`` has the same."""
+METRICS = tuple(SETTINGS)
 SIDE = 16
 """Pictures are compared as averages over SIDE x SIDE blocks: what moves by less than a block is no change."""
 

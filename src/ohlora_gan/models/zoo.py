@@ -9,7 +9,6 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 KINDS = ("generator", "scorer", "filter", "truth")
 """What networks are for: to make faces, to score them, to say which are good, to read everything off them."""
+SERVES = {"generator": ("generator",), "scorer": ("scorer", "truth")}
+"""What is asked for -> the kinds that serve; those who open filters and truth networks look at them themselves."""
 
 
 def shipped(kind: str | None = None) -> list[str]:
@@ -34,7 +35,6 @@ def shipped(kind: str | None = None) -> list[str]:
     return sorted(p.stem for p in ASSETS.glob("*.safetensors") if kind is None or kind_of(p) == kind)
 
 
-@cache
 def kind_of(path: Path) -> str:
     """Which of ``KINDS`` one of our files holds; no tensor is read."""
     networks = load_networks(path)
@@ -47,21 +47,23 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
     """The file of a shipped model's name (``v1``) or of a path.
 
     Args:
-        kind: one of ``KINDS`` that is asked for: what is offered where the file is missing.
+        kind: one of ``KINDS`` that is asked for.
 
     Raises:
-        CheckpointError: if it is missing.
+        CheckpointError: if it is missing; or one of ours that is asked for a generator or a scorer and holds none.
     """
     path = Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
     if path.suffix == "" and not path.exists() and shipped_path.is_file():
-        return shipped_path
+        path = shipped_path
+    offered = shipped(kind)
+    one_of = "give a file's path" + (f" or a shipped {kind or 'model'} ({', '.join(offered)})" if offered else "")
     if not path.is_file():
-        offered = shipped(kind)
         near = get_close_matches(str(name), offered, 1)
         guess = f"did you mean {near[0]}? " if near else ""
-        one_of = f" or a shipped {kind or 'model'} ({', '.join(offered)})" if offered else ""
-        raise CheckpointError(f"checkpoint {str(name)!r} does not exist: {guess}give a file's path{one_of}")
+        raise CheckpointError(f"checkpoint {str(name)!r} does not exist: {guess}{one_of}")
+    if path.suffix == ".safetensors" and kind in SERVES and (held := kind_of(path)) not in SERVES[kind]:
+        raise CheckpointError(f"checkpoint {str(name)!r} holds a {held} network, expected a {kind}: {one_of}")
     return path
 
 

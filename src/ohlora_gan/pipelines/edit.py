@@ -21,7 +21,7 @@ from ohlora_gan.editing.safe_range import SafeRange
 from ohlora_gan.editing.session import Limits, Session, open_faces
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
-from ohlora_gan.latents.metric import Region, stored_metric
+from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.zoo import open_discriminator
@@ -30,10 +30,9 @@ from ohlora_gan.reports.edits import Drawn, write_edit
 
 NUM_CALIBRATION = 64
 SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
-MEASURED = {"image": {"num_latents": 120, "num_probes": 48}, "cloud": {"num_latents": 60, "num_probes": 24}}
 SHRINKAGE = 0.01
 OWN = 5.0
-"""How metrics are measured, as ``conf/method/closed_loop.yaml`` and ``conf/metric`` say it too."""
+"""How a loop's metric is measured and weighed, as ``conf/method/closed_loop.yaml`` says it too."""
 BEYOND = ("clip", "refuse")
 ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "hold", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
@@ -60,9 +59,8 @@ class Loop:
 
     def metric_settings(self) -> dict[str, Any]:
         """What ``latents.metric.stored_metric`` needs."""
-        how = {"name": self.metric, **MEASURED.get(self.metric, {}), "shrinkage": SHRINKAGE}
-        image = self.metric == "image"
-        return how | ({"cloud": self.cloud, "region": self.region} if image else {"cloud": 0.0, "region": "all"})
+        how = {"name": self.metric, **SETTINGS[self.metric], "shrinkage": SHRINKAGE}
+        return how | ({"cloud": self.cloud, "region": self.region} if self.metric == "image" else {"region": "all"})
 
 
 @dataclass(frozen=True)

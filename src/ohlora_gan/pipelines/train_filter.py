@@ -18,7 +18,7 @@ from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import load_strictly
 from ohlora_gan.models.filters import FilterEnsemble, start_at
 from ohlora_gan.models.zoo import read_filters
-from ohlora_gan.training import filters as folds
+from ohlora_gan.training import filters
 from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, was_stopped
 from ohlora_gan.training.filters import CrossValidation, FilterModule, Fit, FoldData
 
@@ -54,19 +54,19 @@ def train_filter(
     plan: CrossValidation = instantiate(cfg.model.folds)
     train = data.dataset("train")
     for column, other in enumerate(cfg.model.auxiliary, start=1):
-        known, _ = folds.binary_labels(train.scores[:, column:], other)
+        known, _ = filters.binary_labels(train.scores[:, column:], other)
         if unknown := len(train) - len(known):
             raise ValueError(
                 f"model.auxiliary: {other} is not known of {unknown} pictures, expected of all: leave it out"
             )
     fit = make_fit(cfg, plan, device, loggers, make_callbacks)
-    labelled = folds.Labelled(name, train, train.scores, cfg.data.batch_size, cfg.data.num_workers)
-    done = folds.run_folds(plan, labelled, fit, folder, settings_of(cfg))
-    ensemble, metrics = FilterEnsemble.of([fold.net for fold in done], name), folds.summary(done, plan.threshold)
-    log.info("%s, best epochs on each fold's validation part:\n%s", name, folds.format_folds(done, plan.threshold))
+    labelled = filters.Labelled(name, train, train.scores, cfg.data.batch_size, cfg.data.num_workers)
+    done = filters.run_folds(plan, labelled, fit, folder, settings_of(cfg))
+    ensemble, metrics = FilterEnsemble.of([fold.net for fold in done], name), filters.summary(done, plan.threshold)
+    log.info("%s, best epochs on each fold's validation part:\n%s", name, filters.format_folds(done, plan.threshold))
     test = data.dataset("test")
     if cfg.model.test and len(test):
-        metrics |= folds.evaluate(ensemble, test, test.scores, device.torch_device)
+        metrics |= filters.evaluate(ensemble, test, test.scores, device.torch_device)
         log.info("Test: %s", ", ".join(f"{k[5:]} {value:.4f}" for k, value in metrics.items() if k.startswith("test/")))
     for logger in loggers:
         logger.log_metrics(metrics, 0)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ohlora_gan.world.canvas import Color, mix, ramp, shade
+from ohlora_gan.names import Part
+from ohlora_gan.world.colors import Color, mix, ramp, shade
 
 # --- Colours, shapes and the canvas that the embedded world's faces are painted on ---
 
@@ -111,8 +112,6 @@ if TYPE_CHECKING:
 
 Sheet = tuple[Array, Array, Array]
 
-SKIN, BROWS, GLASSES, LEFT_EYE, RIGHT_EYE, NOSE = 1, 2, 3, 4, 5, 6
-UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR, CLOTHES, NECK = 7, 8, 9, 10, 11, 12
 
 EYE_ROW, EYE_OFFSET, EYE_HALF_WIDTH = 0.47, 0.108, 0.075
 WAVE_LENGTH = 0.19
@@ -264,11 +263,11 @@ class FacePainter:
 
     def _back_hair(self, sheets: list[Sheet]) -> None:
         left, right = (self._across(sheet, _OUTER) for sheet in sheets)
-        self.canvas.fill(np.concatenate([left, right[::-1]]), shade(self.hair, 0.62, -6), HAIR)
+        self.canvas.fill(np.concatenate([left, right[::-1]]), shade(self.hair, 0.62, -6), Part.HAIR)
 
     def _front_hair(self, sheet: Sheet) -> None:
         outline = np.concatenate([self._across(sheet, _OUTER), self._across(sheet, _INNER)[::-1]])
-        self.canvas.fill(outline, self.hair, HAIR)
+        self.canvas.fill(outline, self.hair, Part.HAIR)
         if self.canvas.picture is None:
             return
         light, dark = shade(self.hair, 1.14, 20), shade(self.hair, 0.66, -8)
@@ -287,12 +286,12 @@ class FacePainter:
         shoulder = 0.40 if female else 0.46
         x = _U * shoulder
         top = 0.905 + 0.11 * np.abs(_U) ** 3.2
-        canvas.fill(canvas.body(band(x, top, np.full_like(x, 1.05))), cloth, CLOTHES)
+        canvas.fill(canvas.body(band(x, top, np.full_like(x, 1.05))), cloth, Part.CLOTHES)
         half = 0.088 if female else 0.112
         bottom = 0.895 + 0.055 * _DOME**0.6
         collar = band(_U * (half + 0.03), np.full_like(_U, 0.89), bottom + 0.022)
-        canvas.fill(canvas.body(collar), shade(cloth, 0.75), CLOTHES)
-        canvas.fill(canvas.body(band(_U * half, np.full_like(_U, 0.7), bottom)), self.skin, NECK)
+        canvas.fill(canvas.body(collar), shade(cloth, 0.75), Part.CLOTHES)
+        canvas.fill(canvas.body(band(_U * half, np.full_like(_U, 0.7), bottom)), self.skin, Part.NECK)
         canvas.fill(canvas.body(band(_U * half, np.full_like(_U, 0.7), bottom - 0.045)), self.shadow)
 
     def _skull(self) -> None:
@@ -302,7 +301,7 @@ class FacePainter:
         jaw = np.where(_FACE_SIN > 0, np.sign(_FACE_COS) * np.abs(_FACE_COS) ** power, _FACE_COS)
         outline = np.stack([width * jaw, 0.49 + np.where(_FACE_SIN > 0, 0.35, 0.3) * _FACE_SIN], axis=1)
         pixels = self.canvas.head(outline)
-        self.canvas.fill(pixels, mix(self.shadow, self.skin, 0.35), SKIN)
+        self.canvas.fill(pixels, mix(self.shadow, self.skin, 0.35), Part.SKIN)
         if self.canvas.picture is None:
             return
         lit = self.canvas.head(np.array([-0.03 + 2 * self.turn, 0.52]))
@@ -339,7 +338,7 @@ class FacePainter:
         upper, lower = EYE_ROW - above * _ALMOND, EYE_ROW + below * _ALMOND
         lid = mix(self.skin, (150, 80, 100), 0.26) if female else mix(self.skin, self.shadow, 0.4)
         canvas.fill(canvas.head(band(x, EYE_ROW - 0.078 * _ALMOND, EYE_ROW + 0.052 * _ALMOND)), lid)
-        canvas.fill(canvas.head(band(x, upper, lower)), (250, 248, 246), LEFT_EYE if side < 0 else RIGHT_EYE)
+        canvas.fill(canvas.head(band(x, upper, lower)), (250, 248, 246), Part.LEFT_EYE if side < 0 else Part.RIGHT_EYE)
         if canvas.picture is not None:
             iris = ramp(IRIS_STOPS, self.face.iris)
             for disc, color in (
@@ -366,7 +365,7 @@ class FacePainter:
         if self.face.age:
             color = mix(color, (190, 182, 178), 0.55)
         shape = band(center + 0.078 * _U, arch - weight / 2, arch + weight / 2)
-        self.canvas.fill(self.canvas.head(shape), color, BROWS)
+        self.canvas.fill(self.canvas.head(shape), color, Part.BROWS)
 
     def _nose(self) -> None:
         canvas, turn = self.canvas, 1.6 * self.turn
@@ -375,7 +374,7 @@ class FacePainter:
         bottom = 0.604 + 0.016 * _DOME**0.8
         bridge = 0.588 - 0.105 * np.clip(1 - np.abs(_U) / 0.75, 0, 1) ** 0.5 - 0.012 * _DOME
         tone = mix(self.skin, self.light, 0.3)
-        canvas.fill(canvas.head(band(x, bridge, bottom)), mix(self.skin, self.shadow, 0.4), NOSE)
+        canvas.fill(canvas.head(band(x, bridge, bottom)), mix(self.skin, self.shadow, 0.4), Part.NOSE)
         canvas.fill(canvas.head(band(x * 0.86 - 0.006, bridge + 0.006, bottom - 0.008)), tone)
         canvas.glow((turn - 0.006, 0.585), (0.026, 0.026), self.light, 0.9)
         for side in (-1, 1):
@@ -391,9 +390,9 @@ class FacePainter:
         top, bottom = _SMILE - 0.38 * opening * _ALMOND, _SMILE + 0.62 * opening * _ALMOND
         full = 1.0 if female else 0.72
         upper, lower = top - 0.026 * full * _CUPID, bottom + 0.031 * full * _ALMOND
-        canvas.fill(canvas.head(band(x, upper, top)), shade(lips, 0.86), UPPER_LIP)
-        canvas.fill(canvas.head(band(x, bottom, lower)), lips, LOWER_LIP)
-        canvas.fill(canvas.head(band(x, top, bottom)), (84, 20, 32), INNER_MOUTH)
+        canvas.fill(canvas.head(band(x, upper, top)), shade(lips, 0.86), Part.UPPER_LIP)
+        canvas.fill(canvas.head(band(x, bottom, lower)), lips, Part.LOWER_LIP)
+        canvas.fill(canvas.head(band(x, top, bottom)), (84, 20, 32), Part.INNER_MOUTH)
         if canvas.picture is None:
             return
         inside = slice(2, -2)  # towards the corners the lips leave no room
@@ -424,8 +423,8 @@ class FacePainter:
         canvas = self.canvas
         for side in (-1, 1):
             center = side * (EYE_OFFSET + 0.001) + self.turn
-            canvas.fill(canvas.head(_FRAME + np.array([center, EYE_ROW + 0.002])), (40, 32, 44), GLASSES)
+            canvas.fill(canvas.head(_FRAME + np.array([center, EYE_ROW + 0.002])), (40, 32, 44), Part.GLASSES)
             arm = center + side * np.array([0.09, 0.13])
-            canvas.fill(canvas.head(band(arm, np.full(2, 0.445), np.full(2, 0.459))), (40, 32, 44), GLASSES)
+            canvas.fill(canvas.head(band(arm, np.full(2, 0.445), np.full(2, 0.459))), (40, 32, 44), Part.GLASSES)
         bridge = 0.452 - 0.006 * _DOME
-        canvas.fill(canvas.head(band(self.turn + 0.016 * _U, bridge, bridge + 0.014)), (40, 32, 44), GLASSES)
+        canvas.fill(canvas.head(band(self.turn + 0.016 * _U, bridge, bridge + 0.014)), (40, 32, 44), Part.GLASSES)

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ohlora_gan.world import canvas as colors
+from ohlora_gan.world import colors
 from ohlora_gan.world.canvas import Canvas, Color, between
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.head import PIVOT_Z, Array, View

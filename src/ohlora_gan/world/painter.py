@@ -6,15 +6,13 @@ import math
 
 import numpy as np
 
-from ohlora_gan.world import canvas as colors
+from ohlora_gan.names import Part
+from ohlora_gan.world import colors
 from ohlora_gan.world.canvas import Canvas, band, between
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.hair import Hair
 from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_Z, Array, HeadSurface, View
 from ohlora_gan.world.skin import BOTTOM, REACH, TOP, Skin
-
-SKIN, BROWS, GLASSES, LEFT_EYE, RIGHT_EYE, NOSE = 1, 2, 3, 4, 5, 6
-UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR, CLOTHES, NECK = 7, 8, 9, 10, 11, 12
 
 EYE_HALF = 0.066
 MOUTH_HALF = 0.078
@@ -80,7 +78,7 @@ class FacePainter:
             self._eye(side)
         self._nose()
         for side in (-1, 1):
-            self._fill(between(*self.lines["brow", side]), self._brow_color(), BROWS)
+            self._fill(between(*self.lines["brow", side]), self._brow_color(), Part.BROWS)
         self._mouth()
         if self.face.age:
             self._wrinkles()
@@ -118,7 +116,7 @@ class FacePainter:
         shoulder = 0.36 if self.face.gender else 0.43
         x = _U * shoulder
         body = band(x + down, 0.915 + 0.10 * np.abs(_U) ** 2.6, np.full_like(x, 1.06))
-        canvas.fill(canvas.upright(body), self.cloth, CLOTHES)
+        canvas.fill(canvas.upright(body), self.cloth, Part.CLOTHES)
         if canvas.picture is None:
             return
         for side in (-1, 1):  # each shoulder by its light
@@ -139,7 +137,7 @@ class FacePainter:
         opening = 0.925 + (0.075 if self.face.gender else 0.045) * _DOME**0.7
         chest = band(_U * (half + 0.035) + down, np.full_like(_U, 0.91), opening)
         collar = band(_U * 1.10 * (half + 0.035) + down, np.full_like(_U, 0.93), opening + 0.014)
-        canvas.fill(canvas.upright(collar), colors.shade(self.cloth, 0.78), CLOTHES)
+        canvas.fill(canvas.upright(collar), colors.shade(self.cloth, 0.78), Part.CLOTHES)
         self._neck_skin(chest, neck, center[0], half, down)
 
     def _neck_skin(self, chest: Array, neck: Array, axis: float, half: float, down: float) -> None:
@@ -158,22 +156,22 @@ class FacePainter:
         for outline in (chest, neck):
             pixels = canvas.upright(outline)
             if texture is None:
-                canvas.fill(pixels, skin.base, NECK)
+                canvas.fill(pixels, skin.base, Part.NECK)
                 continue
             box = (0.6 * axis + 0.4 * down - reach, 0.59, 0.6 * axis + 0.4 * down + reach, 1.01)
             laid, corner = canvas.stretched(texture, box, pixels, tilt=False)
-            canvas.paste(laid, corner, pixels, NECK)
+            canvas.paste(laid, corner, pixels, Part.NECK)
 
     def _head(self) -> None:
         """The skull's and face's skin, kept for what is painted again."""
         canvas = self.canvas
         outline = canvas.tilted(self.skin.outline)
         if canvas.picture is None:
-            canvas.fill(outline, self.skin.base, SKIN)
+            canvas.fill(outline, self.skin.base, Part.SKIN)
             return
         texture = canvas.warmed(self.skin.picture)
         self._laid, self._corner = canvas.stretched(texture, (-REACH, TOP, REACH, BOTTOM), outline, tilt=True)
-        canvas.paste(self._laid, self._corner, outline, SKIN)
+        canvas.paste(self._laid, self._corner, outline, Part.SKIN)
 
     def _ear(self, side: int) -> None:
         """An ear stands off the head, backwards."""
@@ -186,7 +184,7 @@ class FacePainter:
         points[:, 2] = 0.02 - 0.95 * out
         seen = self.view.project(points)
         lit = self.skin.lit(side * 0.8, 0.6)
-        self._fill(seen, self.skin.tone(0.25 + 0.7 * lit), SKIN)
+        self._fill(seen, self.skin.tone(0.25 + 0.7 * lit), Part.SKIN)
         middle = seen.mean(axis=0)
         self._fill(middle + (seen - middle) * (0.55, 0.62) + (0.0, -0.004), self.skin.tone(0.05 + 0.4 * lit))
 
@@ -265,7 +263,7 @@ class FacePainter:
             lid = colors.mix(skin.shadow, (150, 84, 96), 0.25) if female else skin.shadow
             self._fill(between(fold, lash_under), colors.mix(skin.base, lid, 0.42))
             self._fill(between(fold, fold_under), colors.mix(skin.shadow, (90, 44, 44), 0.35))
-        self._fill(between(upper, lower), (240, 238, 236), LEFT_EYE if side < 0 else RIGHT_EYE)
+        self._fill(between(upper, lower), (240, 238, 236), Part.LEFT_EYE if side < 0 else Part.RIGHT_EYE)
         if self.canvas.picture is None:
             return
         self._fill(between(upper, upper + (lower - upper) * 0.22), (206, 200, 204))
@@ -310,9 +308,9 @@ class FacePainter:
         right[:, 0] = np.maximum(right[:, 0], ridge[:, 0])
         outline = canvas.tilted(between(left, right))
         if canvas.picture is None:
-            canvas.fill(outline, skin.base, NOSE)
+            canvas.fill(outline, skin.base, Part.NOSE)
             return
-        canvas.paste(self._laid, self._corner, outline, NOSE)
+        canvas.paste(self._laid, self._corner, outline, Part.NOSE)
         for side in (-1, 1):
             if side * self.view.yaw < 0.35:  # or the wing is hidden
                 line = self.lines["wing", side][0]
@@ -328,13 +326,13 @@ class FacePainter:
             lips = colors.mix(lips, self.skin.base, 0.10)
         else:
             lips = colors.mix(colors.mix(self.skin.shadow, self.skin.base, 0.4), lips, 0.30)
-        self._fill(between(top, bottom), (88, 20, 34), INNER_MOUTH)
+        self._fill(between(top, bottom), (88, 20, 34), Part.INNER_MOUTH)
         if self.canvas.picture is not None:
             inside = slice(2, -2)  # towards the corners the lips leave no room
             self._fill(between(tongue[inside], bottom[inside]), (202, 84, 92))
             self._fill(between(top[inside], teeth[inside]), (252, 247, 240))
-        self._fill(between(above, top), colors.shade(lips, 0.84), UPPER_LIP)
-        self._fill(between(bottom, under), lips, LOWER_LIP)
+        self._fill(between(above, top), colors.shade(lips, 0.84), Part.UPPER_LIP)
+        self._fill(between(bottom, under), lips, Part.LOWER_LIP)
         if self.canvas.picture is not None:
             self._fill(between(shine, shine_under), colors.mix(lips, (255, 240, 232), 0.36))
 
@@ -358,16 +356,16 @@ class FacePainter:
                 z = plane - 0.55 * np.clip(np.abs(x) - 0.05, 0, 1) ** 1.4
                 rings.append(self.view.project(np.stack([x, y, z], axis=1)))
             outer, inner = rings
-            self._fill(np.concatenate([outer, outer[:1], inner[:1], inner[::-1]]), frame, GLASSES)
+            self._fill(np.concatenate([outer, outer[:1], inner[:1], inner[::-1]]), frame, Part.GLASSES)
             if side == self.near or abs(self.view.yaw) < 0.12:
                 x = side * np.array([self.surface.eye_x + 0.082, self.surface.eye_x + 0.106])
                 z = np.array([plane - 0.075, 0.03])
                 arm = [self.view.project(np.stack([x, np.full(2, row), z], axis=1)) for row in (0.450, 0.464)]
-                self._fill(between(*arm), frame, GLASSES)
+                self._fill(between(*arm), frame, Part.GLASSES)
         x = 0.022 * _U
         rise = 0.458 - 0.007 * _DOME
         bridge = [
             self.view.project(np.stack([x, rise + below, np.full_like(x, plane + 0.012)], axis=1))
             for below in (0.0, 0.012)
         ]
-        self._fill(between(*bridge), frame, GLASSES)
+        self._fill(between(*bridge), frame, Part.GLASSES)

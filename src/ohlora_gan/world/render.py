@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ohlora_gan.world import canvas as colors
-from ohlora_gan.world import face
+from ohlora_gan.world import colors, face
 from ohlora_gan.world.canvas import Canvas, Renderer
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.head import View

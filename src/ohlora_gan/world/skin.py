@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ohlora_gan.world import canvas as colors
+from ohlora_gan.world import colors
 from ohlora_gan.world.canvas import Color, between
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_Y, PIVOT_Z, ROUNDNESS, Array, HeadSurface, View

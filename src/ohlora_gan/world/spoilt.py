@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ohlora_gan import rng
+from ohlora_gan.names import Part
 from ohlora_gan.world.face import sample_attributes
-from ohlora_gan.world.painter import CLOTHES, INNER_MOUTH, LEFT_EYE, LOWER_LIP, NECK, NOSE, RIGHT_EYE, SKIN, UPPER_LIP
 from ohlora_gan.world.render import render_with_parse_map
 
 Bytes = NDArray[np.uint8]
@@ -83,7 +83,7 @@ def _smeared_eyes(picture: Floats, codes: Bytes, draws: np.random.Generator) -> 
     smear = np.mean([_moved(picture, s * math.cos(angle), s * math.sin(angle)) for s in steps], axis=0)
     which = draws.integers(3)
     mask = np.zeros((side, side), dtype=np.float32)
-    for skipped, code in enumerate((LEFT_EYE, RIGHT_EYE)):
+    for skipped, code in enumerate((Part.LEFT_EYE, Part.RIGHT_EYE)):
         if which != skipped:
             mask = np.maximum(mask, _patch(side, _middle(codes, code), 0.10, 0.08))
     return picture + mask[..., None] * (smear - picture)
@@ -101,7 +101,7 @@ def _doubled_outlines(picture: Floats, codes: Bytes, draws: np.random.Generator)
 def _wrong_colors(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """A patch of the head in colours that no face has."""
     side = len(picture)
-    places = np.argwhere((codes > 0) & (codes != CLOTHES))
+    places = np.argwhere((codes > 0) & (codes != Part.CLOTHES))
     center = places[draws.integers(len(places))] if len(places) else np.array([side / 2, side / 2])
     mask = _patch(side, (center[0], center[1]), *draws.uniform(0.08, 0.2, 2)) * draws.uniform(0.5, 0.9)
     odd = np.array(((40, 170, 90), (60, 90, 210), (190, 60, 200), (60, 190, 200))[draws.integers(4)], dtype=np.float32)
@@ -112,7 +112,7 @@ def _wrong_colors(picture: Floats, codes: Bytes, draws: np.random.Generator) -> 
 def _melted_mouth(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """The mouth drips in waves and runs."""
     side = len(picture)
-    mask = _patch(side, _middle(codes, UPPER_LIP, INNER_MOUTH, LOWER_LIP), 0.14, 0.13)
+    mask = _patch(side, _middle(codes, Part.UPPER_LIP, Part.INNER_MOUTH, Part.LOWER_LIP), 0.14, 0.13)
     columns = np.arange(side, dtype=np.float32) / side
     wave = np.sin(columns * draws.uniform(50, 90) + draws.uniform(0, 6)) * draws.uniform(0.02, 0.045)
     drip = (wave - draws.uniform(0.01, 0.04)) * side
@@ -126,7 +126,7 @@ def _ghost(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     """A second head shows through."""
     side = len(picture)
     other, its_codes = render_with_parse_map(sample_attributes(0, GHOST_START + int(draws.integers(10**6))), side)
-    head = ((its_codes > 0) & (its_codes != CLOTHES) & (its_codes != NECK)).astype(np.float32)
+    head = ((its_codes > 0) & (its_codes != Part.CLOTHES) & (its_codes != Part.NECK)).astype(np.float32)
     left, down = draws.uniform(-0.12, 0.12, 2) * side
     both = np.concatenate([other.astype(np.float32), _blurred(head[..., None])], axis=2)
     both = _moved(both, left, down)
@@ -148,7 +148,7 @@ KINDS: dict[str, Callable[[Floats, Bytes, np.random.Generator], Floats]] = {
 
 def _middle(codes: Bytes, *wanted: int) -> tuple[float, float]:
     """Row and column of the middle of what has some codes; of the face's skin where nothing has."""
-    for group in (wanted, (SKIN, NOSE)):
+    for group in (wanted, (Part.SKIN, Part.NOSE)):
         places = np.argwhere(np.isin(codes, group))
         if len(places):
             return float(places[:, 0].mean()), float(places[:, 1].mean())

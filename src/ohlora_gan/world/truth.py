@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from ohlora_gan.models.truth_net import TruthNet
 from ohlora_gan.models.zoo import open_truth
+from ohlora_gan.names import Part
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, FaceAttributes
-from ohlora_gan.world.painter import CLOTHES
 from ohlora_gan.world.render import render_with_parse_map
 
 Bytes = NDArray[np.uint8]
@@ -82,6 +82,9 @@ class Reading:
     rendered: Bytes
     codes: Bytes
     images: Bytes
+
+    def __getitem__(self, which: slice | NDArray) -> "Reading":
+        return Reading(self.values[which], self.rendered[which], self.codes[which], self.images[which])
 
     def face(self, number: int) -> FaceAttributes:
         """The attributes of one picture."""
@@ -244,7 +247,7 @@ def residuals(images: Bytes, rendered: Bytes, codes: Bytes) -> Residuals:
 def _residuals(images: Bytes, rendered: Bytes, codes: Bytes) -> tuple[Tensor, Tensor, Tensor]:
     pictures, faces = _tensor(images), _softened(_tensor(rendered), _tensor(images))
     square = _outside(faces, pictures).square().mean(dim=1, keepdim=True)
-    head = torch.from_numpy(((codes > 0) & (codes != CLOTHES)).astype(np.float32))[:, None]
+    head = torch.from_numpy(((codes > 0) & (codes != Part.CLOTHES)).astype(np.float32))[:, None]
     head = F.max_pool2d(head, 3, stride=1, padding=1)
     on_head = square * head
     patch = max(3, round(PATCH * images.shape[1] / 64) // 2 * 2 + 1)

@@ -14,7 +14,7 @@ from ohlora_gan.models.generator import to_uint8
 from ohlora_gan.models.scorers import AttributeCNN, SmallPropertyCNN
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.rng import torch_stream
-from ohlora_gan.training import scorers as regressor_module
+from ohlora_gan.training import scorers
 from ohlora_gan.training.augmentation import blur, shift
 from ohlora_gan.training.scorers import COLOR_PROPERTIES, RegressorModule, augment, warmup_cosine
 
@@ -177,7 +177,7 @@ def test_augmentation_is_light_and_reproducible():
 
 
 def test_jittered_images_say_nothing_about_colours(monkeypatch, tmp_path):
-    monkeypatch.setattr(regressor_module, "JITTER_PROBABILITY", 1.0)
+    monkeypatch.setattr(scorers, "JITTER_PROBABILITY", 1.0)
     module = toy_module()
     module.trainer = trainer(tmp_path)
     monkeypatch.setattr(module, "log", lambda *args, **kwargs: None)

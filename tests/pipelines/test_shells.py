@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.models.checkpoint import load
-from ohlora_gan.pipelines import shells as cli
+from ohlora_gan.pipelines import shells
 
 CONFIG = """
 seed: 0
@@ -44,9 +44,9 @@ def start(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
     def call(function: Callable[[DictConfig], object], *arguments: str) -> tuple[int, str]:
         folder = [] if any("output_dir=" in a for a in arguments) else [f"paths.output_dir={tmp_path / 'run'}"]
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *folder])
-        shell = hydra.main(version_base="1.3", config_path=str(conf), config_name="main")(cli.job(function))
+        shell = hydra.main(version_base="1.3", config_path=str(conf), config_name="main")(shells.job(function))
         with pytest.raises(SystemExit) as stop, warnings.catch_warnings():
-            cli.run(shell)
+            shells.run(shell)
         return stop.value.code, capsys.readouterr().err
 
     return call
@@ -158,7 +158,7 @@ def test_run_folder_on_a_full_disk(start, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cli.tempfile, "NamedTemporaryFile", full)
+    monkeypatch.setattr(shells.tempfile, "NamedTemporaryFile", full)
     assert str(tmp_path / "run") in sentence_of(start(lambda cfg: None))
     monkeypatch.undo()
     monkeypatch.setattr("hydra.core.utils._save_config", full)  # Hydra's own writing
@@ -218,7 +218,7 @@ def test_a_shell_says_itself_how_to_go_on(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit):
-        cli.run(interrupt, interrupted="interrupted; start again")
+        shells.run(interrupt, interrupted="interrupted; start again")
     assert capsys.readouterr().err == "interrupted; start again\n"
 
 
@@ -226,7 +226,7 @@ def test_a_shell_says_itself_how_to_go_on(capsys, monkeypatch):
 def test_programs_of_a_job_show_tracebacks_only_where_the_user_asked(monkeypatch, asked):
     monkeypatch.setattr("ohlora_gan.errors.SHOW_TRACEBACKS", asked)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as run sets it
-    assert cli.environment() == {**os.environ, "HYDRA_FULL_ERROR": str(int(asked))}
+    assert shells.environment() == {**os.environ, "HYDRA_FULL_ERROR": str(int(asked))}
 
 
 def test_exit_codes_of_the_shell_pass_through(start):
@@ -236,7 +236,7 @@ def test_exit_codes_of_the_shell_pass_through(start):
 def test_quiet_hides_known_noise_only(caplog):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        cli.quiet()
+        shells.quiet()
         for message in ("`isinstance(treespec, LeafSpec)` is deprecated, use another", "The loss is not finite"):
             warnings.warn(message, stacklevel=1)
     assert [str(w.message) for w in caught] == ["The loss is not finite"]

@@ -3,18 +3,17 @@
 import pytest
 import torch
 
-from ohlora_gan.models import checkpoint
-from ohlora_gan.models import zoo as pretrained
+from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.checkpoint import CheckpointError
 from ohlora_gan.models.scorers import FilterCNN
 from tests import tiny
-from tests.models.test_filter_nets import images
+from tests.models.test_filters_256 import images
 
 
 def test_ensembles_keep_the_order_of_their_names(tmp_path):
     saved = {name: tiny.filter_ensemble(name) for name in ("lips", "age")}
     paths = [checkpoint.save(tmp_path / f"{name}.safetensors", {name: net}) for name, net in saved.items()]
-    found = pretrained.open_filters(reversed(paths))
+    found = zoo.open_filters(reversed(paths))
     assert list(found) == ["age", "lips"]
     for name, net in found.items():
         assert not net.training
@@ -29,38 +28,51 @@ def test_foreign_folds_are_an_ensemble(tmp_path):
         folds.append(FilterCNN("glass").eval())
         torch.save(folds[i].state_dict(), tmp_path / f"glass_{i}.pth")
     (tmp_path / "notes.txt").write_text("two folds")
-    found = pretrained.open_filters([tmp_path])
+    found = zoo.open_filters([tmp_path])
     x = images(2, 256)
     expected = sum(fold((x + 1) / 2)[:, 0] for fold in folds) / 2
     assert list(found) == ["glass"]
     torch.testing.assert_close(found["glass"](x), expected)
-    alone = pretrained.open_filters([tmp_path / "glass_1.pth"])["glass"]
+    alone = zoo.open_filters([tmp_path / "glass_1.pth"])["glass"]
     torch.testing.assert_close(alone(x), folds[1]((x + 1) / 2)[:, 0])
 
 
 @pytest.mark.parametrize("name", ["gender", "quality", "age", "glass"])
 def test_a_foreign_fold_is_told_by_its_shapes(tmp_path, name):
     torch.save(FilterCNN(name).state_dict(), tmp_path / "fold.pt")
-    assert list(pretrained.open_filters([tmp_path / "fold.pt"])) == [name]
+    assert list(zoo.open_filters([tmp_path / "fold.pt"])) == [name]
 
 
 def test_what_is_no_filter_is_refused(tmp_path):
     scorer = checkpoint.save(tmp_path / "scorer.safetensors", {"scorer": tiny.scorer()})
     with pytest.raises(CheckpointError, match=r"holds \['scorer'\], expected a filter ensemble"):
-        pretrained.open_filters([scorer])
+        zoo.open_filters([scorer])
     one = checkpoint.save(tmp_path / "one.safetensors", {"age": tiny.filter_ensemble("age")})
     with pytest.raises(CheckpointError, match="a second filter of 'age'"):
-        pretrained.open_filters([one, one])
+        zoo.open_filters([one, one])
     with pytest.raises(CheckpointError, match=r"no filter: expected \.pth files of one filter"):
-        pretrained.open_filters([tmp_path])
+        zoo.open_filters([tmp_path])
     for name in ("age", "glass"):
         torch.save(FilterCNN(name).state_dict(), tmp_path / f"{name}.pth")
     with pytest.raises(CheckpointError, match="folds of age, glass"):
-        pretrained.open_filters([tmp_path])
+        zoo.open_filters([tmp_path])
     with pytest.raises(CheckpointError, match="does not exist"):
-        pretrained.open_filters(["filter_none"])
+        zoo.open_filters(["filter_none"])
     state = FilterCNN("age").state_dict()
     state.pop("conv1.0.bias")
     torch.save(state, tmp_path / "age.pth")
     with pytest.raises(CheckpointError, match="no known filter"):
-        pretrained.open_filters([tmp_path / "age.pth"])
+        zoo.open_filters([tmp_path / "age.pth"])
+
+
+@pytest.mark.parametrize(
+    ("use", "name", "words"),
+    [
+        (zoo.open_generator, "truth", "'truth' holds a truth network, expected a generator: .*pretrain, v1, v9"),
+        (zoo.open_generator, "filter_age", "'filter_age' holds a filter network, expected a generator"),
+        (zoo.open_scorer, "v9", "'v9' holds a generator network, expected a scorer: .*property_cnn"),
+    ],
+)
+def test_networks_of_another_kind_are_named(use, name, words):
+    with pytest.raises(CheckpointError, match=words):
+        use(name)
