@@ -18,7 +18,7 @@ from ohlora_gan.world.face import sample_attributes
 from ohlora_gan.world.render import render_with_parse_map
 
 Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Pixels = NDArray[np.float32]
 
 GHOST_START = 40_000_000  # numbers of the faces that appear in others
 
@@ -75,7 +75,7 @@ def _check(image: Bytes, codes: Bytes) -> None:
 # --- ways of spoiling: picture, parse map, random numbers -> picture --------------------------------------------
 
 
-def _smeared_eyes(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
+def _smeared_eyes(picture: Pixels, codes: Bytes, draws: np.random.Generator) -> Pixels:
     """One eye or both, smeared along a direction."""
     side = len(picture)
     angle, length = draws.uniform(0, math.pi), draws.uniform(0.06, 0.12) * side
@@ -89,7 +89,7 @@ def _smeared_eyes(picture: Floats, codes: Bytes, draws: np.random.Generator) -> 
     return picture + mask[..., None] * (smear - picture)
 
 
-def _doubled_outlines(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
+def _doubled_outlines(picture: Pixels, codes: Bytes, draws: np.random.Generator) -> Pixels:
     """The head a second time, beside itself."""
     side = len(picture)
     angle, away = draws.uniform(0, 2 * math.pi), draws.uniform(0.04, 0.08) * side
@@ -98,7 +98,7 @@ def _doubled_outlines(picture: Floats, codes: Bytes, draws: np.random.Generator)
     return picture + mask[..., None] * (other - picture)
 
 
-def _wrong_colors(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
+def _wrong_colors(picture: Pixels, codes: Bytes, draws: np.random.Generator) -> Pixels:
     """A patch of the head in colours that no face has."""
     side = len(picture)
     places = np.argwhere((codes > 0) & (codes != Part.CLOTHES))
@@ -109,7 +109,7 @@ def _wrong_colors(picture: Floats, codes: Bytes, draws: np.random.Generator) -> 
     return picture + mask[..., None] * (odd + 0.4 * (brightness - 128) - picture)
 
 
-def _melted_mouth(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
+def _melted_mouth(picture: Pixels, codes: Bytes, draws: np.random.Generator) -> Pixels:
     """The mouth drips in waves and runs."""
     side = len(picture)
     mask = _patch(side, _middle(codes, Part.UPPER_LIP, Part.INNER_MOUTH, Part.LOWER_LIP), 0.14, 0.13)
@@ -122,7 +122,7 @@ def _melted_mouth(picture: Floats, codes: Bytes, draws: np.random.Generator) -> 
     return picture + mask[..., None] * (melted - picture)
 
 
-def _ghost(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
+def _ghost(picture: Pixels, codes: Bytes, draws: np.random.Generator) -> Pixels:
     """A second head shows through."""
     side = len(picture)
     other, its_codes = render_with_parse_map(sample_attributes(0, GHOST_START + int(draws.integers(10**6))), side)
@@ -133,7 +133,7 @@ def _ghost(picture: Floats, codes: Bytes, draws: np.random.Generator) -> Floats:
     return picture + both[..., 3:] * draws.uniform(0.3, 0.5) * (both[..., :3] - picture)
 
 
-KINDS: dict[str, Callable[[Floats, Bytes, np.random.Generator], Floats]] = {
+KINDS: dict[str, Callable[[Pixels, Bytes, np.random.Generator], Pixels]] = {
     "smeared_eyes": _smeared_eyes,
     "doubled_outlines": _doubled_outlines,
     "wrong_colors": _wrong_colors,
@@ -155,14 +155,14 @@ def _middle(codes: Bytes, *wanted: int) -> tuple[float, float]:
     return len(codes) / 2, len(codes) / 2
 
 
-def _patch(side: int, center: tuple[float, float], half_width: float, half_height: float) -> Floats:
+def _patch(side: int, center: tuple[float, float], half_width: float, half_height: float) -> Pixels:
     """A mask ``[R, R]`` from 0 to 1: an ellipse with soft edges; half its axes are shares of the side."""
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
     away = ((columns - center[1]) / (half_width * side)) ** 2 + ((rows - center[0]) / (half_height * side)) ** 2
     return np.exp(-(away**2)).astype(np.float32)
 
 
-def _pulled(picture: Floats, field: Floats) -> Floats:
+def _pulled(picture: Pixels, field: Pixels) -> Pixels:
     """Each pixel of ``[R, R, C]`` taken from where it is plus ``field`` ``[2, R, R]`` (columns, rows); bilinear."""
     side = len(picture)
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
@@ -174,21 +174,21 @@ def _pulled(picture: Floats, field: Floats) -> Floats:
     return (upper * (1 - low_share) + lower * low_share).astype(np.float32)
 
 
-def _moved(picture: Floats, right: float, down: float) -> Floats:
+def _moved(picture: Pixels, right: float, down: float) -> Pixels:
     """A picture moved by so many pixels; edges are repeated."""
     field = np.empty((2, len(picture), len(picture)), dtype=np.float32)
     field[0], field[1] = -right, -down
     return _pulled(picture, field)
 
 
-def _blurred(picture: Floats) -> Floats:
+def _blurred(picture: Pixels) -> Pixels:
     """1-2-1 blur of ``[R, R, C]`` in both directions, edges repeated."""
     padded = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     return ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4).astype(np.float32)
 
 
-def _enlarged(maps: Floats, side: int) -> Floats:
+def _enlarged(maps: Pixels, side: int) -> Pixels:
     """Small maps ``[C, r, r]`` enlarged smoothly to ``[C, side, side]``."""
     large = [Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC) for plane in maps]
     return np.stack([np.asarray(plane) for plane in large])
