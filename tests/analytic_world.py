@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import MappingOutput
+from ohlora_gan.models.gan import MappingOutput
 
 NAMES = ("eyes", "mouth", "pose", "hair", "skin")
 EDITED = NAMES[:3]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Generator
 
 GENERATOR_ARGUMENTS = {"z_space_dim": "z_dim", "w_space_dim": "w_dim", "mapping_fmaps": "mapping_dim"}
 

@@ -10,7 +10,7 @@ from conftest import PROJECT
 from nbclient import NotebookClient
 
 import ohlora_gan as og
-from ohlora_gan.directions.ridge import RidgeFinder
+from ohlora_gan.directions.linear import RidgeFinder
 from tests import tiny
 
 

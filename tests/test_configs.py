@@ -24,13 +24,17 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import METRICS, SETTINGS, Measured
 from ohlora_gan.pipelines.chain import read_stages
 from ohlora_gan.pipelines.checks import (
+    FINDING,
+    METRIC_SETTINGS,
+    TRAINING,
     check_find_vectors,
     check_names,
     check_train,
+    check_used,
     chosen_judge,
     generation_plan,
+    is_closed_loop,
 )
-from ohlora_gan.pipelines.unused import FINDING, METRIC_SETTINGS, TRAINING, check_used, is_closed_loop
 from ohlora_gan.settings import EXPERIMENTS, own_experiments
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

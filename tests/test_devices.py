@@ -9,7 +9,7 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 
 from ohlora_gan import devices
-from ohlora_gan.commands.options import DeviceName
+from ohlora_gan.commands import DeviceName
 from ohlora_gan.devices import NAMED, Device
 from tests.test_configs import composed
 

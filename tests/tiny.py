@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 
-from ohlora_gan.models.discriminator import Discriminator
 from ohlora_gan.models.filters import FilterEnsemble
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Discriminator, Generator
 from ohlora_gan.models.scorers import SmallPropertyCNN
 from ohlora_gan.names import PROPERTIES
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ohlora_gan.devices import Device
     from ohlora_gan.directions.base import DirectionFinder
     from ohlora_gan.latents.layers import Layer
-    from ohlora_gan.models.generator import Generator
+    from ohlora_gan.models.gan import Generator
     from ohlora_gan.models.zoo import shipped
     from ohlora_gan.world.truth import Truth
 

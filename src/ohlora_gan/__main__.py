@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ohlora_gan.commands import edit, faces, labelling, machine, scoring, vectors, weights
+from ohlora_gan.commands import faces, machine, scoring, vectors
 from ohlora_gan.errors import UserError, answering, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -81,12 +81,12 @@ def unwrapped(text: str) -> str:
 
 COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Train and search (KEY=VALUE, --help lists the keys)": (train, find_vectors, chain),
-    "Faces": (faces.sample, edit.edit, faces.render),
+    "Faces": (faces.sample, vectors.edit, faces.render),
     "Directions": (vectors.compare, vectors.rescore, vectors.import_vectors),
     "Scores and quality": (scoring.scorers, scoring.filter_means, scoring.quality, scoring.truth),
-    "Pictures of your own": (labelling.label, labelling.parse_folder),
+    "Pictures of your own": (scoring.label, scoring.parse_folder),
     "Files, runs and the machine": (
-        *(weights.inspect, weights.convert, weights.join, weights.ship),
+        *(machine.inspect, machine.convert, machine.join, machine.ship),
         *(machine.runs, machine.doctor),
     ),
 }
@@ -98,7 +98,7 @@ for panel, functions in COMMANDS.items():
             rich_help_panel=panel,
             context_settings=settings,
             add_help_option=settings is None,
-            no_args_is_help=function is edit.edit,
+            no_args_is_help=function is vectors.edit,
             help=unwrapped(function.__doc__ or ""),
         )(function)
 

@@ -26,28 +26,26 @@ from tqdm import tqdm
 
 from ohlora_gan.devices import Device
 from ohlora_gan.directions.base import DirectionFinder
+from ohlora_gan.directions.derivatives import GradientFinder, LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
-from ohlora_gan.directions.gradient import GradientFinder
-from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
-from ohlora_gan.directions.ridge import RidgeFinder
-from ohlora_gan.directions.svm import SvmFinder
+from ohlora_gan.directions.linear import RidgeFinder, SvmFinder
 from ohlora_gan.editing.closed_loop import ClosedLoop
 from ohlora_gan.editing.moves import StraightMover, groups_of
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.images import encoded, grid
-from ohlora_gan.judging.grid import make_plan
+from ohlora_gan.judging.generation_test import make_plan
 from ohlora_gan.judging.judge import Extent, Judgement, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, W, layer_named
 from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
 from ohlora_gan.names import EDITED_PROPERTIES
 from ohlora_gan.reports.report import write_report
 from ohlora_gan.reports.vectors import VectorSearch, draw_strips, vector_page
 from ohlora_gan.training.gradient_net import NetTrainer
-from ohlora_gan.world.same_world import check_same_world, network
+from ohlora_gan.world.versions import check_same_world, network
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -71,14 +71,14 @@ class Registry:
 NETWORKS = Registry(
     "network",
     {
-        "Generator": "models.generator",
-        "Discriminator": "models.discriminator",
+        "Generator": "models.gan",
+        "Discriminator": "models.gan",
         "MergedPropertyCNN": "models.scorers",
         "SmallPropertyCNN": "models.scorers",
         "AttributeCNN": "models.scorers",
         "PhotoCNN": "models.scorers",
-        "MeanScorer": "models.combined",
-        "TruthNet": "models.truth_net",
+        "MeanScorer": "models.filters",
+        "TruthNet": "models.scorers",
         "SmallFilterCNN": "models.filters",
         "ReferenceFilterCNN": "models.filters",
         "PhotoFilterCNN": "models.scorers",
@@ -90,11 +90,11 @@ LAYERS = Registry("layer", dict.fromkeys(("Z", "W", "MappingSplit1", "MappingSpl
 FINDERS = Registry(
     "finder",
     {
-        "SvmFinder": "directions.svm",
-        "GradientFinder": "directions.gradient",
-        "MixedFinder": "directions.gradient",
-        "RidgeFinder": "directions.ridge",
-        "MeanJacobianFinder": "directions.jacobian",
-        "LocalJacobianFinder": "directions.jacobian",
+        "SvmFinder": "directions.linear",
+        "GradientFinder": "directions.derivatives",
+        "MixedFinder": "directions.derivatives",
+        "RidgeFinder": "directions.linear",
+        "MeanJacobianFinder": "directions.derivatives",
+        "LocalJacobianFinder": "directions.derivatives",
     },
 )

@@ -24,12 +24,11 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.directions.base import DirectionFinder, Geometry
+from ohlora_gan.directions.base import DirectionFinder, Geometry, group_names, medians
 from ohlora_gan.directions.files import make_finder, recipe_of
-from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.scorers import SmallPropertyCNN
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 

@@ -10,8 +10,8 @@ import typer
 from conftest import PROJECT
 
 from ohlora_gan import __main__ as command_line
+from ohlora_gan import commands as options
 from ohlora_gan.__main__ import app, main
-from ohlora_gan.commands import options
 
 COMMANDS = typer.main.get_command(app).commands
 HYDRA = {"train": "train.py", "find-vectors": "find_vectors.py", "chain": "chain"}

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from ohlora_gan import __main__ as command_line
-from ohlora_gan.commands import edit as command
+from ohlora_gan.commands import vectors as command
 from ohlora_gan.editing.closed_loop import TARGETS
 from ohlora_gan.latents.metric import METRICS, PARTS
 from ohlora_gan.names import PROPERTIES

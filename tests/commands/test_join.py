@@ -7,7 +7,7 @@ from ohlora_gan.__main__ import main
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
-from ohlora_gan.models.combined import MeanScorer
+from ohlora_gan.models.filters import MeanScorer
 from ohlora_gan.models.scorers import PhotoCNN
 from ohlora_gan.models.zoo import open_scorer
 from tests import tiny

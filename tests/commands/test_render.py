@@ -8,7 +8,7 @@ from PIL import Image
 
 from ohlora_gan.__main__ import main
 from ohlora_gan.commands.faces import Wanted, write_rendered
-from ohlora_gan.data.image_folder import ImageFolderDataModule
+from ohlora_gan.data.datamodules import ImageFolderDataModule
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.world.versions import open_world
 

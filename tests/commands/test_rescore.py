@@ -6,8 +6,8 @@ from omegaconf import OmegaConf
 
 from ohlora_gan.__main__ import main
 from ohlora_gan.directions.base import Geometry
+from ohlora_gan.directions.derivatives import LocalJacobianFinder
 from ohlora_gan.directions.files import DirectionSet, recipe_of, save_directions
-from ohlora_gan.directions.jacobian import LocalJacobianFinder
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace, free_jacobian
 from ohlora_gan.models.checkpoint import save, weights_hash

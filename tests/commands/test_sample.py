@@ -9,7 +9,7 @@ from PIL import Image
 from ohlora_gan import images
 from ohlora_gan.__main__ import main
 from ohlora_gan.commands.faces import Samples, write_samples
-from ohlora_gan.data.image_folder import ImageFolderDataModule
+from ohlora_gan.data.datamodules import ImageFolderDataModule
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint

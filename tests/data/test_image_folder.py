@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ohlora_gan.data import image_folder
-from ohlora_gan.data.image_folder import CelebADataModule, ImageFolderDataModule
+from ohlora_gan.data import datamodules as image_folder
+from ohlora_gan.data.datamodules import CelebADataModule, ImageFolderDataModule
 
 
 def save(path, value=200, size=(40, 30), mode="RGB"):

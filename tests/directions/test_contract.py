@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.base import DirectionFinder
-from ohlora_gan.directions.gradient import GradientFinder
-from ohlora_gan.directions.svm import SvmFinder
+from ohlora_gan.directions.derivatives import GradientFinder
+from ohlora_gan.directions.linear import SvmFinder
 from ohlora_gan.registry import FINDERS
 from ohlora_gan.testing import FinderContract
 from ohlora_gan.training.gradient_net import NetTrainer

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from ohlora_gan.directions.base import all_group_names
 from ohlora_gan.directions.files import DirectionsError, DirectionSet, load_directions, save_directions
-from ohlora_gan.directions.groups import all_group_names
 
 
 def unit(shape):

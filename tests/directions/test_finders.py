@@ -8,6 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from ohlora_gan.directions.base import Geometry
+from ohlora_gan.directions.derivatives import GradientFinder, LocalJacobianFinder, MeanJacobianFinder, MixedFinder
 from ohlora_gan.directions.files import (
     DirectionsError,
     DirectionSet,
@@ -17,10 +18,7 @@ from ohlora_gan.directions.files import (
     recipe_of,
     save_directions,
 )
-from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
-from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
-from ohlora_gan.directions.ridge import RidgeFinder
-from ohlora_gan.directions.svm import SvmFinder
+from ohlora_gan.directions.linear import RidgeFinder, SvmFinder
 from ohlora_gan.latents.layers import W, WPlus
 from ohlora_gan.latents.space import free_jacobian, score_jacobian
 from ohlora_gan.registry import FINDERS

@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 import pytest
 
+from ohlora_gan.directions.base import REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.directions.files import direction_path, load_directions, save_directions, write_directions
 from ohlora_gan.directions.foreign import boundary_property, import_boundaries, import_tables
-from ohlora_gan.directions.groups import REFERENCE_MEDIANS, all_group_names
 
 
 def unit(*shape, seed=0):

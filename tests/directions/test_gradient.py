@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.directions.gradient import KEYS, GradientFinder, input_gradients
+from ohlora_gan.directions.derivatives import KEYS, GradientFinder, input_gradients
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.training.gradient_net import GradientNet, NetTrainer
 from tests.recordings import recipe_state

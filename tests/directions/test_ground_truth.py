@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.base import Geometry
-from ohlora_gan.directions.gradient import GradientFinder, MixedFinder
-from ohlora_gan.directions.groups import group_names, medians
-from ohlora_gan.directions.jacobian import LocalJacobianFinder, MeanJacobianFinder
-from ohlora_gan.directions.ridge import RidgeFinder
-from ohlora_gan.directions.svm import SvmFinder
+from ohlora_gan.directions.base import Geometry, group_names, medians
+from ohlora_gan.directions.derivatives import GradientFinder, LocalJacobianFinder, MeanJacobianFinder, MixedFinder
+from ohlora_gan.directions.linear import RidgeFinder, SvmFinder
 from ohlora_gan.editing.closed_loop import ClosedLoop, Steps
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import free_jacobian

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.groups import (
+from ohlora_gan.directions.base import (
     REFERENCE_MEDIANS,
     all_group_names,
     group_names,

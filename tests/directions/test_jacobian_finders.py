@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.base import Geometry
-from ohlora_gan.directions.jacobian import BATCH, LocalJacobianFinder, MeanJacobianFinder, random_edits
+from ohlora_gan.directions.derivatives import BATCH, LocalJacobianFinder, MeanJacobianFinder, random_edits
 from ohlora_gan.testing import Bar
 
 NAMES = ("eyes", "mouth", "pose")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.gradient import GradientFinder, MixedFinder, merged
-from ohlora_gan.directions.svm import SvmFinder
+from ohlora_gan.directions.derivatives import GradientFinder, MixedFinder, merged
+from ohlora_gan.directions.linear import SvmFinder
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from ohlora_gan.testing import Bar
 from ohlora_gan.training.gradient_net import NetTrainer

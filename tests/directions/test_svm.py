@@ -5,9 +5,9 @@ import pytest
 import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
-from ohlora_gan.directions import svm
-from ohlora_gan.directions.groups import group_names, medians
-from ohlora_gan.directions.svm import SvmFinder, extremes, fit_plane
+from ohlora_gan.directions import linear as svm
+from ohlora_gan.directions.base import group_names, medians
+from ohlora_gan.directions.linear import SvmFinder, extremes, fit_plane
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 COLUMNS = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]

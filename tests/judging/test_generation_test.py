@@ -3,8 +3,16 @@ import pytest
 
 from ohlora_gan.editing.moves import move
 from ohlora_gan.judging.figures import lost_pictures
-from ohlora_gan.judging.generation_test import Case, correlations, make_case, passed, summary
-from ohlora_gan.judging.grid import PASS_THRESHOLDS, STRENGTHS, strength_grid
+from ohlora_gan.judging.generation_test import (
+    PASS_THRESHOLDS,
+    STRENGTHS,
+    Case,
+    correlations,
+    make_case,
+    passed,
+    strength_grid,
+    summary,
+)
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 
 COLUMNS = [PROPERTIES.index(name) for name in EDITED_PROPERTIES]

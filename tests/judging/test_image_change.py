@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.judging.judges import NetworkJudge
-from ohlora_gan.judging.measure import ChangeMeter, mean_distance, pixel_change
+from ohlora_gan.judging.measure import ChangeMeter, NetworkJudge, mean_distance, pixel_change
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.world import first_world as faces
 from tests import tiny

@@ -9,7 +9,7 @@ import pytest
 
 from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.judging.figures import Bootstrap
-from ohlora_gan.judging.grid import make_plan
+from ohlora_gan.judging.generation_test import make_plan
 from ohlora_gan.judging.judge import (
     ALONG,
     Extent,
@@ -20,8 +20,7 @@ from ohlora_gan.judging.judge import (
     open_judges,
     plain_data,
 )
-from ohlora_gan.judging.judges import NetworkJudge
-from ohlora_gan.judging.measure import Scoring
+from ohlora_gan.judging.measure import NetworkJudge, Scoring
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from ohlora_gan.data import landmarks
-from ohlora_gan.judging.judges import LandmarkJudge, NetworkJudge
-from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan.judging.measure import LandmarkJudge, NetworkJudge
+from ohlora_gan.models.gan import from_uint8, to_uint8
 from tests import tiny
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).uniform(-1.2, 1.2, (4, 3, 32, 32)).astype(np.float32))

@@ -5,8 +5,8 @@ import torch
 from ohlora_gan.latents.bank import ImageBank, images_path, read_image
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.combined import Panel
-from ohlora_gan.models.generator import from_uint8
+from ohlora_gan.models.filters import Panel
+from ohlora_gan.models.gan import from_uint8
 from tests import tiny
 
 

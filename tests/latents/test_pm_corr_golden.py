@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.directions.groups import group_names
+from ohlora_gan.directions.base import group_names
 from ohlora_gan.editing.moves import move
-from ohlora_gan.judging.generation_test import correlations, passed
-from ohlora_gan.judging.grid import strength_grid
+from ohlora_gan.judging.generation_test import correlations, passed, strength_grid
 from ohlora_gan.latents.layers import MappingSplit1, MappingSplit2, W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.scorers import MergedPropertyCNN

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from ohlora_gan.models.discriminator import Discriminator
-from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
+from ohlora_gan.models.gan import Discriminator, Generator, from_uint8, to_uint8
 from tests.recordings import build_generator, state_of
 
 pytestmark = pytest.mark.golden

@@ -1,7 +1,7 @@
 import torch
 
 from ohlora_gan.models.checkpoint import make_network
-from ohlora_gan.models.combined import MeanScorer
+from ohlora_gan.models.filters import MeanScorer
 from ohlora_gan.models.scorers import AttributeCNN, PhotoCNN
 from ohlora_gan.registry import NETWORKS
 

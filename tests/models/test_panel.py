@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from ohlora_gan.models.combined import Panel
+from ohlora_gan.models.filters import Panel
 from ohlora_gan.names import PROPERTIES
 from tests import tiny
 

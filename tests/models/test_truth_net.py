@@ -3,7 +3,7 @@ import torch
 
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError
-from ohlora_gan.models.truth_net import TruthNet
+from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.models.zoo import open_truth
 from tests import tiny
 

@@ -10,8 +10,7 @@ import torch
 from ohlora_gan.__main__ import main
 from ohlora_gan.models import checkpoint
 from ohlora_gan.pipelines.find_vectors import find_vectors
-from ohlora_gan.pipelines.origins import MADE_FROM, Origin, read_origins, write_origins
-from ohlora_gan.pipelines.runs import SpaceSettings, settings_of
+from ohlora_gan.pipelines.runs import MADE_FROM, Origin, SpaceSettings, read_origins, settings_of, write_origins
 from tests import tiny
 from tests.test_configs import composed
 

@@ -11,7 +11,7 @@ import torch
 from ohlora_gan.data.datamodules import FacesDataModule
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import open_filters
-from ohlora_gan.pipelines import train_filter as filter_pipeline
+from ohlora_gan.pipelines import train as filter_pipeline
 from ohlora_gan.pipelines.checks import check_train
 from ohlora_gan.pipelines.train import train
 from ohlora_gan.training.filters import FilterModule

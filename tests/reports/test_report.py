@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ohlora_gan import images
-from ohlora_gan.directions.groups import all_group_names
+from ohlora_gan.directions.base import all_group_names
 from ohlora_gan.judging.figures import wilson_interval
-from ohlora_gan.judging.grid import nested
+from ohlora_gan.judging.generation_test import nested
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import pictures, plots
 from ohlora_gan.reports.pages import number, strength

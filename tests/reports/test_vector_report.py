@@ -5,8 +5,7 @@ import pytest
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.moves import StraightMover, groups_of
-from ohlora_gan.judging.generation_test import Case, VectorTest, response
-from ohlora_gan.judging.grid import make_plan, strength_grid
+from ohlora_gan.judging.generation_test import Case, VectorTest, make_plan, response, strength_grid
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.reports.report import read_training

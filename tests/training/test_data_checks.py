@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.data.datamodules import FacesDataModule
-from ohlora_gan.models.scorers import AttributeCNN
-from ohlora_gan.models.truth_net import TruthNet
+from ohlora_gan.models.scorers import AttributeCNN, TruthNet
 from ohlora_gan.training.checks import check_data
 from ohlora_gan.training.scorers import RegressorModule, TruthModule
 from tests import tiny

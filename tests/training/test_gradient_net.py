@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ohlora_gan.directions.gradient import input_gradients
+from ohlora_gan.directions.derivatives import input_gradients
 from ohlora_gan.training.gradient_net import GradientNet
 from tests.recordings import recipe_state
 

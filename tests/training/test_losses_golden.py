@@ -8,8 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
-from ohlora_gan.models.discriminator import Discriminator
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Discriminator, Generator
 from ohlora_gan.training.gan import GanModule, discriminator_trainable, generator_trainable, set_trainable
 from ohlora_gan.training.losses import Alternation, discriminator_loss, generator_loss
 from tests.recordings import build_generator, state_of

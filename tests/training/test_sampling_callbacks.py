@@ -10,7 +10,7 @@ from PIL import Image
 from ohlora_gan import rng
 from ohlora_gan.images import grid
 from ohlora_gan.models import checkpoint, zoo
-from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.training.callbacks import LastCheckpoint, SampleGrid, ScoreMeans, draw_images, open_panel
 from tests import tiny

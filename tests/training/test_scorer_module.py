@@ -10,12 +10,12 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from ohlora_gan.judging.reliability import Reliability, retest
-from ohlora_gan.models.generator import to_uint8
+from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.models.scorers import AttributeCNN, SmallPropertyCNN
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.rng import torch_stream
 from ohlora_gan.training import scorers
-from ohlora_gan.training.augmentation import blur, shift
+from ohlora_gan.training.losses import blur, shift
 from ohlora_gan.training.scorers import COLOR_PROPERTIES, RegressorModule, augment, warmup_cosine
 
 PATCHES = {  # rows and columns that are as bright as the property is high, inside the property's crop

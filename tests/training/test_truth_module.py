@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from ohlora_gan.models.truth_net import TruthNet
+from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.rng import torch_stream
 from ohlora_gan.training import scorers
-from ohlora_gan.training.augmentation import (
+from ohlora_gan.training.losses import (
     blocky,
     blotchy,
     cosines,

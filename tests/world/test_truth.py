@@ -9,10 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 from ohlora_gan.__main__ import main
 from ohlora_gan.models import checkpoint
-from ohlora_gan.models.truth_net import TruthNet
+from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
-from ohlora_gan.world.spoilt import KINDS, spoil, weathered
-from ohlora_gan.world.truth import NAMES, Truth, face_of, render_faces, residuals, values_of
+from ohlora_gan.world.truth import KINDS, NAMES, Truth, face_of, render_faces, residuals, spoil, values_of, weathered
 from tests import tiny
 
 FIRST = 70_000_000

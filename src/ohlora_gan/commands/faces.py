@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ohlora_gan.commands.options import Device, Folder, GeneratorName, Seed, between, read_counts
+from ohlora_gan.commands import Device, Folder, GeneratorName, Seed, between, read_counts
 from ohlora_gan.errors import answering
 
 STREAM = "sample"  # directions are neither found nor judged on it

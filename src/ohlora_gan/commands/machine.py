@@ -121,7 +121,7 @@ def runs(
       ohlora runs
       ohlora runs runs/chain/smoke
     """
-    from ohlora_gan.pipelines.overview import find_runs
+    from ohlora_gan.pipelines.runs import find_runs
 
     rows = [run.row() for run in find_runs(path)]
     names = ("date", "task", "what", "figure", "state", "folder")
@@ -129,3 +129,135 @@ def runs(
     lines = [{name: name for name in names}, *rows]
     table = "\n".join("  ".join(f"{row[name]:{wide[name]}}" for name in names).rstrip() for row in lines)
     return f"{table}\n\n{len(rows)} runs: {path}"
+
+
+# --- Files of weights: what is in one, other formats turned into ours, several scorers as one, and the sh ---
+
+
+Safetensors = Annotated[Path, typer.Option(metavar="FILE", help="the file: NAME.safetensors")]
+
+
+@answering()
+def inspect(
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="weights, directions, latents, a run folder, or a shipped model's name"),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="as JSON, with all that the file says of itself")] = False,
+) -> str:
+    """What a file or folder is: networks and their sizes, dimensions, where it comes from, its world and hash.
+
+    Reads our weights, directions and latents, runs' last.ckpt, and other people's weights. No code in a file is run.
+
+    \b
+    Examples:
+      ohlora inspect v9
+      ohlora inspect runs/find_vectors/DATE
+      ohlora inspect generator_v1.pth --json
+    """
+    from json import dumps
+
+    from ohlora_gan.pipelines.runs import describe, lines_of
+
+    found = describe(path)
+    return dumps(found, indent=2, default=str) if json else "\n".join(lines_of(found))
+
+
+@answering()
+def convert(
+    weights: Annotated[
+        str, typer.Argument(metavar="WEIGHTS", help="a .pth, last.ckpt, .safetensors, a name, or a folder of folds")
+    ],
+    output: Safetensors,
+    half: Annotated[bool, typer.Option("--half", help="store in half precision: half as large")] = False,
+) -> str:
+    """Any weights that can be read, as one .safetensors file of ours that says how its networks are built.
+
+    \b
+    Examples:
+      ohlora convert generator_v1.pth --output generator_v1.safetensors
+      ohlora convert runs/train/DATE/last.ckpt --output snapshot.safetensors --half
+    """
+    from ohlora_gan.models import checkpoint
+    from ohlora_gan.models.zoo import read_weights, resolve
+    from ohlora_gan.world.versions import world_of
+
+    check_name(output)
+    networks, info = read_weights(weights)
+    if not Path(weights).is_dir():
+        info = {**info, "parent": checkpoint.file_hash(resolve(weights))}
+    if (world := world_of(weights)) is not None:
+        info["world"] = world
+    checkpoint.save(output, networks, half=half, **info)
+    kinds = ", ".join(f"{name} ({type(net).__name__})" for name, net in networks.items())
+    return f"{kinds}, {output.stat().st_size / 1e6:.1f} MB: {output}"
+
+
+@answering()
+def join(
+    scorers: Annotated[
+        list[str], typer.Argument(metavar="SCORERS", help="property networks: shipped models' names or files")
+    ],
+    output: Safetensors,
+) -> str:
+    """Several property networks of the same attributes as one scorer, their mean.
+
+    Scores are in the units of the first: where the files say by which mean and deviation their scores were normalised,
+    the others' are converted.
+
+    \b
+    Examples:
+      ohlora join A.safetensors B.safetensors --output mean.safetensors
+    """
+    from ohlora_gan.models import checkpoint
+    from ohlora_gan.models.filters import mean_of
+    from ohlora_gan.models.zoo import open_checkpoint, resolve
+    from ohlora_gan.world.versions import check_same_world, networks
+
+    check_name(output)
+    world = check_same_world(*networks("scorer", scorers))
+    opened = [open_checkpoint(name) for name in scorers]
+    mean, data = mean_of(opened), opened[0].info.get("data")
+    parents = [checkpoint.file_hash(resolve(name)) for name in scorers]
+    checkpoint.save(output, {"scorer": mean}, stage="joined", parents=parents, data=data, world=world)
+    return f"the mean of {len(opened)} networks scores {', '.join(mean.property_names)}: {output}"
+
+
+@answering()
+def ship(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder that holds model.safetensors")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="name of the shipped model")],
+    figures: Annotated[Path | None, typer.Option(metavar="JSON", help="file of measured figures")] = None,
+    command: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="what made the weights, where it was more than one command")
+    ] = None,
+) -> str:
+    """Puts a run's weights into the package, in half precision, with a provenance file.
+
+    \b
+    Examples:
+      ohlora ship runs/chain/mini/v9 v9 --figures figures.json
+    """
+    import json
+
+    from ohlora_gan.files import write_json
+    from ohlora_gan.models import checkpoint
+    from ohlora_gan.models.zoo import ASSETS
+
+    loaded = checkpoint.load(run / "model.safetensors")
+    networks = {part: loaded.build(part) for part in loaded.networks}
+    info = {key: value for key, value in loaded.info.items() if key != "metrics"}
+    if command:
+        info["command"] = command
+    path = checkpoint.save(ASSETS / f"{name}.safetensors", networks, half=True, **info)
+    path.chmod(0o644)
+    measured = json.loads(figures.read_text(encoding="utf-8")) if figures else {}
+    provenance = {"name": name, "sha256": checkpoint.file_hash(path), **info, "figures": measured}
+    write_json(path.with_suffix(".json"), provenance)
+    return f"{name}, {path.stat().st_size / 1e6:.1f} MB: {path}"
+
+
+def check_name(output: Path) -> None:
+    """Raises UserError where an output is no ``.safetensors`` file."""
+    if output.suffix != ".safetensors" or output.is_dir():
+        raise UserError(f"--output {output}, expected a file such as {output.with_suffix('.safetensors')}")

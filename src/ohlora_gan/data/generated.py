@@ -18,10 +18,10 @@ from ohlora_gan.devices import Device
 from ohlora_gan.files import write_json
 from ohlora_gan.latents.bank import ImageBank, read_image
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.combined import Panel
+from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters
 from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
-from ohlora_gan.world.same_world import world_of
+from ohlora_gan.world.versions import world_of
 
 log = logging.getLogger(__name__)
 

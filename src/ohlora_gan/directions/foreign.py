@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ohlora_gan.directions.base import ALL
+from ohlora_gan.directions.base import ALL, REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.directions.files import DirectionsError, DirectionSet, direction_path, read_directions
-from ohlora_gan.directions.groups import REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.published import check_groups
 
 METHOD = "imported"

@@ -21,8 +21,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ohlora_gan.directions.decorrelate import Costs
+from ohlora_gan.editing.calibration import SafeRange, beyond_samples, realism
 from ohlora_gan.editing.moves import Changes, Moved
-from ohlora_gan.editing.safe_range import SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Weights, own_probes
 from ohlora_gan.latents.space import FaceSpace, change_map, score_jacobian

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ohlora_gan import rng
-from ohlora_gan.directions.base import ALL
+from ohlora_gan.directions.base import ALL, group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.directions.groups import group_names
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
 

@@ -9,10 +9,9 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from ohlora_gan.directions.base import DirectionFinder, Geometry
+from ohlora_gan.directions.base import DirectionFinder, Geometry, group_names, medians
 from ohlora_gan.directions.decorrelate import held_names
 from ohlora_gan.directions.files import DirectionSet, recipe_of
-from ohlora_gan.directions.groups import group_names, medians
 from ohlora_gan.editing.calibration import calibrate, correct
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ohlora_gan.directions.groups import group_names
+from ohlora_gan.directions.base import group_names
+from ohlora_gan.editing.calibration import SafeRange, realism
 from ohlora_gan.editing.moves import Mover
-from ohlora_gan.editing.safe_range import SafeRange, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.saved import read_latents
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import to_uint8
+from ohlora_gan.models.gan import to_uint8
 
 STREAM = "edit"  # directions are neither found nor judged on its faces
 

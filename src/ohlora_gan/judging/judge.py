@@ -29,10 +29,8 @@ from ohlora_gan.judging.figures import (
     share,
     slopes,
 )
-from ohlora_gan.judging.generation_test import VectorTest, make_cases
-from ohlora_gan.judging.grid import Plan
-from ohlora_gan.judging.judges import Judge, LandmarkJudge, NetworkJudge, Scores
-from ohlora_gan.judging.measure import ChangeMeter, Scoring, Seen
+from ohlora_gan.judging.generation_test import Plan, VectorTest, make_cases
+from ohlora_gan.judging.measure import ChangeMeter, Judge, LandmarkJudge, NetworkJudge, Scores, Scoring, Seen
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import REPORT, FaceSpace

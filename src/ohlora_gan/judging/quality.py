@@ -18,20 +18,19 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
 from ohlora_gan import rng
+from ohlora_gan.data.datamodules import ImageFolderDataModule
 from ohlora_gan.data.datasets import matching_indices
-from ohlora_gan.data.image_folder import ImageFolderDataModule
 from ohlora_gan.data.landmarks import measure as measure_landmarks
 from ohlora_gan.devices import Device
 from ohlora_gan.images import grid
 from ohlora_gan.judging.figures import Interval, resamples
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.combined import Panel
-from ohlora_gan.models.generator import from_uint8
+from ohlora_gan.models.filters import Panel
+from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer
 from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
-from ohlora_gan.world.same_world import Member, check_same_world, network, networks
-from ohlora_gan.world.versions import SHIPPED, World, open_world
+from ohlora_gan.world.versions import SHIPPED, Member, World, check_same_world, network, networks, open_world
 
 REFERENCE_START = 30_000_000
 """Number of the first rendered face of comparisons: no training, validation or test split holds it."""

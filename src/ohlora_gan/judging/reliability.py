@@ -26,10 +26,10 @@ from ohlora_gan import rng
 from ohlora_gan.files import write_rows
 from ohlora_gan.judging.figures import Interval, resamples
 from ohlora_gan.judging.quality import Fresh
-from ohlora_gan.models.combined import Panel
-from ohlora_gan.models.generator import from_uint8
+from ohlora_gan.models.filters import Panel
+from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.zoo import open_scorer
-from ohlora_gan.world.same_world import check_same_world, network
+from ohlora_gan.world.versions import check_same_world, network
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]

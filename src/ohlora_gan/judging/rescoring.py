@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from ohlora_gan.directions.base import group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.directions.groups import group_names
 from ohlora_gan.judging.figures import Interval, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map

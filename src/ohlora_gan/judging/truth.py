@@ -20,13 +20,22 @@ from ohlora_gan.images import grid
 from ohlora_gan.judging.quality import REFERENCE_START, Fresh
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.zoo import open_generator, open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
-from ohlora_gan.world.same_world import Member, check_same_world, network
-from ohlora_gan.world.spoilt import KINDS, spoil, weathered
-from ohlora_gan.world.truth import NAMES, ROUNDS, Reading, Residuals, Truth, render_faces, values_of
-from ohlora_gan.world.versions import LATEST
+from ohlora_gan.world.truth import (
+    KINDS,
+    NAMES,
+    ROUNDS,
+    Reading,
+    Residuals,
+    Truth,
+    render_faces,
+    spoil,
+    values_of,
+    weathered,
+)
+from ohlora_gan.world.versions import LATEST, Member, check_same_world, network
 
 STREAM = "truth"
 SHOWN = 12  # pictures a kind on the sheet

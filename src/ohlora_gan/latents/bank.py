@@ -27,7 +27,7 @@ from ohlora_gan.files import replacing
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.space import FIND, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
-from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan.models.gan import from_uint8, to_uint8
 
 
 class Bank(ABC):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ohlora_gan.models.generator import Generator, MappingOutput
+from ohlora_gan.models.gan import Generator, MappingOutput
 from ohlora_gan.registry import LAYERS
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Generator
 from ohlora_gan.published import CaseTable, check_groups, read_cases, write_case_table
 
 METADATA_KEY = "ohlora_gan_latents"

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ohlora_gan import rng
 from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import Layer, W
-from ohlora_gan.models.generator import Generator, from_uint8, to_uint8
+from ohlora_gan.models.gan import Generator, from_uint8, to_uint8
 
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and

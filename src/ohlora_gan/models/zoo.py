@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_networks
 from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
-from ohlora_gan.models.generator import Generator
-from ohlora_gan.models.scorers import FILTER_SPECS
-from ohlora_gan.models.truth_net import TruthNet
+from ohlora_gan.models.gan import Generator
+from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 
 ASSETS = Path(__file__).parents[1] / "assets"
 

@@ -20,7 +20,7 @@ from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own, Ste
 from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
-from ohlora_gan.judging.grid import Plan
+from ohlora_gan.judging.generation_test import Plan
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
@@ -29,9 +29,8 @@ from ohlora_gan.latents.saved import SavedLatents, write_latents
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
-from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan
+from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
-from ohlora_gan.pipelines.unused import is_closed_loop
 from ohlora_gan.published import append_sweep_row, sweep_row, write_cases
 from ohlora_gan.reports.pictures import save_strips
 from ohlora_gan.reports.report import write_report
@@ -43,7 +42,7 @@ from ohlora_gan.reports.vectors import (
     vector_page,
 )
 from ohlora_gan.training.loggers import log_files, open_loggers
-from ohlora_gan.world.same_world import check_same_world, network, networks
+from ohlora_gan.world.versions import check_same_world, network, networks
 
 log = logging.getLogger(__name__)
 

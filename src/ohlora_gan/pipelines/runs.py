@@ -1,13 +1,23 @@
 """What a folder of find_vectors.py says of its run, and generator and scorer opened as the run had them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
+
+from ohlora_gan.errors import UserError
+from ohlora_gan.files import write_json
+from ohlora_gan.models.checkpoint import file_hash
+from ohlora_gan.models.zoo import ASSETS, resolve
+from ohlora_gan.names import FAILED_FILE
 
 if TYPE_CHECKING:
     from ohlora_gan.latents.space import FaceSpace
@@ -74,7 +84,7 @@ class SpaceSettings:
         Raises:
             ValueError: where nothing says which checkpoint or scorer, it is nowhere, or a setting is no number.
         """
-        from ohlora_gan.pipelines.origins import Origin, read_origins  # see ``open``
+        from ohlora_gan.pipelines.runs import Origin, read_origins  # see ``open``
 
         folder = settings.get("folder")
         origins = read_origins(folder) if folder is not None else {}
@@ -107,8 +117,375 @@ class SpaceSettings:
         from ohlora_gan.devices import open_device  # here, so that commands that only read settings need no torch
         from ohlora_gan.latents.space import FaceSpace
         from ohlora_gan.models.zoo import open_generator, open_scorer
-        from ohlora_gan.world.same_world import check_same_world, network
+        from ohlora_gan.world.versions import check_same_world, network
 
         check_same_world(network("generator", self.checkpoint, called="checkpoint"), network("scorer", self.scorer))
         networks = open_generator(self.checkpoint), open_scorer(self.scorer)
         return FaceSpace(*networks, open_device(device), self.batch_size, self.seed, truncation_psi=self.truncation_psi)
+
+
+# --- What a run was made from, kept in its folder so that it is found again: from any working folder, and ---
+
+
+MADE_FROM = "made_from.json"
+LEVELS = 3
+"""Folders above the run's in which, and in whose folders, a file is looked for."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A network that a run was made from.
+
+    Attributes:
+        name: as it was asked for: a shipped model's name, or a path.
+        path: of a file, absolute; None for a shipped model.
+        size: in bytes; 0 for a shipped model.
+        sha256: of the content; for a folder of a filter's folds, of its files' names and contents.
+    """
+
+    name: str
+    path: str | None = None
+    size: int = 0
+    sha256: str = ""
+
+    @classmethod
+    def of(cls, name: str | Path) -> "Origin":
+        """What a name or path stands for now.
+
+        Raises:
+            CheckpointError: if it is missing.
+        """
+        path = Path(name) if Path(name).is_dir() else resolve(name)
+        if path.parent == ASSETS:
+            return cls(path.stem, sha256=file_hash(path))
+        return cls(str(name), str(path.resolve()), size_of(path), content_hash(path))
+
+    def find(self, folder: Path, key: str) -> str:
+        """The name or path that opens it now.
+
+        Args:
+            folder: of the run.
+            key: the setting that it was given as, such as ``checkpoint``.
+
+        Raises:
+            ValueError: if it is nowhere, saying what it was and how to give it.
+        """
+        if self.path is None:
+            return self.name
+        for place in self.places(folder):
+            if place.exists() and size_of(place) == self.size and content_hash(place) == self.sha256:
+                return str(place)
+        gone = f"has changed since at {self.path}" if Path(self.path).exists() else f"is no longer at {self.path}"
+        raise ValueError(
+            f"the run's {key} {self.name} (SHA-256 {self.sha256[:12]}) {gone}, and no such file lies "
+            f"in {folder} or in the folders beside it: give it with --{key} FILE (in Hydra's programs: {key}=FILE)"
+        )
+
+    def places(self, folder: Path) -> Iterator[Path]:
+        """Where it may be, each place once: its path, the run's folder, the folders above and beside it."""
+        assert self.path is not None
+        folder, path = folder.resolve(), Path(self.path)
+        yield path
+        seen = {path}
+        above = [folder, *list(folder.parents)[:LEVELS]]
+        for pattern in ("", "*/", "*/*/"):
+            for place in (found for up in above for found in sorted(up.glob(f"{pattern}{path.name}"))):
+                if place not in seen:
+                    seen.add(place)
+                    yield place
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return sum(file.stat().st_size for file in files_of(path))
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's files."""
+    if path.is_file():
+        return file_hash(path)
+    listed = [f"{file.name} {file_hash(file)}" for file in files_of(path)]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def files_of(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+
+
+def write_origins(folder: Path, used: Mapping[str, Any]) -> Path:
+    """Writes ``made_from.json``.
+
+    Args:
+        used: setting -> the name or path that it was given, or a list of them; what is None is left out.
+
+    Raises:
+        CheckpointError: if one is missing.
+    """
+    content: dict[str, Any] = {}
+    for key, names in used.items():
+        if isinstance(names, str | Path):
+            content[key] = asdict(Origin.of(names))
+        elif names is not None:
+            content[key] = [asdict(Origin.of(name)) for name in names]
+    return write_json(folder / MADE_FROM, content)
+
+
+def read_origins(folder: Path) -> dict[str, Origin | list[Origin]]:
+    """What ``made_from.json`` of a run's folder says, by setting; empty where there is none.
+
+    Raises:
+        ValueError: where it cannot be read.
+    """
+    path = folder / MADE_FROM
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            key: [Origin(**one) for one in said] if isinstance(said, Sequence) else Origin(**said)
+            for key, said in content.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read, expected what a run was made from: {error}") from error
+
+
+# --- What files and folders say of themselves: weights, directions, latents and runs, described and liste ---
+
+
+MODEL, RESUMED, METRICS, JUDGED = "model.safetensors", "last.ckpt", "metrics.json", "judge.json"
+FIGURES = ("test/r2_mean", "test/auroc", "test/accuracy", "scores/all", "train/images_seen", "sum_mean_corr")
+"""Of a run's metrics, the first that is there is its main figure."""
+STILL_WRITING = 120.0
+"""Seconds after the last change of a file in which an unfinished run may be running."""
+ONLY_JSON = ("metrics", "method", "files")
+"""What is too long for a terminal."""
+DIMENSIONS = ("resolution", "z_dim", "w_dim", "label_dim", "split_mapping", "property_names", "name", "num_folds")
+
+
+# --- One file or folder ---
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What a file or folder is, as plain data; ``kind`` and ``path`` are always there.
+
+    Args:
+        name: a file, a run folder, a folder of a foreign filter's folds, or a shipped model's name.
+
+    Raises:
+        ValueError: for what is not there, or nothing that this project knows.
+    """
+    path = Path(name)
+    if path.is_dir() and ((path / SETTINGS).is_file() or (path / VECTORS).is_file() or (path / MODEL).is_file()):
+        return describe_run(path)
+    if path.suffix == ".safetensors" and path.is_file():
+        return describe_safetensors(path)
+    return describe_weights(name)
+
+
+def describe_safetensors(path: Path) -> dict[str, Any]:
+    """One of our files, of whichever kind.
+
+    Raises:
+        ValueError: for one that is damaged, or not ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from ohlora_gan.directions.files import METADATA_KEY as DIRECTIONS
+    from ohlora_gan.latents.saved import METADATA_KEY as LATENTS
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            ours = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged or cut off ({error}): get a whole copy") from error
+    if DIRECTIONS in ours:
+        return describe_directions(path)
+    if LATENTS in ours:
+        return describe_latents(path)
+    return describe_weights(str(path))
+
+
+def describe_weights(name: str) -> dict[str, Any]:
+    """Networks of anything that can be read, see `models.zoo.read_weights`."""
+    from ohlora_gan.models.checkpoint import weights_hash
+    from ohlora_gan.models.zoo import read_weights, resolve
+    from ohlora_gan.world.versions import world_of
+
+    networks, info = read_weights(name)
+    path = Path(name) if Path(name).is_dir() else resolve(name)
+    found: dict[str, Any] = {"kind": "weights", **about(path), "world": world_of(name), **info, "networks": {}}
+    for part, network in networks.items():
+        settings = {key: value for key, value in getattr(network, "config", {}).items() if key in DIMENSIONS}
+        seen = {key: getattr(network, key) for key in DIMENSIONS if hasattr(network, key)}
+        found["networks"][part] = {
+            "class": type(network).__name__,
+            **settings,
+            **seen,
+            "parameters": sum(value.numel() for value in network.parameters()),
+            "hash": weights_hash(network),
+        }
+    return found
+
+
+def describe_directions(path: Path) -> dict[str, Any]:
+    """A file of directions."""
+    from ohlora_gan.directions.files import load_directions
+
+    found = load_directions(path)
+    num, groups, size = found.directions.shape
+    what = {
+        "method": found.method,
+        "layer": found.layer,
+        "properties": list(found.properties),
+        "groups": groups,
+        "values": size,
+        "directions": num * groups,
+        "calibrated": found.slopes is not None,
+        "depend_on_the_face": bool(found.recipe),
+    }
+    return {"kind": "directions", **about(path), "directions": what, **found.provenance}
+
+
+def describe_latents(path: Path) -> dict[str, Any]:
+    """A file of saved latents."""
+    from ohlora_gan.latents.saved import read_latents
+
+    found = read_latents(path)
+    sizes = {"num": len(found), "z_dim": found.z.shape[1], "label_dim": found.label.shape[1]}
+    groups = {name: found.groups.count(name) for name in sorted({*found.groups})}
+    return {"kind": "latents", **about(path), "latents": {**sizes, "groups": groups}, **found.origin}
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """A run folder, and the weights or directions in it."""
+    run = read_run(folder)
+    found: dict[str, Any] = {"kind": "run folder", "path": str(folder), "run": run.row(), "command": run.command}
+    found["files"] = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    for name in (MODEL, VECTORS):
+        if (folder / name).is_file():
+            found[name] = describe_safetensors(folder / name)
+    return found
+
+
+def about(path: Path) -> dict[str, Any]:
+    """Path, size and hash of a file."""
+    from ohlora_gan.models.checkpoint import file_hash
+
+    if path.is_dir():
+        return {"path": str(path)}
+    return {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)}
+
+
+def lines_of(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """A description in lines ``key: value``; what one cannot read at a glance is left out."""
+    for key, value in found.items():
+        if value is None or value == "" or (key in ONLY_JSON and not isinstance(value, str)):
+            continue
+        if isinstance(value, Mapping):
+            yield f"{indent}{key}:"
+            yield from lines_of(value, indent + "  ")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            yield f"{indent}{key}: {', '.join(map(str, value))}"
+        else:
+            yield f"{indent}{key}: {value}"
+
+
+# --- Runs ---
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says of its run.
+
+    Attributes:
+        folder: where it lies.
+        task: ``train`` or ``find_vectors``.
+        what: the model that is trained, or method and layer.
+        date: when something was written last.
+        figure: the main one, in words; empty where there is none yet.
+        state: ``done``, ``failed``, ``running`` or ``unfinished``, and why or what goes on.
+        command: what started it.
+    """
+
+    folder: Path
+    task: str
+    what: str
+    date: datetime
+    figure: str
+    state: str
+    command: str
+
+    def row(self) -> dict[str, str]:
+        """As text."""
+        told = {"task": self.task, "date": f"{self.date:%Y-%m-%d %H:%M}", "what": self.what, "figure": self.figure}
+        return {**told, "state": self.state, "folder": str(self.folder)}
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """All runs at or below a folder, the oldest first.
+
+    Raises:
+        UserError: where there is no such folder, or no run in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder, expected one that holds runs: give it, as in ohlora runs FOLDER")
+    configs = {path.parent for path in folder.rglob(SETTINGS)}
+    runs = [read_run(path.parent if path.name == ".hydra" else path) for path in sorted(configs)]
+    unique = {run.folder: run for run in runs if run.task in ("train", "find_vectors")}
+    if not unique:
+        raise UserError(f"{folder} holds no run: start one with ohlora train or ohlora find-vectors, or give another")
+    return sorted(unique.values(), key=lambda run: run.date)
+
+
+def read_run(folder: Path) -> Run:
+    """What a folder says of its run; what cannot be read is unknown."""
+    settings: dict[str, Any] = {}
+    for path in (folder / SETTINGS, folder / ".hydra" / SETTINGS):
+        try:
+            settings = dict(read_yaml(path))
+            break
+        except (ValueError, TypeError):
+            continue
+    task = str(settings.get("task", "unknown"))
+    names = [(settings.get(key) or {}).get("name") for key in ("model", "method")]
+    names.append(read_json(folder / JUDGED).get("layer"))
+    changed = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+    what = " at ".join(str(name) for name in names if name)
+    state = state_of(folder, task, time.time() - changed)
+    command = str(settings.get("command") or "")
+    return Run(folder, task, what, datetime.fromtimestamp(changed), figure_of(folder), state, command)
+
+
+def state_of(folder: Path, task: str, idle: float) -> str:
+    """How far a run has come; ``idle`` says for how many seconds nothing was written."""
+    if (folder / FAILED_FILE).is_file():
+        return f"failed: {(folder / FAILED_FILE).read_text(encoding='utf-8').strip()}"
+    if (folder / METRICS).is_file():
+        return "done"
+    if idle < STILL_WRITING:
+        return "running"
+    resumable = f": go on with ckpt_path={folder / RESUMED}" if (folder / RESUMED).is_file() else ""
+    return f"unfinished{resumable}"
+
+
+def figure_of(folder: Path) -> str:
+    """The main figure of a run in words: of directions the judging scorer's sum of correlations."""
+    judged, metrics = read_json(folder / JUDGED), read_json(folder / METRICS)
+    by = judged.get("by")
+    for figures in sorted(by.values(), key=lambda of: of.get("role") != "judging") if isinstance(by, dict) else ():
+        if isinstance(figures.get("sum_corr"), list):
+            return f"sum of correlations {figures['sum_corr'][0]:.2f} of {len(judged.get('edited', ()))}"
+    flat = metrics | metrics.get("test", {}) if isinstance(metrics.get("test"), dict) else metrics
+    for name in FIGURES:
+        if isinstance(flat.get(name), int | float):
+            return f"{name} {flat[name]:.4g}"
+    return ""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's content; empty where it is missing, damaged or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ohlora_gan.editing.calibration import beyond_samples
 from ohlora_gan.editing.moves import cloud_spread, jitter
-from ohlora_gan.editing.safe_range import beyond_samples
 from ohlora_gan.editing.session import Session, Walk
 from ohlora_gan.files import write_json
 from ohlora_gan.images import save_png

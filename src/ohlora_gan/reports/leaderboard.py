@@ -18,7 +18,7 @@ from PIL import Image
 
 from ohlora_gan.files import replacing
 from ohlora_gan.judging.figures import Interval
-from ohlora_gan.judging.grid import DEFAULT_THRESHOLD, PASS_THRESHOLDS
+from ohlora_gan.judging.generation_test import DEFAULT_THRESHOLD, PASS_THRESHOLDS
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import listed, number, plain, share, write_page
 from ohlora_gan.reports.runs_table import UNKNOWN, Cell, FailedCell, largest, ranked, scorer_order

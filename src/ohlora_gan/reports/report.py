@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ohlora_gan.directions.groups import all_group_names
+from ohlora_gan.directions.base import all_group_names
 from ohlora_gan.judging.figures import wilson_interval
-from ohlora_gan.judging.grid import nested
+from ohlora_gan.judging.generation_test import nested
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import effect, plain, strength, write_page

@@ -9,8 +9,7 @@ import numpy as np
 
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.judging.generation_test import Case, VectorTest
-from ohlora_gan.judging.grid import nested
+from ohlora_gan.judging.generation_test import Case, VectorTest, nested
 from ohlora_gan.judging.judge import Judgement
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace

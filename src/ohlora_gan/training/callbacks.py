@@ -21,8 +21,8 @@ from ohlora_gan import rng
 from ohlora_gan.files import replacing, write_records
 from ohlora_gan.images import grid, save_png
 from ohlora_gan.models import checkpoint, zoo
-from ohlora_gan.models.combined import Panel
-from ohlora_gan.models.generator import from_uint8, to_uint8
+from ohlora_gan.models.filters import Panel
+from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import log_image
 

@@ -11,13 +11,12 @@ import pytorch_lightning as pl
 from ohlora_gan.data.datasets import ScoredDataset
 from ohlora_gan.data.generated import GeneratedDataModule
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
-from ohlora_gan.models.discriminator import Discriminator
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Discriminator, Generator
 from ohlora_gan.models.zoo import open_checkpoint, resolve
 from ohlora_gan.training.callbacks import filters_for
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
-from ohlora_gan.world.same_world import Member, check_same_world, network, networks, world_of
+from ohlora_gan.world.versions import Member, check_same_world, network, networks, world_of
 
 
 def fresh_generator_tensors(stage: str, generator: Generator) -> set[str]:

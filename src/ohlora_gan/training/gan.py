@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc
 
 from ohlora_gan import rng
-from ohlora_gan.models.discriminator import Discriminator
-from ohlora_gan.models.generator import Generator
+from ohlora_gan.models.gan import Discriminator, Generator
 from ohlora_gan.training.losses import Alternation, DiscriminatorLoss, StepOutcome, discriminator_loss, generator_loss
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}

@@ -18,11 +18,10 @@ from torchmetrics.wrappers import MultioutputWrapper
 
 from ohlora_gan import rng
 from ohlora_gan.judging.reliability import Reliability, retest, write_scorer_table
-from ohlora_gan.models.generator import to_uint8
-from ohlora_gan.models.scorers import PropertyNet
-from ohlora_gan.models.truth_net import TruthNet
+from ohlora_gan.models.gan import to_uint8
+from ohlora_gan.models.scorers import PropertyNet, TruthNet
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.training.augmentation import blur, roughen, shift
+from ohlora_gan.training.losses import blur, roughen, shift
 
 Batch = tuple[Tensor, Tensor]
 

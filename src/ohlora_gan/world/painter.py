@@ -8,11 +8,10 @@ import numpy as np
 
 from ohlora_gan.names import Part
 from ohlora_gan.world import colors
-from ohlora_gan.world.canvas import Canvas, band, between
+from ohlora_gan.world.canvas import BOTTOM, REACH, TOP, Canvas, Skin, band, between
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.hair import Hair
 from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_Z, Array, HeadSurface, View
-from ohlora_gan.world.skin import BOTTOM, REACH, TOP, Skin
 
 EYE_HALF = 0.066
 MOUTH_HALF = 0.078
