@@ -25,20 +25,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PLACES = {
-    "load": "api",
-    "Gan": "api",
-    "Faces": "api",
-    "Directions": "api",
-    "Edit": "api",
-    "Judged": "api",
+_ELSEWHERE = {
     "Device": "devices",
     "DirectionFinder": "directions.base",
+    "Generator": "models.gan",
     "Layer": "latents.layers",
-    "Generator": "models.generator",
     "Truth": "world.truth",
     "shipped": "models.zoo",
 }
+"""Name -> its module, of those that are not in ``api``."""
 
 __all__ = [
     "Device",
@@ -57,8 +52,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"ohlora_gan.{_PLACES[name]}"), name)
+    if name in __all__:
+        return getattr(importlib.import_module(f"ohlora_gan.{_ELSEWHERE.get(name, 'api')}"), name)
     raise AttributeError(f"module 'ohlora_gan' has no attribute {name!r}")
 
 
