@@ -7,10 +7,11 @@ of the program that the error came through, so nothing has to be kept up to date
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +31,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+T = TypeVar("T")
 EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
 """Folders of ``conf/experiment`` -> the program that they are for."""
 WHAT_TO_GIVE = {
@@ -116,6 +118,17 @@ def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
     """``did you mean eyes? ``, or nothing where no known word is near."""
     guess = nearest(word, known)
     return f"did you mean {form.format(guess)}? " if guess else ""
+
+
+def typed(kind: type[T], given: Mapping[str, Any]) -> T:
+    """Flat settings as the dataclass that documents them; ValueError for one that it does not have."""
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if unknown := next((key for key in given if key not in known), None):
+        raise ValueError(
+            f"{unknown}= is no setting of {kind.__name__}: {did_you_mean(unknown, known)}expected some of "
+            f"{', '.join(known)}"
+        )
+    return kind(**given)
 
 
 def unknown_choice(error: MissingConfigException) -> str:

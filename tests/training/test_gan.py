@@ -3,15 +3,17 @@
 import copy
 import math
 from collections import Counter
+from dataclasses import fields
 from itertools import pairwise
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import ListConfig
 
 from ohlora_gan import rng
 from ohlora_gan.training import gan as gan_module
-from ohlora_gan.training.losses import Alternation
+from ohlora_gan.training.gan import Alternation
 from tests.training.tiny_training import BATCH, Record, fit, gan, state
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -275,8 +277,12 @@ def test_a_loss_that_is_no_number_stops_no_alternation():
 def test_wrong_settings_are_refused(option, value):
     with pytest.raises(ValueError, match=str(value)):
         gan(**{option: value})
+    with pytest.raises(ValueError, match=r"^r1_gama= is no setting of GanSettings: did you mean r1_gamma\? expected"):
+        gan(r1_gama=1.0)
 
 
 def test_hyper_parameters_are_plain_data():
-    assert all(not isinstance(value, torch.nn.Module) for value in gan().hparams.values())
+    hparams = gan(betas=ListConfig([0, 0.99]), grow_images=ListConfig([[8, 4]])).hparams
+    assert {type(value) for value in hparams.values()} <= {str, int, float, bool, list}
+    assert set(hparams) == {field.name for field in fields(gan_module.GanSettings)}
     assert set(gan_module.OPTIMIZERS) == {"adam", "adamw"}

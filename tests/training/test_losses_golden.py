@@ -9,8 +9,15 @@ from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
 from ohlora_gan.models.gan import Discriminator, Generator
-from ohlora_gan.training.gan import GanModule, discriminator_trainable, generator_trainable, set_trainable
-from ohlora_gan.training.losses import Alternation, discriminator_loss, generator_loss
+from ohlora_gan.training.gan import (
+    Alternation,
+    GanModule,
+    discriminator_loss,
+    discriminator_trainable,
+    generator_loss,
+    generator_trainable,
+    set_trainable,
+)
 from tests.recordings import build_generator, state_of
 
 pytestmark = pytest.mark.golden

@@ -15,8 +15,7 @@ from ohlora_gan.models.scorers import AttributeCNN, SmallPropertyCNN
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.rng import torch_stream
 from ohlora_gan.training import scorers
-from ohlora_gan.training.losses import blur, shift
-from ohlora_gan.training.scorers import COLOR_PROPERTIES, RegressorModule, augment, warmup_cosine
+from ohlora_gan.training.scorers import COLOR_PROPERTIES, RegressorModule, augment, blur, shift, warmup_cosine
 
 PATCHES = {  # rows and columns that are as bright as the property is high, inside the property's crop
     "eyes": (slice(9, 12), slice(6, 26)),

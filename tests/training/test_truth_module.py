@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.rng import torch_stream
 from ohlora_gan.training import scorers
-from ohlora_gan.training.losses import (
+from ohlora_gan.training.scorers import (
+    TruthModule,
     blocky,
     blotchy,
     cosines,
@@ -22,7 +23,6 @@ from ohlora_gan.training.losses import (
     smeared,
     warped,
 )
-from ohlora_gan.training.scorers import TruthModule
 from tests.training.tiny_training import trainer
 
 NAMES = ["height", "shade", "mark"]

@@ -99,7 +99,7 @@ def check_data(model: str, module: pl.LightningModule, data: ScoredData) -> None
     """
     if isinstance(module, RegressorModule):
         check_regression(model, module.property_names, module.binary_names, data)
-    elif isinstance(module, GanModule) and module.hp.label_source == "data":
+    elif isinstance(module, GanModule) and module.settings.label_source == "data":
         names, dim = data.attribute_names, module.generator.label_dim
         if len(names) < dim:
             raise ValueError(

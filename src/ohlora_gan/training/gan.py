@@ -1,12 +1,17 @@
-"""The LightningModule of every GAN stage: pretrain, FineTune-v1 and FineTune-v9 differ in hyper-parameters alone."""
+"""Training of a GAN: losses, the alternation of updates, and the module of every stage, which differ in settings alone.
+
+Non-saturating logistic loss (Goodfellow et al. 2014) with the R1 penalty on reals (Mescheder, Geiger, Nowozin, "Which
+Training Methods for GANs do actually Converge?", ICML 2018, equation 9).
+"""
 
 import copy
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
 import torch
@@ -16,9 +21,112 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ohlora_gan import rng
 from ohlora_gan.models.gan import Discriminator, Generator
-from ohlora_gan.training.losses import Alternation, DiscriminatorLoss, StepOutcome, discriminator_loss, generator_loss
+from ohlora_gan.models.layers import full_precision
+from ohlora_gan.settings import typed
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+class DiscriminatorLoss(NamedTuple):
+    """The discriminator's loss and what it is made of; ``loss`` carries the graph, the rest does not."""
+
+    loss: Tensor
+    real_scores: Tensor  # [N, 1]
+    fake_scores: Tensor  # [N, 1]
+    r1_penalty: Tensor  # mean squared gradient norm on reals; NaN where it was not computed
+
+
+Score = Callable[[Tensor, Tensor | None], Tensor]
+"""A discriminator: images [N, 3, R, R] and label [N, label_dim] (None: zeros) to scores [N, 1]."""
+
+
+def scores_and_r1(score: Score, reals: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Scores of real images and the mean squared norm of their gradient, both in float32."""
+    with torch.autocast(reals.device.type, enabled=False):
+        reals = full_precision(reals)
+        if not reals.requires_grad:
+            reals = reals.detach().requires_grad_(True)
+        scores = score(reals, label)
+        (grad,) = torch.autograd.grad(scores.sum(), reals, create_graph=True)
+        return scores, grad.square().sum(dim=(1, 2, 3)).mean()
+
+
+def discriminator_loss(
+    score: Score,
+    reals: Tensor,
+    fakes: Tensor,
+    label: Tensor | None,
+    r1_gamma: float,
+    score_r1: Score | None = None,
+) -> DiscriminatorLoss:
+    """softplus(fake) + softplus(-real) + gamma / 2 * R1; reals and fakes are scored as separate batches.
+
+    Args:
+        score: the discriminator.
+        reals, fakes: images [N, 3, R, R]; fakes need no graph.
+        label: labels [N, label_dim] of both, or None for zeros.
+        r1_gamma: weight of the penalty; 0 skips it.
+        score_r1: the discriminator where it is differentiated twice, which a compiled one cannot be.
+    """
+    fake_scores = full_precision(score(fakes, label))
+    if r1_gamma > 0.0:
+        real_scores, penalty = scores_and_r1(score_r1 or score, reals, label)
+    else:
+        real_scores = full_precision(score(reals, label))
+        penalty = torch.full((), math.nan, device=reals.device)
+    loss = F.softplus(fake_scores).mean() + F.softplus(-real_scores).mean()
+    if r1_gamma > 0.0:
+        loss = loss + 0.5 * r1_gamma * penalty
+    return DiscriminatorLoss(loss, real_scores.detach(), fake_scores.detach(), penalty.detach())
+
+
+def generator_loss(score: Score, fakes: Tensor, label: Tensor | None) -> Tensor:
+    """softplus(-fake), averaged over the batch."""
+    return F.softplus(-full_precision(score(fakes, label))).mean()
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """How often each network is updated in one training step.
+
+    The discriminator's update repeats at most ``max_d`` times and stops after the first where there is no previous
+    generator loss or ``d_loss < d_ratio * last_g_loss``; then the generator's repeats at most ``max_g`` times and
+    stops after the first where ``g_loss < g_ratio * d_loss``. Both comparisons are strict (NaN never stops).
+    """
+
+    max_d: int = 4
+    max_g: int = 4
+    d_ratio: float = 2.5
+    g_ratio: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.max_d < 1 or self.max_g < 1:
+            raise ValueError(f"max_d and max_g are {self.max_d} and {self.max_g}, expected at least 1 each")
+
+    def run(
+        self, d_update: Callable[[int], float], g_update: Callable[[int], float], last_g_loss: float | None
+    ) -> "StepOutcome":
+        """Runs one step; the callables take the repeat's number (from 0) and return the loss."""
+        d_loss = g_loss = math.nan
+        d_count = g_count = 0
+        for d_count in range(1, self.max_d + 1):
+            d_loss = d_update(d_count - 1)
+            if last_g_loss is None or d_loss < self.d_ratio * last_g_loss:
+                break
+        for g_count in range(1, self.max_g + 1):
+            g_loss = g_update(g_count - 1)
+            if g_loss < self.g_ratio * d_loss:
+                break
+        return StepOutcome(d_loss, g_loss, d_count, g_count)
+
+
+class StepOutcome(NamedTuple):
+    """The last losses and the number of updates of one step; ``g_loss`` is the next step's ``last_g_loss``."""
+
+    d_loss: float
+    g_loss: float
+    d_count: int
+    g_count: int
 
 
 def faded(images: Tensor, lod: float) -> Tensor:
@@ -35,11 +143,7 @@ Steps = Sequence[Sequence[float]]
 
 
 def value_at(steps: float | Steps, images_seen: int) -> float:
-    """A setting that changes in training: a number, or ``[[images, value], ...]``, each value from so many images on.
-
-    Raises:
-        ValueError: for steps that do not begin at 0 images, or do not rise.
-    """
+    """A setting that may change in training: a number, or ``[[images, value], ...]``: values from so many images on."""
     if isinstance(steps, int | float):
         return float(steps)
     starts = [step[0] for step in steps]
@@ -48,91 +152,82 @@ def value_at(steps: float | Steps, images_seen: int) -> float:
     return float(next(value for start, value in reversed(steps) if images_seen >= start))
 
 
-def plain_steps(steps: float | Steps) -> float | Steps:
-    """Checked steps as plain data, whatever Hydra passes."""
-    value_at(steps, 0)
-    return steps if isinstance(steps, int | float) else [[float(number) for number in step] for step in steps]
+def plain(value: Any) -> Any:
+    """Nested dicts and lists as plain data, whatever Hydra passes."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class GanSettings:
+    """The settings of `GanModule`: the flat keys of ``model.module`` in ``conf/model``.
+
+    ``grow_images`` is progressive growing (Karras et al. 2018): training begins with small images and doubles their
+    size once an entry, which holds the number of images that a size is trained on, and that its fading into the next
+    size takes. Empty: full size from the start.
+    """
+
+    stage: str = "finetune_v9"  # of training, kept in checkpoints
+    label_source: str = "zeros"  # or "data": the first label_dim property scores of each real image
+    generator_resolution: int | None = 16  # parameters train up to here (None: all); the mapping always trains
+    discriminator_resolution: int | None = 16
+    max_d: int = 4  # these four: see Alternation
+    max_g: int = 4
+    d_ratio: float = 2.5
+    g_ratio: float = 2.0
+    r1_gamma: float | Steps = 10.0  # weight of R1: a number or steps, see value_at
+    r1_interval: int = 1  # R1 every so many batches, with its weight multiplied (Karras et al. 2020, appendix B)
+    optimizer: str = "adamw"  # or "adam"
+    lr: float = 1e-4
+    lr_factor: float | Steps = 1.0  # of all learning rates
+    mapping_lr_scale: float = 1.0  # of the learning rate in the mapping, whose weights are stored 100 times larger
+    betas: Sequence[float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    w_avg_decay: float = 0.995  # of the moving average of w, which moves at every forward
+    style_mixing: float = 0.0  # probability that a batch mixes two latents at a random layer
+    ema_images: float = 0.0  # half-life, in images, of the generator's moving average; 0 keeps none
+    fresh_noise: bool = True  # per-pixel noise is drawn anew for every update, else the fixed buffers
+    train_noise: bool = True  # learn its strength, which else stays: 0 in a new network, for a world without texture
+    grow_images: Sequence[Sequence[int]] = ()
+    seed: int = 0  # of latents and noise
+
+    def __post_init__(self) -> None:
+        if self.label_source not in ("zeros", "data"):
+            raise ValueError(f"label_source is {self.label_source!r}, expected 'zeros' or 'data'")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer is {self.optimizer!r}, expected one of {sorted(OPTIMIZERS)}")
+        for steps in (self.r1_gamma, self.lr_factor):
+            value_at(steps, 0)
 
 
 class GanModule(pl.LightningModule):
     """Trains a StyleGAN generator against a discriminator with manual optimisation.
 
-    One training step runs ``Alternation`` once. Every update draws new latents from (seed, stream, sample index).
+    One training step runs `Alternation` once. Every update draws new latents from (seed, stream, sample index).
     Lightning's ``global_step`` counts batches, however many updates a batch takes. Batches are
-    ``(images [N, 3, R, R] in [-1, 1], scores [N, 8])``.
-
-    Args:
-        stage: name of the training stage, kept in checkpoints.
-        label_source: ``zeros``, or ``data`` (the first ``label_dim`` property scores of each real image).
-        generator_resolution, discriminator_resolution: parameters train up to this resolution (None: all; the
-            mapping always trains).
-        max_d, max_g, d_ratio, g_ratio: see ``Alternation``.
-        r1_gamma, r1_interval: R1 weight, a number or steps (see `value_at`); it is applied every ``r1_interval``
-            batches with the weight multiplied (lazy regularisation, Karras et al. 2020, appendix B).
-        optimizer: ``adam`` or ``adamw``, with ``lr``, ``betas``, ``weight_decay``.
-        lr_factor: what all learning rates are multiplied by: a number or steps, as for ``r1_gamma``.
-        mapping_lr_scale: factor of the learning rate in the mapping network, whose weights are stored 100 times larger.
-        w_avg_decay: decay of the moving average of w, which moves at every forward.
-        style_mixing: probability that a batch mixes two latents at a random layer.
-        ema_images: half-life, in images, of the generator's moving average; 0 keeps none.
-        fresh_noise: per-pixel noise is drawn anew for every update (else the fixed buffers).
-        train_noise: learn the strength of the per-pixel noise; without it the strength stays as it is (0 in a new
-            network: a world without texture needs none).
-        grow_images: progressive growing (Karras et al. 2018): training begins with small images and doubles their size
-            once an entry; an entry holds the number of images that a size is trained on, and that its fading into the
-            next size takes. Empty: full size from the start.
-        seed: seed of latents and noise.
+    ``(images [N, 3, R, R] in [-1, 1], scores [N, 8])``. Other arguments are the fields of `GanSettings`.
     """
 
     images_seen: Tensor
     last_g_loss: Tensor
 
-    def __init__(
-        self,
-        generator: Generator,
-        discriminator: Discriminator,
-        stage: str = "finetune_v9",
-        label_source: str = "zeros",
-        generator_resolution: int | None = 16,
-        discriminator_resolution: int | None = 16,
-        max_d: int = 4,
-        max_g: int = 4,
-        d_ratio: float = 2.5,
-        g_ratio: float = 2.0,
-        r1_gamma: float | Steps = 10.0,
-        r1_interval: int = 1,
-        optimizer: str = "adamw",
-        lr: float = 1e-4,
-        lr_factor: float | Steps = 1.0,
-        mapping_lr_scale: float = 1.0,
-        betas: Sequence[float] = (0.9, 0.999),
-        weight_decay: float = 0.01,
-        w_avg_decay: float = 0.995,
-        style_mixing: float = 0.0,
-        ema_images: float = 0.0,
-        fresh_noise: bool = True,
-        train_noise: bool = True,
-        grow_images: Sequence[Sequence[int]] = (),
-        seed: int = 0,
-    ):
+    def __init__(self, generator: Generator, discriminator: Discriminator, **settings: Any) -> None:
         super().__init__()
-        if label_source not in ("zeros", "data"):
-            raise ValueError(f"label_source is {label_source!r}, expected 'zeros' or 'data'")
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer is {optimizer!r}, expected one of {sorted(OPTIMIZERS)}")
-        betas, grow_images = [float(b) for b in betas], [[int(n) for n in pair] for pair in grow_images]
-        r1_gamma, lr_factor = plain_steps(r1_gamma), plain_steps(lr_factor)
-        self.save_hyperparameters(ignore=["generator", "discriminator"])
+        self.settings = made = typed(GanSettings, plain(settings))
+        self.save_hyperparameters(plain(vars(made)))
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
-        self.generator_ema = copy.deepcopy(generator).requires_grad_(False) if ema_images else None
-        self.alternation = Alternation(max_d, max_g, d_ratio, g_ratio)
+        self.generator_ema = copy.deepcopy(generator).requires_grad_(False) if made.ema_images else None
+        self.alternation = Alternation(made.max_d, made.max_g, made.d_ratio, made.g_ratio)
         self.trainable = {
-            "g": generator_trainable(generator, generator_resolution),
-            "d": discriminator_trainable(discriminator, discriminator_resolution),
+            "g": generator_trainable(generator, made.generator_resolution),
+            "d": discriminator_trainable(discriminator, made.discriminator_resolution),
         }
-        if not train_noise:
+        if not made.train_noise:
             self.trainable["g"] = [k for k in self.trainable["g"] if not k.endswith("apply_noise.weight")]
         self.synthesis, self.score = generator.synthesis.forward, discriminator.forward
         set_trainable(generator, self.trainable["g"])
@@ -140,13 +235,6 @@ class GanModule(pl.LightningModule):
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("last_g_loss", torch.full((), torch.nan))
         self.has_last_g_loss = False
-
-    # ---------------------------------------------------------------- state
-
-    @property
-    def hp(self) -> Any:
-        """The hyper-parameters, plain data."""
-        return self.hparams
 
     @property
     def sampling_generator(self) -> Generator:
@@ -160,8 +248,8 @@ class GanModule(pl.LightningModule):
         self.has_last_g_loss = bool(checkpoint["has_last_g_loss"])
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        hp = self.hp
-        options = {"lr": hp.lr, "betas": tuple(hp.betas), "weight_decay": hp.weight_decay}
+        hp = self.settings
+        options = {"lr": hp.lr, "betas": tuple(float(beta) for beta in hp.betas), "weight_decay": hp.weight_decay}
         # All parameters are handed over, frozen ones too: without a gradient they are never touched, nor decayed.
         groups: list[dict[str, Any]] = [{"params": list(self.generator.parameters())}]
         if hp.mapping_lr_scale != 1.0:
@@ -173,7 +261,7 @@ class GanModule(pl.LightningModule):
 
     def set_learning_rates(self) -> None:
         """Puts ``lr_factor`` of the present batch on every learning rate."""
-        factor = value_at(self.hp.lr_factor, int(self.images_seen))
+        factor = value_at(self.settings.lr_factor, int(self.images_seen))
         for optimizer in cast(list, self.optimizers()):
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
@@ -186,14 +274,12 @@ class GanModule(pl.LightningModule):
     def lod(self) -> float:
         """Level of detail of the present batch: 0 is full size, 1 half of it, in between they are blended."""
         seen = int(self.images_seen)
-        for i, (stable, fade) in enumerate(self.hp.grow_images):
-            coarse = len(self.hp.grow_images) - i
+        for i, (stable, fade) in enumerate(self.settings.grow_images):
+            coarse = len(self.settings.grow_images) - i
             if seen < stable + fade:
                 return coarse - max(0.0, (seen - stable) / fade)
             seen -= stable + fade
         return 0.0
-
-    # ---------------------------------------------------------------- random inputs
 
     def sample_indices(self, n: int) -> range:
         """Global numbers of this rank's samples in this batch."""
@@ -202,41 +288,39 @@ class GanModule(pl.LightningModule):
 
     def draw_latents(self, update: str, n: int) -> Tensor:
         """z [n, z_dim] for an update such as ``d0`` or ``g2`` of the present batch."""
-        z = rng.normal(self.hp.seed, f"train/z/{update}", self.sample_indices(n), self.generator.z_dim)
+        z = rng.normal(self.settings.seed, f"train/z/{update}", self.sample_indices(n), self.generator.z_dim)
         return z.to(self.device)
 
     def draw_noise(self, update: str, n: int) -> list[Tensor] | None:
-        if not self.hp.fresh_noise:
+        if not self.settings.fresh_noise:
             return None
         index = self.sample_indices(n)[0]
-        draws = rng.torch_stream(self.hp.seed, f"train/noise/{update}", index, self.device)
+        draws = rng.torch_stream(self.settings.seed, f"train/noise/{update}", index, self.device)
         return self.generator.synthesis.draw_noise(n, draws)
 
     def labels(self, scores: Tensor) -> Tensor | None:
         dim = self.generator.label_dim
         if not dim:
             return None
-        return scores[:, :dim].float() if self.hp.label_source == "data" else scores.new_zeros(len(scores), dim)
+        return scores[:, :dim].float() if self.settings.label_source == "data" else scores.new_zeros(len(scores), dim)
 
     def fakes(self, update: str, label: Tensor | None, n: int) -> Tensor:
         """Generated images of an update; moves w_avg once, as every forward in training does."""
         g = self.generator
         w = g.mapping(self.draw_latents(update, n), label).w
         w_mean = w.detach().to(g.truncation.w_avg.dtype).mean(dim=0, keepdim=True)
-        g.truncation.update(self.trainer.strategy.reduce(w_mean, reduce_op="mean"), self.hp.w_avg_decay)
+        g.truncation.update(self.trainer.strategy.reduce(w_mean, reduce_op="mean"), self.settings.w_avg_decay)
         wp = g.truncation(w)
-        if self.hp.style_mixing > 0.0:
-            draws = rng.stream(self.hp.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
-            if draws.random() < self.hp.style_mixing:
+        if self.settings.style_mixing > 0.0:
+            draws = rng.stream(self.settings.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
+            if draws.random() < self.settings.style_mixing:
                 other = g.mapping(self.draw_latents(update + "/mix", n), label).w
                 wp = wp.clone()
                 wp[:, int(draws.integers(1, g.num_layers)) :] = other.unsqueeze(1).to(wp.dtype)
         return self.synthesis(wp, self.draw_noise(update, n), lod=self.lod)
 
-    # ---------------------------------------------------------------- updates
-
     @contextmanager
-    def phase(self, training: str):
+    def phase(self, training: str) -> Iterator[None]:
         """Only the network that trains (``g`` or ``d``) takes gradients."""
         other = self.discriminator if training == "g" else self.generator
         set_trainable(other, [])
@@ -248,8 +332,8 @@ class GanModule(pl.LightningModule):
     def apply_gradients(self, which: str, loss: Tensor, count: bool) -> float:
         """Backward and optimizer step; returns the loss, averaged over processes so that all take the same turn.
 
-        Lightning counts every ``optimizer.step()`` as a training step. Only the step with ``count`` is seen by
-        that counter (``max_steps``, checkpoint and logging intervals), so that one batch counts once.
+        Lightning counts every ``optimizer.step()`` as a training step (``max_steps``, checkpoint and logging
+        intervals). Its counter sees the step with ``count`` alone, so that one batch counts once.
         """
         optimizer: Any = cast(list, self.optimizers())[0 if which == "g" else 1]
         optimizer.zero_grad(set_to_none=True)
@@ -267,8 +351,8 @@ class GanModule(pl.LightningModule):
         with self.phase("d"):
             with torch.no_grad():  # the discriminator's update needs no graph through the generator
                 fakes = self.fakes(f"d{repeat}", label, len(reals))
-            score, plain = (partial(f, lod=self.lod) for f in (self.score, self.discriminator.forward))
-            result = discriminator_loss(score, reals, fakes, label, r1_gamma, score_r1=plain)
+            score, score_r1 = (partial(f, lod=self.lod) for f in (self.score, self.discriminator.forward))
+            result = discriminator_loss(score, reals, fakes, label, r1_gamma, score_r1)
             value = self.apply_gradients("d", result.loss, count=False)
         return result._replace(loss=torch.tensor(value))
 
@@ -284,8 +368,8 @@ class GanModule(pl.LightningModule):
         label = self.labels(scores)
         n = len(reals)
         step = int(self.images_seen) // max(n * self.trainer.world_size, 1)
-        lazy = self.hp.r1_interval
-        gamma = value_at(self.hp.r1_gamma, int(self.images_seen)) * lazy if step % lazy == 0 else 0.0
+        lazy = self.settings.r1_interval
+        gamma = value_at(self.settings.r1_gamma, int(self.images_seen)) * lazy if step % lazy == 0 else 0.0
         self.set_learning_rates()
         d_results: list[DiscriminatorLoss] = []
 
@@ -308,7 +392,7 @@ class GanModule(pl.LightningModule):
         """Moves ``generator_ema``; its half-life grows with the images seen at first (Karras et al. 2020)."""
         if self.generator_ema is None:
             return
-        half_life = max(min(self.hp.ema_images, 0.05 * int(self.images_seen)), 1e-6)
+        half_life = max(min(self.settings.ema_images, 0.05 * int(self.images_seen)), 1e-6)
         decay = 0.5 ** (num_images / half_life)
         for ema, now in zip(self.generator_ema.parameters(), self.generator.parameters(), strict=True):
             ema.lerp_(now.detach(), 1.0 - decay)
@@ -318,8 +402,10 @@ class GanModule(pl.LightningModule):
     def log_step(self, outcome: StepOutcome, d: DiscriminatorLoss) -> None:
         scores = torch.cat([d.real_scores, d.fake_scores]).flatten()
         truth = torch.cat([torch.ones_like(d.real_scores), torch.zeros_like(d.fake_scores)]).flatten().int()
-        bar: dict[str, Any] = {"d_loss": outcome.d_loss, "g_loss": outcome.g_loss, "auroc": binary_auroc(scores, truth)}
-        rest: dict[str, Any] = {
+        figures: dict[str, Any] = {
+            "d_loss": outcome.d_loss,
+            "g_loss": outcome.g_loss,
+            "auroc": binary_auroc(scores, truth),
             "d_train_count": float(outcome.d_count),
             "g_train_count": float(outcome.g_count),
             "real_scores_mean": d.real_scores.mean(),
@@ -328,12 +414,8 @@ class GanModule(pl.LightningModule):
             "lod": self.lod,
         }
         if not torch.isnan(d.r1_penalty):
-            rest["r1_penalty"] = d.r1_penalty
-        self.log_dict({f"train/{k}": v for k, v in bar.items()}, prog_bar=True)
-        self.log_dict({f"train/{k}": v for k, v in rest.items()})
-
-
-# --- Which parameters of the generator and the discriminator train ---
+            figures["r1_penalty"] = d.r1_penalty
+        self.log_dict({f"train/{name}": value for name, value in figures.items()})
 
 
 def generator_trainable(generator: Generator, max_resolution: int | None) -> list[str]:

@@ -1,7 +1,8 @@
-"""Training of a property network: regression of z-normalised property scores from images."""
+"""Training of a property network: regression of z-normalised scores from images that are changed or drawn badly."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from ohlora_gan.judging.reliability import Reliability, retest, write_scorer_tab
 from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.models.scorers import PropertyNet, TruthNet
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.training.losses import blur, roughen, shift
 
 Batch = tuple[Tensor, Tensor]
 
@@ -36,6 +36,35 @@ MAX_NOISE = 0.06  # standard deviation; images span [-1, 1]
 MAX_JITTER = 0.25  # of brightness (added) and contrast (times 1 + jitter)
 JITTER_PROBABILITY = 0.3
 
+Uniform = Callable[..., Tensor]
+"""Numbers ``[B, *shape]`` from ``low`` to ``high``: ``uniform(low, high, *shape)``."""
+
+
+def uniform_of(num: int, draws: torch.Generator) -> Uniform:
+    """Draws ``num`` numbers, or tensors of them, at a time."""
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(num, *shape, generator=draws, device=draws.device)
+
+    return uniform
+
+
+def blur(images: Tensor) -> Tensor:
+    """1-2-1 blur of ``[B, C, H, W]`` images in both directions, edges repeated."""
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    rows = (padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]) / 4
+    return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 4
+
+
+def shift(images: Tensor, offsets: Tensor) -> Tensor:
+    """Moves ``[B, C, H, W]`` images by ``[B, 2]`` pixels (right, down), bilinear, edges repeated."""
+    size = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
+    theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    theta[:, :, 2] = -2 * offsets / size
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 would place pixels by quarters
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
 
 def augment(images: Tensor, strength: float, draws: torch.Generator) -> tuple[Tensor, Tensor]:
     """Light changes of the kind that separates generated images from the training data.
@@ -46,18 +75,15 @@ def augment(images: Tensor, strength: float, draws: torch.Generator) -> tuple[Te
     Args:
         images: ``[B, 3, H, W]`` in [-1, 1].
         strength: factor on every amount; 0 returns the images as they are.
-        draws: generator on the images' device; nothing else decides the result.
+        draws: on the images' device; nothing else decides the result.
 
     Returns:
-        the changed images in [-1, 1], and ``[B]`` bool: which ones were jittered.
+        The changed images, and ``[B]`` bool: which ones were jittered.
     """
     n = len(images)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(n, *shape, generator=draws, device=images.device)
-
     if strength == 0:
         return images, torch.zeros(n, dtype=torch.bool, device=images.device)
+    uniform = uniform_of(n, draws)
     jittered = uniform(0, 1) < JITTER_PROBABILITY
     x = shift(images, strength * uniform(-MAX_SHIFT, MAX_SHIFT, 2))
     x = x.lerp(blur(x), (strength * uniform(0, MAX_BLUR, 1, 1, 1)).clamp(max=1))
@@ -69,12 +95,124 @@ def augment(images: Tensor, strength: float, draws: torch.Generator) -> tuple[Te
     return x.clamp(-1, 1), jittered
 
 
+ROUGH_SHARE = 0.5  # of the pictures
+EACH_SHARE = 0.3  # of these, for every way
+MAX_WARP = 1.2  # pixels of a 64x64 picture
+MAX_DOUBLE = 4.0  # pixels of a 64x64 picture between the outlines
+MAX_MOVE = 1.5  # pixels of a 64x64 picture
+MAX_BLEND = 0.6  # share of a wrong colour
+MAX_BLOBS = 0.35  # standard deviation of blobs; images span [-1, 1]
+MAX_STEP = 0.25  # between the levels that a block's frequencies are rounded to
+
+
+def roughen(images: Tensor, strength: float, draws: torch.Generator) -> Tensor:
+    """Draws half of the pictures worse: warped, moved, smeared, doubled, miscoloured, blotchy, in blocks.
+
+    Arguments as those of `augment`; R is a multiple of 8.
+    """
+    if strength == 0:
+        return images
+    uniform = uniform_of(len(images), draws)
+    rough = uniform(0, 1) < ROUGH_SHARE
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 would place pixels by quarters
+        for change in (warped, moved, smeared, doubled, miscolored, blotchy, blocky):
+            chosen = (rough & (uniform(0, 1) < EACH_SHARE)).nonzero().flatten()
+            if len(chosen):
+                changed = change(images[chosen], strength, uniform_of(len(chosen), draws))
+                images = images.index_copy(0, chosen, changed)
+    return images.clamp(-1, 1)
+
+
+def patches(images: Tensor, uniform: Uniform) -> Tensor:
+    """Masks ``[B, 1, R, R]`` from 0 to 1: an ellipse with soft edges somewhere in the middle three quarters."""
+    side = images.shape[3]
+    axis = (torch.arange(side, device=images.device) + 0.5) / side
+    center, reach = uniform(0.12, 0.88, 2, 1), uniform(0.06, 0.3, 2, 1)
+    away = ((axis - center) / reach) ** 2  # [B, 2, R]
+    return torch.exp(-((away[:, 0, :, None] + away[:, 1, None, :]) ** 2))[:, None]
+
+
+def warped(images: Tensor, strength: float, uniform: Uniform) -> Tensor:
+    """Pulled about by a smooth random field."""
+    side = images.shape[3]
+    amount = uniform(0, MAX_WARP, 1, 1, 1) * strength * 2 / 64  # a picture is 2 wide in a grid's units
+    field = F.interpolate(uniform(-1, 1, 2, 7, 7), size=(side, side), mode="bicubic", align_corners=False)
+    start = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
+    grid = F.affine_grid(start, list(images.shape), align_corners=False)
+    grid = grid + (amount * field).permute(0, 2, 3, 1)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def moved(images: Tensor, strength: float, uniform: Uniform) -> Tensor:
+    """Moved as a whole."""
+    return shift(images, uniform(-1, 1, 2) * MAX_MOVE * strength * images.shape[3] / 64)
+
+
+def smeared(images: Tensor, strength: float, uniform: Uniform) -> Tensor:
+    """Smeared along a direction in a patch."""
+    step = uniform(0, math.pi, 1)
+    step = torch.cat([step.cos(), step.sin()], dim=1) * uniform(0.5, 1.5, 1) * strength * images.shape[3] / 64
+    smear = torch.stack([shift(images, step * k) for k in (-2, -1, 0, 1, 2)]).mean(dim=0)
+    return images.lerp(smear, patches(images, uniform))
+
+
+def doubled(images: Tensor, strength: float, uniform: Uniform) -> Tensor:
+    """Seen twice in a patch, the second time fainter and beside the first."""
+    other = shift(images, uniform(-1, 1, 2) * MAX_DOUBLE * strength * images.shape[3] / 64)
+    return images.lerp(other, patches(images, uniform) * uniform(0.15, 0.5, 1, 1, 1))
+
+
+def miscolored(images: Tensor, strength: float, uniform: Uniform) -> Tensor:
+    """A patch partly in another colour."""
+    share = patches(images, uniform) * uniform(0.1, MAX_BLEND, 1, 1, 1) * min(strength, 1.0)
+    return images.lerp(uniform(-1, 1, 3, 1, 1).expand_as(images), share)
+
+
+def blotchy(images: Tensor, strength: float, uniform: Uniform) -> Tensor:
+    """Blobs of noise in a patch."""
+    side = images.shape[3]
+    noise = F.interpolate(uniform(-1.7, 1.7, 3, side // 4, side // 4), size=(side, side), mode="bilinear")
+    return images + noise * patches(images, uniform) * uniform(0, MAX_BLOBS, 1, 1, 1) * strength
+
+
+def blocky(images: Tensor, strength: float, uniform: Uniform) -> Tensor:
+    """Rounded in blocks of 8x8 pixels, high frequencies most, as JPEG does; then blurred a little."""
+    num, channels, height, width = images.shape
+    waves = cosines().to(images)
+    blocks = images.reshape(num, channels, height // 8, 8, width // 8, 8)
+    found = torch.einsum("ui,bchiwj,vj->bchuwv", waves, blocks, waves)
+    order = torch.arange(8, device=images.device)
+    coarse = 0.3 + 0.15 * (order[:, None, None] + order)  # [8, 1, 8]: finer for slow changes
+    step = uniform(0.05, 1, 1, 1, 1, 1, 1) * (MAX_STEP * strength * coarse)
+    rounded = torch.einsum("ui,bchuwv,vj->bchiwj", waves, (found / step).round() * step, waves)
+    result = rounded.reshape(images.shape)
+    return result.lerp(blur(result), uniform(0, 0.5, 1, 1, 1))
+
+
+@cache
+def cosines() -> Tensor:
+    """The orthonormal cosine transform of 8 values, float32 ``[8, 8]``: a row a frequency."""
+    order = torch.arange(8, dtype=torch.float64)
+    waves = torch.cos(math.pi / 8 * (order + 0.5) * order[:, None]) / 2
+    waves[0] /= math.sqrt(2)
+    return waves.float()
+
+
 def warmup_cosine(step: int, total_steps: float, warmup: float) -> float:
     """Learning rate at a step as a share of the highest: linear rise, then half a cosine down to 0."""
     progress = min((step + 1) / total_steps, 1.0)
     if progress < warmup:
         return progress / warmup
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def warming_adamw(
+    module: pl.LightningModule, lr: float, weight_decay: float, share: Callable[[int], float]
+) -> OptimizerLRSchedulerConfig:
+    """AdamW, whose learning rate is ``lr`` times the share of a step."""
+    optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def regression_metrics(num_outputs: int) -> MetricCollection:
@@ -90,9 +228,7 @@ def regression_metrics(num_outputs: int) -> MetricCollection:
 def binary_metrics(num_outputs: int) -> MetricCollection:
     """Shares that are right: of all, of those that have an attribute, of those that lack it; each ``[num_outputs]``."""
     kinds = {"accuracy": BinaryAccuracy, "recall": BinaryRecall, "specificity": BinarySpecificity}
-    metrics: dict[str, Metric] = {
-        name: MultioutputWrapper(kind(validate_args=False), num_outputs) for name, kind in kinds.items()
-    }
+    metrics = {name: MultioutputWrapper(kind(validate_args=False), num_outputs) for name, kind in kinds.items()}
     return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
 
 
@@ -100,9 +236,9 @@ def format_table(columns: dict[str, Tensor], names: Sequence[str]) -> str:
     """A text table: a row a property and a last row of means, a column a metric."""
     widths = {metric: max(9, len(metric) + 2) for metric in columns}
     lines = [f"{'':16}" + "".join(f"{metric:>{width}}" for metric, width in widths.items())]
-    for i, name in enumerate(names):
-        lines.append(f"{name:16}" + "".join(f"{columns[m][i].item():{width}.4f}" for m, width in widths.items()))
-    lines.append(f"{'mean':16}" + "".join(f"{columns[m].mean().item():{width}.4f}" for m, width in widths.items()))
+    cells = {metric: [*values, values.mean()] for metric, values in columns.items()}
+    for i, name in enumerate([*names, "mean"]):
+        lines.append(f"{name:16}" + "".join(f"{cells[m][i].item():{width}.4f}" for m, width in widths.items()))
     return "\n".join(lines)
 
 
@@ -115,15 +251,13 @@ class RegressorModule(pl.LightningModule):
     ``pearson`` over all of the stage's data. A table of them is shown at the end, and kept in ``tables``.
     The test stage adds ``reliability`` (test-retest) and the ``ceiling`` that it puts on correlations, see
     `judging.reliability`, and writes the table, with the reliability's interval, to ``scorer_table.csv`` in
-    the trainer's ``default_root_dir``. All this is of outputs that are scores; of those that the net's
-    ``binary_names`` call logits, ``accuracy``, ``recall`` and ``specificity`` are logged likewise, and the test stage
-    writes them to ``binary_table.csv``.
+    the trainer's ``default_root_dir``. Of outputs that the net's ``binary_names`` call logits, ``accuracy``,
+    ``recall`` and ``specificity`` are logged instead, and the test stage writes them to ``binary_table.csv``.
 
     Args:
-        net: the network, ``[B, 3, H, W]`` to ``[B, P]``.
+        net: ``[B, 3, H, W]`` to ``[B, P]``.
         lr: highest learning rate of AdamW; it rises over the first ``warmup`` of all steps, then falls to 0.
             The default suits `SmallPropertyCNN`; the reference system's big networks need a smaller one.
-        weight_decay: of AdamW.
         warmup: share of all steps, from 0 to below 1.
         augmentation: strength of the changes to training images, see `augment`; 0 is none.
         seed: decides the augmentation, together with epoch, batch and rank.
@@ -165,10 +299,10 @@ class RegressorModule(pl.LightningModule):
                 self.metrics[f"{stage}_binary"] = binary_metrics(len(self.binary_names))
         self.tables: dict[str, str] = {}
         self._retests: list[Tensor] = []
-        is_color = torch.tensor([name not in SHAPE_PROPERTIES for name in self.property_names])
-        self.register_buffer("is_color", is_color, persistent=False)
-        is_binary = torch.tensor([name in binary for name in self.property_names])
-        self.register_buffer("is_binary", is_binary, persistent=False)
+        is_color = [name not in SHAPE_PROPERTIES for name in property_names]
+        self.register_buffer("is_color", torch.tensor(is_color), persistent=False)
+        is_binary = [name in binary for name in property_names]
+        self.register_buffer("is_binary", torch.tensor(is_binary), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores and logits ``[B, P]`` of ``[B, 3, H, W]`` images in [-1, 1]."""
@@ -195,7 +329,7 @@ class RegressorModule(pl.LightningModule):
         counts = ~(jittered[:, None] & self.is_color)
         errors = self.errors(self(images).float(), scores) * counts
         loss = (errors.sum(dim=0) / counts.sum(dim=0).clamp(min=1)).mean()
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss", loss)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -256,7 +390,7 @@ class RegressorModule(pl.LightningModule):
             for metric, values in columns[kind].items():
                 for name, value in zip(names, values, strict=True):
                     self.log(f"{stage}/{metric}/{name}", value)
-                self.log(f"{stage}/{metric}_mean", values.mean(), prog_bar=metric == "r2")
+                self.log(f"{stage}/{metric}_mean", values.mean())
             tables.append(format_table(columns[kind], names))
         self.tables[stage] = "\n\n".join(tables)
         return columns
@@ -272,30 +406,17 @@ class RegressorModule(pl.LightningModule):
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise ValueError("the schedule needs an end: set the trainer's max_epochs or max_steps")
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, total, self.hparams["warmup"])
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-# --- A scorer that learns from pictures that are drawn badly, too ---
+        hp = self.hparams
+        return warming_adamw(self, hp["lr"], hp["weight_decay"], lambda step: warmup_cosine(step, total, hp["warmup"]))
 
 
 class TruthModule(RegressorModule):
     """A `RegressorModule` whose training images are drawn worse, see `roughen`, before they are changed lightly.
 
     Args:
-        net: the network.
         roughness: strength of the bad drawing; 0 is none.
         color_names: attributes that a change of brightness or contrast changes; all others it leaves alone.
-        settings: those of `RegressorModule`: ``lr``, ``weight_decay``, ``warmup``, ``augmentation``, ``seed``,
-            ``property_names``.
-
-    Raises:
-        ValueError: for a color that is no attribute, or a negative roughness.
+        settings: the other arguments of `RegressorModule`.
     """
 
     def __init__(self, net: TruthNet, roughness: float = 1.0, color_names: Sequence[str] = (), **settings: Any) -> None:
