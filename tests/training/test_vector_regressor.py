@@ -5,13 +5,8 @@ import pytest
 import torch
 
 from ohlora_gan.testing import Bar
-from ohlora_gan.training.gradient_net import (
-    GradientNet,
-    NetTrainer,
-    VectorBatches,
-    VectorRegressor,
-    regression_figures,
-)
+from ohlora_gan.training import gradient_net
+from ohlora_gan.training.gradient_net import GradientNet, NetTrainer, batches, regression_figures
 
 SIZE = 8
 
@@ -41,13 +36,13 @@ def test_figures_are_those_of_the_test_samples_with_dropout_off():
     X, y = world()
     trainer = NetTrainer(max_epochs=2)
     weights, figures = trainer(X, y, "eyes")
-    *_, test = trainer._batches(torch.from_numpy(X), torch.from_numpy(y)[:, None], "eyes")
-    assert len(test.rows) == 32
+    *_, test = trainer.split(len(X), "eyes")
+    assert len(test) == 32
     net = GradientNet(SIZE).eval()
     net.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     with torch.no_grad():
-        predictions = net(torch.from_numpy(X[test.rows]))[:, 0].numpy()
-    expected = regression_figures(predictions, y[test.rows])
+        predictions = net(torch.from_numpy(X[test]))[:, 0].numpy()
+    expected = regression_figures(predictions, y[test])
     for name, value in expected.items():
         assert figures[name] == pytest.approx(value, abs=1e-6)
 
@@ -96,56 +91,64 @@ def test_the_same_seed_and_stream_give_the_same_net_and_leave_torch_alone():
 
 def test_training_stops_early_and_keeps_the_best_weights(monkeypatch):
     X, y = world()
-    losses, ended = [], VectorRegressor.on_validation_end
+    epochs, mean_loss = [], gradient_net.mean_loss
 
-    def watched(module):
-        ended(module)
-        loss = float(module.trainer.callback_metrics["val/loss"])
-        losses.append((loss, module.best_loss, module.net.fc_final.bias.item()))
+    def watched(net, *args):
+        epochs.append((mean_loss(net, *args), net.fc_final.bias.item()))
+        return epochs[-1][0]
 
-    monkeypatch.setattr(VectorRegressor, "on_validation_end", watched)
+    monkeypatch.setattr(gradient_net, "mean_loss", watched)
     weights, figures = train(X, y, max_epochs=200, patience=2, lr=0.02, decay=1.0)
-    values = [loss for loss, _, _ in losses]
-    best = int(np.argmin(values))
-    assert figures["epochs"] == len(values) == best + 1 + 2
-    assert losses[-1][1] == min(values)
-    assert weights["fc_final.bias"][0] == losses[best][2] != losses[-1][2]
+    losses = [loss for loss, _ in epochs]
+    best = int(np.argmin(losses))
+    assert figures["epochs"] == len(losses) == best + 1 + 2
+    assert weights["fc_final.bias"][0] == epochs[best][1] != epochs[-1][1]
 
 
-def test_loss_optimizer_and_schedule_are_the_published_ones():
-    module = VectorRegressor(GradientNet(SIZE))
-    (optimizer,), (schedule,) = module.configure_optimizers()
-    assert type(optimizer) is torch.optim.AdamW
-    assert optimizer.param_groups[0]["lr"] == 1e-3
-    assert optimizer.param_groups[0]["weight_decay"] == 0.01
-    assert isinstance(schedule, torch.optim.lr_scheduler.ExponentialLR)
-    assert schedule.gamma == 0.95
-    x, y = torch.randn(4, SIZE), torch.randn(4, 1)
-    module.eval()
-    assert torch.allclose(module.training_step((x, y), 0), ((module.net(x) - y) ** 2).sum())
+def test_loss_optimizer_and_schedule_are_the_published_ones(monkeypatch):
+    steps, losses = [], []
 
+    class Optimizer(torch.optim.AdamW):
+        def step(self):
+            steps.append({name: self.param_groups[0][name] for name in ("lr", "weight_decay")})
+            super().step()
 
-def test_the_learning_rate_shrinks_once_an_epoch(monkeypatch):
-    rates = []
-    monkeypatch.setattr(VectorRegressor, "on_validation_end", lambda module: None)
-    monkeypatch.setattr(
-        VectorRegressor, "on_train_epoch_start", lambda m: rates.append(m.optimizers().param_groups[0]["lr"])
-    )
+    def loss(a, b, **how):
+        losses.append(how)
+        return ((a - b) ** 2).sum()
+
+    monkeypatch.setattr(torch.optim, "AdamW", Optimizer)
+    monkeypatch.setattr(gradient_net.F, "mse_loss", loss)
     X, y = world(40)
-    with pytest.raises(ValueError, match="no finite validation loss"):  # nothing was kept
-        train(X, y, lr=1e-3)
-    assert rates == pytest.approx([1e-3, 0.95e-3, 0.95**2 * 1e-3])
+    NetTrainer(max_epochs=3)(X, y, "eyes")
+    assert {step["weight_decay"] for step in steps} == {0.01}
+    assert len(steps) == 3 * 2  # 32 samples, 16 a batch
+    assert [step["lr"] for step in steps[::2]] == pytest.approx([1e-3, 0.95e-3, 0.95**2 * 1e-3])
+    assert losses[:3] == [{"reduction": "sum"}, {"reduction": "sum"}, {}]  # then validation
 
 
-def test_batches_are_every_row_once_in_a_new_order_each_epoch():
+def test_batches_are_rows_with_their_scores():
     X, y = torch.arange(40.0).reshape(20, 2), torch.arange(20.0)[:, None]
-    batches = VectorBatches(X, y, np.arange(3, 20), 5, order=(0, "order"))
-    first, second = ([torch.cat(parts) for parts in zip(*batches, strict=True)] for _ in range(2))
-    assert len(batches) == 4
-    for vectors, scores in (first, second):
-        assert sorted(scores[:, 0].tolist()) == list(range(3, 20))
-        assert torch.equal(vectors[:, 0], 2 * scores[:, 0])
-    assert not torch.equal(first[1], second[1])
+    rows = np.arange(3, 20)
+    parts = list(batches((X, y), rows, 5, torch.device("cpu")))
+    assert len(parts) == 4
+    vectors, scores = (torch.cat(part) for part in zip(*parts, strict=True))
+    assert scores[:, 0].tolist() == rows.tolist()
+    assert torch.equal(vectors[:, 0], 2 * scores[:, 0])
+
+
+def test_every_epoch_takes_every_training_row_once_in_a_new_order(monkeypatch):
+    seen = []
+
+    def watched(samples, rows, size, device):
+        seen.append((rows.tolist(), size))
+        return batches(samples, rows, size, device)
+
+    monkeypatch.setattr(gradient_net, "batches", watched)
+    train(*world(40), max_epochs=2, batch_size=5)
+    first, second = (rows for rows, size in seen if size == 5)
+    assert sorted(first) == sorted(second) == sorted(NetTrainer().split(40, "eyes")[0])
+    assert first != second
 
 
 def test_progress_tells_of_every_epoch_and_reaches_the_total():
@@ -175,6 +178,7 @@ def test_it_is_quiet_and_writes_nothing(tmp_path, monkeypatch, capfd, caplog):
         ({"lr": 0}, 40, "lr is 0"),
         ({"decay": 1.5}, 40, r"decay is 1\.5"),
         ({"lr": 1e30}, 40, "lower lr=1e"),
+        ({"accelerator": "tpu"}, 40, "accelerator is 'tpu'"),
     ],
 )
 def test_what_cannot_work_is_said(settings, n, message):
