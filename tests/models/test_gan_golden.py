@@ -23,7 +23,7 @@ def test_generator(golden, version, resolution):
     net.load_state_dict(state_of(t), strict=True)
     with torch.no_grad():
         m = net.mapping(t["in.z"], t["in.label"])
-        close(net.mapping.embed(t["in.label"], len(t["in.z"]), t["in.z"]), t["out.embedding"], 1e-5)
+        close(net.mapping.embed(t["in.label"], t["in.z"]), t["out.embedding"], 1e-5)
         for name in ("z_norm", "w", "w1", "w2", "w1_", "w2_"):
             if f"out.{name}" in t:
                 close(getattr(m, name), t[f"out.{name}"], 1e-5)
@@ -104,3 +104,8 @@ def test_manifest_of_full_size_networks(golden, name):
 def test_uint8_round_trip():
     levels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 1, 256, 3)
     assert torch.equal(to_uint8(from_uint8(levels)), levels)
+
+
+def test_a_setting_that_a_generator_lacks_is_named():
+    with pytest.raises(ValueError, match=r"no setting 'colour', expected some of resolution, z_dim, .*image_channels"):
+        Generator(resolution=32, colour=3)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
@@ -15,33 +16,51 @@ NEW_BRANCH_STD = 0.15
 FUSED_FROM = 128  # the original code's "fused" (mirrored) upsampling kernels begin at this resolution
 
 
-def check_resolution(resolution: int) -> int:
-    """log2 of a resolution from 8 to 1024 that is a power of two.
+@dataclass(frozen=True)
+class Architecture:
+    """What a generator is built from; the fields are the keys of configs and of stored files.
 
-    Raises:
-        ValueError: for any other number.
+    ``label_dim`` 0 makes it unconditional; ``split_mapping`` False is the v1 mapping, True the v9 mapping with the
+    split/merge branch. Feature maps at a resolution are ``min(fmaps_base / resolution, fmaps_max)``; ``fmaps`` says
+    them instead, 4x4 first.
     """
-    if resolution not in (8, 16, 32, 64, 128, 256, 512, 1024):
-        raise ValueError(f"resolution is {resolution}, expected a power of two from 8 to 1024")
-    return int(math.log2(resolution))
 
-
-def feature_maps(resolution: int, fmaps_base: int, fmaps_max: int) -> int:
-    """Number of feature maps at a resolution: ``fmaps_base / resolution``, at most ``fmaps_max``, at least 1."""
-    return max(1, min(fmaps_base // resolution, fmaps_max))
+    resolution: int = 256
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_dim: int = 512
+    label_dim: int = 7
+    split_mapping: bool = True
+    mapping_layers: int = 8
+    fmaps_base: int = 16384
+    fmaps_max: int = 512
+    fmaps: Sequence[int] | None = None
+    image_channels: int = 3
 
 
 def map_schedule(resolution: int, fmaps_base: int, fmaps_max: int, fmaps: Sequence[int] | None) -> dict[int, int]:
-    """Feature maps by resolution from 4 up: by formula, or the explicit list ``fmaps`` (4x4 first)."""
-    num = check_resolution(resolution) - 1
+    """Feature maps by resolution from 4 up: ``min(fmaps_base / resolution, fmaps_max)``, or the list ``fmaps``."""
+    if resolution not in (8, 16, 32, 64, 128, 256, 512, 1024):
+        raise ValueError(f"resolution is {resolution}, expected a power of two from 8 to 1024")
+    sides = [4 << i for i in range(int(math.log2(resolution)) - 1)]
     if fmaps is None:
-        return {4 << i: feature_maps(4 << i, fmaps_base, fmaps_max) for i in range(num)}
-    if len(fmaps) != num or any(int(m) < 1 for m in fmaps):
+        return {side: max(1, min(fmaps_base // side, fmaps_max)) for side in sides}
+    if len(fmaps) != len(sides) or any(int(m) < 1 for m in fmaps):
         raise ValueError(
-            f"fmaps is {list(fmaps)}, expected {num} positive numbers of feature maps, "
+            f"fmaps is {list(fmaps)}, expected {len(sides)} positive numbers of feature maps, "
             f"for 4x4 up to {resolution}x{resolution}"
         )
-    return {4 << i: int(m) for i, m in enumerate(fmaps)}
+    return {side: int(m) for side, m in zip(sides, fmaps, strict=True)}
+
+
+def label_or_zeros(label: Tensor | None, label_dim: int, like: Tensor) -> Tensor:
+    """The label [N, label_dim] of ``like`` [N, ...], zeros where there is none; ValueError for one of another shape."""
+    n = like.shape[0]
+    if label is None:
+        return like.new_zeros(n, label_dim)
+    if label.shape != (n, label_dim):
+        raise ValueError(f"label has shape {tuple(label.shape)}, expected {(n, label_dim)}")
+    return label
 
 
 class MappingOutput(NamedTuple):
@@ -62,41 +81,25 @@ class Mapping(nn.Module):
     ``dense7`` and ``dense_new1`` map these to w1' and w2' (w_dim); w = w1' + w2'.
     """
 
-    def __init__(self, z_dim: int, w_dim: int, hidden_dim: int, label_dim: int, num_layers: int, split: bool):
+    def __init__(self, built: Architecture):
         super().__init__()
-        if split and num_layers < 3:
-            raise ValueError(f"mapping_layers is {num_layers}, expected at least 3 for a split (v9) mapping")
-        self.label_dim, self.num_layers, self.split = label_dim, num_layers, split
-        if label_dim:
-            self.label_weight = nn.Parameter(torch.randn(label_dim, EMBEDDING_DIM))
-        in_dim = z_dim + (EMBEDDING_DIM if label_dim else 0)
-        dims = [in_dim] + [hidden_dim] * (num_layers - 1) + [w_dim]
-        for i in range(num_layers):
+        self.label_dim, self.num_layers, self.split = built.label_dim, built.mapping_layers, built.split_mapping
+        if self.split and self.num_layers < 3:
+            raise ValueError(f"mapping_layers is {self.num_layers}, expected at least 3 for a split (v9) mapping")
+        if self.label_dim:
+            self.label_weight = nn.Parameter(torch.randn(self.label_dim, EMBEDDING_DIM))
+        in_dim = built.z_dim + (EMBEDDING_DIM if self.label_dim else 0)
+        dims = [in_dim] + [built.mapping_dim] * (self.num_layers - 1) + [built.w_dim]
+        for i in range(self.num_layers):
             setattr(self, f"dense{i}", Dense(dims[i], dims[i + 1], lr_mul=0.01))
-        if split:
-            self.dense_new0 = Dense(hidden_dim, 4 * w_dim, lr_mul=0.01)
-            self.dense_new1 = Dense(4 * w_dim, w_dim, lr_mul=0.01)
-            self.init_new_branch()
+        if self.split:
+            self.dense_new0 = Dense(built.mapping_dim, 4 * built.w_dim, lr_mul=0.01)
+            self.dense_new1 = Dense(4 * built.w_dim, built.w_dim, lr_mul=0.01)
+            for p in (*self.dense_new0.parameters(), *self.dense_new1.parameters()):
+                nn.init.normal_(p, 0.0, NEW_BRANCH_STD)  # with N(0, 1) the first images stop looking like faces
 
-    def init_new_branch(self, rng: torch.Generator | None = None) -> None:
-        """N(0, 0.15^2) weights and biases: with N(0, 1) the first images stop looking like faces."""
-        with torch.no_grad():
-            for name, p in self.named_parameters():
-                if name.startswith("dense_new"):
-                    p.normal_(0.0, NEW_BRANCH_STD, generator=rng)
-
-    def embed(self, label: Tensor | None, n: int, like: Tensor) -> Tensor:
-        if label is None:
-            label = like.new_zeros(n, self.label_dim)
-        if label.shape != (n, self.label_dim):
-            raise ValueError(f"label has shape {tuple(label.shape)}, expected {(n, self.label_dim)}")
-        return label @ self.label_weight
-
-    def split_vectors(self, z_norm: Tensor) -> tuple[Tensor, Tensor]:
-        """w1 [N, hidden] and w2 [N, 4 x w_dim] of a v9 mapping."""
-        for i in range(self.num_layers - 2):
-            z_norm = getattr(self, f"dense{i}")(z_norm)
-        return getattr(self, f"dense{self.num_layers - 2}")(z_norm), self.dense_new0(z_norm)
+    def embed(self, label: Tensor | None, z: Tensor) -> Tensor:
+        return label_or_zeros(label, self.label_dim, z) @ self.label_weight
 
     def merge_vectors(self, w1: Tensor, w2: Tensor) -> tuple[Tensor, Tensor]:
         """w1' and w2' [N, w_dim] from w1 and w2."""
@@ -104,16 +107,15 @@ class Mapping(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> MappingOutput:
         if self.label_dim:
-            z = torch.cat([z, self.embed(label, z.shape[0], z)], dim=1)
-        z_norm = pixel_norm(z)
-        if self.split:
-            w1, w2 = self.split_vectors(z_norm)
-            w1_, w2_ = self.merge_vectors(w1, w2)
-            return MappingOutput(z_norm, w1_ + w2_, w1, w2, w1_, w2_)
-        w = z_norm
-        for i in range(self.num_layers):
-            w = getattr(self, f"dense{i}")(w)
-        return MappingOutput(z_norm, w)
+            z = torch.cat([z, self.embed(label, z)], dim=1)
+        z_norm = x = pixel_norm(z)
+        for i in range(self.num_layers - 2 if self.split else self.num_layers):
+            x = getattr(self, f"dense{i}")(x)
+        if not self.split:
+            return MappingOutput(z_norm, x)
+        w1, w2 = getattr(self, f"dense{self.num_layers - 2}")(x), self.dense_new0(x)
+        w1_, w2_ = self.merge_vectors(w1, w2)
+        return MappingOutput(z_norm, w1_ + w2_, w1, w2, w1_, w2_)
 
 
 class Truncation(nn.Module):
@@ -149,7 +151,6 @@ class Synthesis(nn.Module):
     def __init__(self, maps: dict[int, int], w_dim: int, image_channels: int):
         super().__init__()
         self.resolutions = list(maps)
-        self.num_layers = 2 * len(maps)
         self.register_buffer("lod", torch.zeros(()))
         for i, (res, channels) in enumerate(maps.items()):
             before = maps.get(res // 2, channels)
@@ -198,52 +199,24 @@ class Generator(nn.Module):
     """StyleGAN-1 generator: z and label to an image.
 
     Args:
-        resolution: image size, a power of two from 8 to 1024.
-        z_dim, w_dim, mapping_dim: sizes of z, w and the mapping's hidden blocks.
-        label_dim: number of label values; 0 makes it unconditional.
-        split_mapping: False is the v1 mapping, True the v9 mapping with the split/merge branch.
-        mapping_layers: number of dense blocks.
-        fmaps_base, fmaps_max: feature maps are ``min(fmaps_base / res, fmaps_max)``.
-        fmaps: explicit feature maps a resolution instead, 4x4 first.
-        image_channels: 3 for RGB.
+        settings: those of `Architecture` that are not as there; ValueError for any other.
     """
 
-    def __init__(
-        self,
-        resolution: int = 256,
-        z_dim: int = 512,
-        w_dim: int = 512,
-        mapping_dim: int = 512,
-        label_dim: int = 7,
-        split_mapping: bool = True,
-        mapping_layers: int = 8,
-        fmaps_base: int = 16384,
-        fmaps_max: int = 512,
-        fmaps: Sequence[int] | None = None,
-        image_channels: int = 3,
-    ):
+    def __init__(self, **settings: Any):
         super().__init__()
-        maps = map_schedule(resolution, fmaps_base, fmaps_max, fmaps)
-        self.config: dict[str, Any] = {
-            "resolution": resolution,
-            "z_dim": z_dim,
-            "w_dim": w_dim,
-            "mapping_dim": mapping_dim,
-            "label_dim": label_dim,
-            "split_mapping": split_mapping,
-            "mapping_layers": mapping_layers,
-            "fmaps": list(maps.values()),
-            "image_channels": image_channels,
-        }
-        self.resolution, self.z_dim, self.w_dim, self.label_dim = resolution, z_dim, w_dim, label_dim
-        self.mapping = Mapping(z_dim, w_dim, mapping_dim, label_dim, mapping_layers, split_mapping)
-        self.truncation = Truncation(w_dim, 2 * len(maps))
-        self.synthesis = Synthesis(maps, w_dim, image_channels)
-
-    @property
-    def num_layers(self) -> int:
-        """Number of synthesis layers, two a resolution."""
-        return self.synthesis.num_layers
+        known = [field.name for field in fields(Architecture)]
+        if unknown := [name for name in settings if name not in known]:
+            raise ValueError(f"a generator has no setting {unknown[0]!r}, expected some of {', '.join(known)}")
+        built = Architecture(**settings)
+        maps = map_schedule(built.resolution, built.fmaps_base, built.fmaps_max, built.fmaps)
+        self.config: dict[str, Any] = vars(built) | {"fmaps": list(maps.values())}
+        del self.config["fmaps_base"], self.config["fmaps_max"]  # ``fmaps`` says it all
+        self.resolution, self.label_dim = built.resolution, built.label_dim
+        self.z_dim, self.w_dim = built.z_dim, built.w_dim
+        self.num_layers = 2 * len(maps)  # of the synthesis network, two a resolution
+        self.mapping = Mapping(built)
+        self.truncation = Truncation(built.w_dim, self.num_layers)
+        self.synthesis = Synthesis(maps, built.w_dim, built.image_channels)
 
     def synthesize(
         self, w: Tensor, psi: float = 1.0, num_truncated: int = 0, noise: Sequence[Tensor] | None = None
@@ -281,11 +254,9 @@ class Discriminator(nn.Module):
     """Scores images [N, 3, R, R] in [-1, 1] (higher is more real): [N, 1].
 
     Args:
-        resolution: image size, a power of two from 8 to 1024.
         label_dim: number of label values joined to the last features; 0 makes it unconditional.
-        fmaps_base, fmaps_max, fmaps: feature maps as in ``Generator``.
+        fmaps_base, fmaps_max, fmaps: feature maps as in `Architecture`.
         group_size: minibatch-std group size.
-        image_channels: 3 for RGB.
     """
 
     lod: Tensor
@@ -319,15 +290,11 @@ class Discriminator(nn.Module):
                 setattr(self, f"layer{2 * i}", DiscriminatorConv(channels, channels))
                 setattr(self, f"layer{2 * i + 1}", DiscriminatorConv(channels, maps[res // 2], down=True))
         last = 2 * (len(maps) - 1)
+        self.last_layer = f"layer{last + 2}"  # whose input holds the label
         self.minibatch_std = MinibatchStd(group_size)
         setattr(self, f"layer{last}", DiscriminatorConv(maps[4] + 1, maps[4]))
         setattr(self, f"layer{last + 1}", Dense(maps[4] * 16, maps[4]))
-        setattr(self, f"layer{last + 2}", Dense(maps[4] + label_dim, 1, gain=1.0, slope=1.0))
-
-    @property
-    def last_layer(self) -> str:
-        """Name of the final dense layer, whose input holds the label."""
-        return f"layer{2 * len(self.resolutions)}"
+        setattr(self, self.last_layer, Dense(maps[4] + label_dim, 1, gain=1.0, slope=1.0))
 
     def forward(self, image: Tensor, label: Tensor | None = None, lod: float = 0.0) -> Tensor:
         """Scores of images [N, 3, R, R] with label [N, label_dim] (None: zeros): [N, 1]; ``lod`` as in Synthesis."""
@@ -348,9 +315,5 @@ class Discriminator(nn.Module):
         x = getattr(self, f"layer{last}")(self.minibatch_std(x))
         x = getattr(self, f"layer{last + 1}")(x)
         if self.label_dim:
-            if label is None:
-                label = x.new_zeros(x.shape[0], self.label_dim)
-            if label.shape != (x.shape[0], self.label_dim):
-                raise ValueError(f"label has shape {tuple(label.shape)}, expected {(x.shape[0], self.label_dim)}")
-            x = torch.cat([x, label.to(x.dtype)], dim=1)
+            x = torch.cat([x, label_or_zeros(label, self.label_dim, x).to(x.dtype)], dim=1)
         return getattr(self, self.last_layer)(x)
