@@ -1,6 +1,5 @@
 import torch
 
-from ohlora_gan.models.checkpoint import make_network
 from ohlora_gan.models.filters import MeanScorer
 from ohlora_gan.models.scorers import AttributeCNN, PhotoCNN
 from ohlora_gan.registry import NETWORKS
@@ -32,7 +31,7 @@ def test_it_has_the_interface_of_its_parts():
 
 def test_its_description_rebuilds_it():
     mean = MeanScorer.of(nets(), scale=torch.full((2, 2), 1.5))
-    again = make_network(NETWORKS.describe(mean)).eval()
+    again = NETWORKS.make(NETWORKS.describe(mean)).eval()
     again.load_state_dict(mean.state_dict())
     torch.testing.assert_close(again(IMAGES), mean(IMAGES))
 

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from ohlora_gan.models.checkpoint import make_network
 from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.scorers import PhotoCNN, PhotoFilterCNN
 from ohlora_gan.registry import NETWORKS
@@ -34,7 +33,7 @@ def test_a_gradient_reaches_every_parameter():
 
 def test_it_is_rebuilt_from_its_description():
     net = PhotoCNN(["a"], 32, 4).eval()
-    again = make_network(NETWORKS.describe(net)).eval()
+    again = NETWORKS.make(NETWORKS.describe(net)).eval()
     again.load_state_dict(net.state_dict())
     assert torch.equal(again(images(2, 32)), net(images(2, 32)))
 

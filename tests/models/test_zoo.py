@@ -5,7 +5,7 @@ import torch
 
 from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.checkpoint import CheckpointError
-from ohlora_gan.models.scorers import FilterCNN
+from ohlora_gan.models.filters import ReferenceFilterCNN
 from tests import tiny
 from tests.models.test_filters_256 import images
 
@@ -25,21 +25,21 @@ def test_foreign_folds_are_an_ensemble(tmp_path):
     folds = []
     for i in range(2):
         torch.manual_seed(i)
-        folds.append(FilterCNN("glass").eval())
+        folds.append(ReferenceFilterCNN("glass").eval())
         torch.save(folds[i].state_dict(), tmp_path / f"glass_{i}.pth")
     (tmp_path / "notes.txt").write_text("two folds")
     found = zoo.open_filters([tmp_path])
     x = images(2, 256)
-    expected = sum(fold((x + 1) / 2)[:, 0] for fold in folds) / 2
+    expected = sum(fold(x).sigmoid() for fold in folds) / 2
     assert list(found) == ["glass"]
     torch.testing.assert_close(found["glass"](x), expected)
     alone = zoo.open_filters([tmp_path / "glass_1.pth"])["glass"]
-    torch.testing.assert_close(alone(x), folds[1]((x + 1) / 2)[:, 0])
+    torch.testing.assert_close(alone(x), folds[1](x).sigmoid())
 
 
 @pytest.mark.parametrize("name", ["gender", "quality", "age", "glass"])
 def test_a_foreign_fold_is_told_by_its_shapes(tmp_path, name):
-    torch.save(FilterCNN(name).state_dict(), tmp_path / "fold.pt")
+    torch.save(ReferenceFilterCNN(name).state_dict(), tmp_path / "fold.pt")
     assert list(zoo.open_filters([tmp_path / "fold.pt"])) == [name]
 
 
@@ -53,12 +53,12 @@ def test_what_is_no_filter_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"no filter: expected \.pth files of one filter"):
         zoo.open_filters([tmp_path])
     for name in ("age", "glass"):
-        torch.save(FilterCNN(name).state_dict(), tmp_path / f"{name}.pth")
+        torch.save(ReferenceFilterCNN(name).state_dict(), tmp_path / f"{name}.pth")
     with pytest.raises(CheckpointError, match="folds of age, glass"):
         zoo.open_filters([tmp_path])
     with pytest.raises(CheckpointError, match="does not exist"):
         zoo.open_filters(["filter_none"])
-    state = FilterCNN("age").state_dict()
+    state = ReferenceFilterCNN("age").state_dict()
     state.pop("conv1.0.bias")
     torch.save(state, tmp_path / "age.pth")
     with pytest.raises(CheckpointError, match="no known filter"):

@@ -51,17 +51,12 @@ class Checkpoint:
         """The network ``name`` as it was saved."""
         if name not in self.networks:
             raise CheckpointError(f"{self.source} holds {sorted(self.networks)}, expected a {name!r} among them")
-        network = make_network(self.networks[name], self.source)
+        try:
+            network = NETWORKS.make(self.networks[name])
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.source} describes a network that cannot be built: {error}") from error
         load_strictly(network, self.tensors[name], f"{self.source} ({name})")
         return network
-
-
-def make_network(description: Mapping[str, Any], source: str = "checkpoint") -> nn.Module:
-    """Builds a network from ``{"class": name, "config": keyword arguments}``; see `registry`."""
-    try:
-        return NETWORKS.make(description)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{source} describes a network that cannot be built: {error}") from error
 
 
 def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False, **info: Any) -> Path:
@@ -69,7 +64,7 @@ def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False
 
     Args:
         half: store floats as float16 (loading gives float32 again).
-        info: JSON data for the description: stage, seed, images_seen, metrics, parent, ...
+        info: plain data for the description: stage, seed, images_seen, metrics, parent, ...
     """
     path = Path(path)
     tensors = {
@@ -84,13 +79,8 @@ def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Reads one of our checkpoints.
-
-    Raises:
-        CheckpointError: if the file is missing, cut off, or not one of ours.
-    """
-    with _opened(Path(path)) as file:
-        info = _description(file, path)
+    """Reads one of our checkpoints; CheckpointError if the file is missing, cut off, or not one of ours."""
+    with _opened(Path(path)) as (file, info):
         flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     networks = info.pop("networks")
     tensors: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
@@ -101,46 +91,31 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def load_info(path: str | Path) -> dict[str, Any]:
-    """What one of our checkpoints says of where its weights come from; no tensor is read.
-
-    Raises:
-        CheckpointError: see ``load``.
-    """
-    with _opened(Path(path)) as file:
-        info = _description(file, path)
-    del info["networks"]
-    return info
-
-
-def load_networks(path: str | Path) -> dict[str, Any]:
-    """The networks that one of our checkpoints holds, name -> class and config; no tensor is read.
-
-    Raises:
-        CheckpointError: see ``load``.
-    """
-    with _opened(Path(path)) as file:
-        return _description(file, path)["networks"]
+    """What one of our checkpoints says of itself, its ``networks`` among it; no tensor is read. Errors as in `load`."""
+    with _opened(Path(path)) as (_, info):
+        return info
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The file of a checkpoint, and its description."""
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist: give the path of a file, or a shipped model's name")
     try:
         with safe_open(path, framework="pt") as file:
-            yield file
+            metadata = file.metadata() or {}
+            if METADATA_KEY not in metadata:
+                raise CheckpointError(
+                    f"checkpoint {path} has no ohlora_gan description: it was not written by this project"
+                )
+            info = json.loads(metadata[METADATA_KEY])
+            if info.pop("format") != FORMAT:
+                raise CheckpointError(
+                    f"checkpoint {path} has another format than {FORMAT}: use the version that wrote it"
+                )
+            yield file, info
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged or cut off: {error}") from error
-
-
-def _description(file: Any, path: str | Path) -> dict[str, Any]:
-    metadata = file.metadata() or {}
-    if METADATA_KEY not in metadata:
-        raise CheckpointError(f"checkpoint {path} has no ohlora_gan description: it was not written by this project")
-    info = json.loads(metadata[METADATA_KEY])
-    if info.pop("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {path} has another format than {FORMAT}: use the version that wrote it")
-    return info
 
 
 def file_hash(path: str | Path) -> str:
@@ -164,16 +139,13 @@ def weights_hash(network: nn.Module) -> str:
 def load_strictly(
     network: nn.Module, tensors: Mapping[str, Tensor], source: str, fresh: Iterable[str] = ()
 ) -> list[str]:
-    """Loads every tensor of a network, except that those named ``fresh`` may stay as initialised.
-
-    A fresh tensor keeps its initial value where the source lacks it or has it in another shape; its own state
-    elsewhere must match exactly.
+    """Loads every tensor of a network; those named ``fresh`` may be missing or of another shape, and stay as they are.
 
     Returns:
         The fresh tensors that stayed as initialised.
 
     Raises:
-        CheckpointError: listing the keys that are missing, left over or of another shape.
+        CheckpointError: listing the keys that are missing, left over or of another shape; nothing is loaded then.
     """
     own, fresh = network.state_dict(), set(fresh)
     stayed = [k for k in own if k in fresh and (k not in tensors or tensors[k].shape != own[k].shape)]

@@ -1,9 +1,8 @@
-"""Filters: networks that say with what probability a picture has a binary attribute, and their ensembles.
+"""Filters, networks that say with what probability a picture has a binary attribute; and several networks as one.
 
 Networks of one fold share an interface: images in [-1, 1] to logits ``[B]``. `SmallFilterCNN` is for small pictures,
-`photo_cnn.PhotoFilterCNN` for photographs, `texture_cnn.TextureFilterCNN` for what shows in their texture,
-`ReferenceFilterCNN` one of the reference system's four (Oh-LoRA v3.1, 256x256). What decides whether a picture is kept
-is the mean probability of all folds, `FilterEnsemble`.
+`scorers.PhotoFilterCNN` for photographs, `TextureFilterCNN` for what shows in their texture, `ReferenceFilterCNN` one
+of the reference system's four. The mean probability of all folds, `FilterEnsemble`, decides whether a picture is kept.
 """
 
 import math
@@ -17,29 +16,30 @@ from torch import Tensor, nn
 
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError
 from ohlora_gan.models.scorers import (
+    FILTER_SPECS,
     GRID,
+    REFERENCE_RESOLUTION,
     WHOLE,
-    FilterCNN,
+    CropCNN,
     SmallCropCNN,
     SmallSpec,
     channels_last,
     check_images,
+    check_size,
     checked_box,
 )
 from ohlora_gan.registry import NETWORKS
-
-# --- A filter for what shows in fine texture rather than in shapes, blur above all ---
-
 
 WIDTHS = (1, 2, 4, 4)  # of the convolutions, in units of width; the side is halved before all but the first
 DROPOUT = 0.4
 BINOMIAL = (1, 4, 6, 4, 1)
 NEIGHBOURHOOD = 4  # pixels to either side over which detail and contrast are averaged
 LEAST = 0.003  # of detail, on the scale of images in [-1, 1]: less than a grey level
+MAX_MAP = 8  # pixels: convolutions of a small filter halve a crop until its shorter side is no longer
 
 
 class TextureFilterCNN(nn.Module):
-    """One fold of a filter, with the interface of `SmallFilterCNN`.
+    """One fold of a filter for what shows in fine texture rather than in shapes, blur above all.
 
     Beside its colours the network is shown the picture's detail: what a Gaussian of five pixels takes away, how much of
     that there is around each pixel, and how much of it against the local contrast (compare Pech-Pacheco et al., ICPR
@@ -50,20 +50,13 @@ class TextureFilterCNN(nn.Module):
     Args:
         resolution: side of the square images in pixels, 32 or more.
         width: the four convolutions have 1, 2, 4 and 4 times as many channels.
-
-    Attributes:
-        resolution, config: as in `scorers.PropertyNet`.
-
-    Raises:
-        ValueError: for a resolution or width out of range.
     """
 
     blur: Tensor
 
     def __init__(self, resolution: int = 64, width: int = 24) -> None:
         super().__init__()
-        if width < 1 or resolution < 32:
-            raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
+        check_size(width, resolution)
         self.resolution = resolution
         self.config: dict[str, Any] = {"resolution": resolution, "width": width}
         row = torch.tensor(BINOMIAL, dtype=torch.float32) / sum(BINOMIAL)
@@ -88,7 +81,6 @@ class TextureFilterCNN(nn.Module):
         return self.dropout(torch.cat(found, dim=1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
         return self.last(self.penultimate(images)).squeeze(1)
 
     def detail(self, images: Tensor) -> Tensor:
@@ -107,21 +99,11 @@ def around(values: Tensor) -> Tensor:
     return F.avg_pool2d(F.pad(values, [NEIGHBOURHOOD] * 4, mode="reflect"), 2 * NEIGHBOURHOOD + 1, 1)
 
 
-# --- Filters for a binary attribute, and their ensembles ---
-
-
-MAX_MAP = 8  # pixels: convolutions halve a crop until its shorter side is no longer
-
-
 def start_at(net: nn.Module, base_rate: float) -> None:
-    """Sets the last bias of a fresh network so that it says what is known before looking: the share of ones.
+    """Sets the last bias of a fresh fold so that it says what is known before looking: the share of ones, in (0, 1).
 
     Without this, where ones are rare, the first steps push every output towards 0, and with it the hidden layer into
     saturation, out of which some networks never come.
-
-    Args:
-        net: a fold's network; its last linear layer gives the logit.
-        base_rate: share of ones in the training data, above 0 and below 1.
     """
     last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
@@ -135,15 +117,11 @@ class SmallFilterCNN(nn.Module):
         box: what it sees: top, bottom, left and right edge in 32nds of the picture's side.
         resolution: side of the square images in pixels, 32 or more.
         width: the i-th convolution has i x width channels, at most 4 x width.
-
-    Raises:
-        ValueError: for a box, resolution or width out of range.
     """
 
     def __init__(self, box: Sequence[int] = WHOLE, resolution: int = 64, width: int = 8) -> None:
         super().__init__()
-        if width < 1 or resolution < 32:
-            raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
+        check_size(width, resolution)
         top, bottom, left, right = checked_box(box, "box")
         side = min(bottom - top, right - left) * resolution // 32
         num_convs = 1
@@ -155,22 +133,28 @@ class SmallFilterCNN(nn.Module):
         self.config: dict[str, Any] = {"box": [top, bottom, left, right], "resolution": resolution, "width": width}
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
         check_images(images, self.resolution)
-        return self.cnn(channels_last(images)).squeeze(1)
+        return self.cnn(images).squeeze(1)
 
 
-class ReferenceFilterCNN(FilterCNN):
-    """The reference's network with the interface of a fold: same tensors, images in [-1, 1], logits.
+class ReferenceFilterCNN(CropCNN):
+    """One fold of a filter of the reference system, for 256x256 images: the same tensors and probabilities.
 
     Args:
         name: ``"gender"``, ``"quality"``, ``"age"`` or ``"glass"``.
     """
 
+    def __init__(self, name: str) -> None:
+        if name not in FILTER_SPECS:
+            raise ValueError(f"no filter is called {name!r}; choose one of {', '.join(FILTER_SPECS)}")
+        super().__init__(FILTER_SPECS[name])
+        self.fc_final = nn.Sequential(self.fc_final)  # the reference has a sigmoid behind it
+        self.resolution = REFERENCE_RESOLUTION
+        self.config: dict[str, Any] = {"name": name}
+
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, 256, 256]`` images in **[-1, 1]** to logits ``[B]``."""
         check_images(images, self.resolution)
-        return self.fc_final.get_submodule("0")(self.features(images / 2 + 0.5)).squeeze(1)
+        return super().forward(images / 2 + 0.5).squeeze(1)
 
 
 class FilterEnsemble(nn.Module):
@@ -180,31 +164,19 @@ class FilterEnsemble(nn.Module):
         net: how a fold's network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
         num_folds: number of networks, at least 1.
         name: the attribute, without dots.
-
-    Attributes:
-        resolution: side of the square images, in pixels.
-        config: the constructor's arguments, plain data.
-
-    Raises:
-        ValueError: for a class that is not known (see `registry`), no folds, or a name with a dot.
     """
 
     def __init__(self, net: Mapping[str, Any], num_folds: int, name: str) -> None:
         super().__init__()
-        kind = NETWORKS.find(net["class"])
         if num_folds < 1:
             raise ValueError(f"num_folds is {num_folds}, expected at least 1")
         if not name or "." in name:
             raise ValueError(f"a filter's name is {name!r}, expected a name without dots: rename the attribute")
-        arguments = dict(net["config"])
-        self.folds = nn.ModuleList(kind(**arguments) for _ in range(num_folds))
+        self.folds = nn.ModuleList(NETWORKS.make(net) for _ in range(num_folds))
         self.resolution = int(self.folds[0].resolution)  # type: ignore[arg-type]
         self.name = name
-        self.config: dict[str, Any] = {
-            "net": {"class": net["class"], "config": arguments},
-            "num_folds": num_folds,
-            "name": name,
-        }
+        described = {"class": net["class"], "config": dict(net["config"])}
+        self.config: dict[str, Any] = {"net": described, "num_folds": num_folds, "name": name}
 
     @classmethod
     def of(cls, nets: Sequence[nn.Module], name: str) -> "FilterEnsemble":
@@ -219,22 +191,12 @@ class FilterEnsemble(nn.Module):
         return torch.stack([fold(images).float().sigmoid() for fold in self.folds]).mean(dim=0)
 
 
-# --- Several scoring networks seen as one ---
-
-
 class Panel(nn.Module):
     """Puts what several networks say of an image side by side.
 
     Args:
         networks: name -> images [N, 3, R, R] in [-1, 1] to [N], a column of that name (a filter ensemble), or to
             [N, P], columns named by the network's ``property_names`` (a property network).
-
-    Attributes:
-        property_names: the columns.
-        resolution: side of the square images, in pixels.
-
-    Raises:
-        ValueError: if there is no network, or if networks take images of different sizes.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
@@ -245,34 +207,24 @@ class Panel(nn.Module):
             raise ValueError(f"scoring networks take images of one size in pixels, got {listed}: give others")
         self.networks = nn.ModuleList(networks.values())
         self.resolution: int = next(iter(sizes.values()))
-        self.property_names: tuple[str, ...] = sum((columns(*item) for item in networks.items()), ())
+        columns: list[str] = []
+        for name, network in networks.items():
+            columns += getattr(network, "property_names", (name,))
+        self.property_names = tuple(columns)
 
     def forward(self, images: Tensor) -> Tensor:
         """``[N, 3, R, R]`` images in [-1, 1] to float32 ``[N, len(property_names)]``."""
         return torch.cat([network(images).float().reshape(len(images), -1) for network in self.networks], dim=1)
 
 
-def columns(name: str, network: nn.Module) -> tuple[str, ...]:
-    names: Any = getattr(network, "property_names", (name,))
-    return tuple(names)
-
-
-# --- The mean of what several networks say ---
-
-
 class MeanScorer(nn.Module):
-    """The mean score of several networks, with the interface of one.
+    """The mean score of several networks of the same attributes and resolution, with the interface of one.
 
     Args:
         nets: how each network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
 
     Attributes:
-        property_names, resolution, config: as in `scorers.PropertyNet`.
         scale, shift: what brings each network's scores to common units, ``[len(nets), P]``: 1 and 0 unless set.
-
-    Raises:
-        ValueError: if there is no network, for a class that is not known (see `registry`), or for networks that score
-            other attributes or take images of other sizes than the first.
     """
 
     scale: Tensor
@@ -287,21 +239,14 @@ class MeanScorer(nn.Module):
         self.nets = nn.ModuleList(built)
         self.property_names: tuple[str, ...] = built[0].property_names
         self.resolution: int = built[0].resolution
-        self.config: dict[str, Any] = {
-            "nets": [{"class": str(net["class"]), "config": dict(net["config"])} for net in nets]
-        }
+        described = [{"class": str(net["class"]), "config": dict(net["config"])} for net in nets]
+        self.config: dict[str, Any] = {"nets": described}
         self.register_buffer("scale", torch.ones(len(built), len(self.property_names)))
         self.register_buffer("shift", torch.zeros(len(built), len(self.property_names)))
 
     @classmethod
     def of(cls, nets: Sequence[nn.Module], scale: Tensor | None = None, shift: Tensor | None = None) -> "MeanScorer":
-        """The mean of trained networks, copies of their weights, in eval mode.
-
-        Args:
-            nets: the networks.
-            scale, shift: ``[len(nets), P]``: a network's score times scale plus shift is in common units. None: they
-                all are already.
-        """
+        """The mean of trained networks, copies of their weights, in eval mode; see the attributes."""
         mean = cls([NETWORKS.describe(net) for net in nets])
         for own, net in zip(mean.nets, nets, strict=True):
             own.load_state_dict(net.state_dict())
@@ -327,31 +272,24 @@ def mean_of(opened: Sequence[Checkpoint]) -> MeanScorer:
     normalised, the others' are converted.
 
     Raises:
-        ValueError: for fewer than two, or for networks that score different attributes.
+        ValueError: for fewer than two, for networks that score different attributes, or where some say what their
+            units are and others do not.
     """
     if len(opened) < 2:
         raise ValueError(f"{len(opened)} scorer is given, expected two or more to take the mean of")
     nets = [weights.build("scorer") for weights in opened]
-    names = MeanScorer.of(nets).property_names  # what is wrong with them shows here
-    return MeanScorer.of(nets, *to_first_units(opened, names))
-
-
-def to_first_units(opened: Sequence[Checkpoint], names: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Scale and shift ``[len(opened), len(names)]`` by which scores come into the units of the first.
-
-    Raises:
-        CheckpointError: if some of them say what their units are, and others do not.
-    """
-    units = [statistics(weights, names) for weights in opened]
-    if all(found is None for found in units):
-        return torch.ones(len(units), len(names)), torch.zeros(len(units), len(names))
+    mean = MeanScorer.of(nets)
+    units = [statistics(weights, mean.property_names) for weights in opened]
+    known = [found for found in units if found is not None]
+    if not known:
+        return mean
     if silent := [weights.source for weights, found in zip(opened, units, strict=True) if found is None]:
         raise CheckpointError(
             f"{silent[0]} does not say by what its scores were normalised, but others do: give scorers that were "
             f"trained on one kind of data"
         )
-    mean, std = torch.stack([found for found in units if found is not None], dim=1)
-    return std / std[0], (mean - mean[0]) / std[0]
+    means, stds = torch.stack(known, dim=1)
+    return MeanScorer.of(nets, scale=stds / stds[0], shift=(means - means[0]) / stds[0])
 
 
 def statistics(weights: Checkpoint, names: Sequence[str]) -> Tensor | None:

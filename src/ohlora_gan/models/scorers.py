@@ -1,13 +1,8 @@
-"""Networks that score faces: eight properties (regression) and four filters (binary).
+"""Networks that score faces: their attributes, and for photographs whether one is there.
 
-Each property has its own small CNN that sees only its crop of the picture, so a score cannot be read off
-something elsewhere in the face. Two families share the interface of `PropertyNet`: `MergedPropertyCNN`, the
-networks of the reference system (Oh-LoRA v3.1: 256x256, 20 M parameters, its key names and shapes), and
-`SmallPropertyCNN`, the same idea for small pictures at a fraction of the cost. `FilterCNN` is one fold of a
-filter of the reference system.
-
-Only the reference's networks have dropout and none has batch statistics: in eval mode an image's scores
-depend on nothing but that image.
+The reference system (Oh-LoRA v3.1) scores each of eight properties with a CNN of its own that sees only its crop, so a
+score cannot be read off something elsewhere in the face: `MergedPropertyCNN` at 256x256, with its key names and shapes.
+`SmallPropertyCNN` is the same idea for small pictures at a fraction of the cost, `AttributeCNN` for any attributes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,6 +101,13 @@ def checked_box(box: Sequence[int], name: str) -> Box:
     return edges[0], edges[1], edges[2], edges[3]
 
 
+def check_size(width: int, resolution: int, least_width: int = 1, power_of_two: bool = False) -> None:
+    """Raises ValueError for a width or resolution that a network cannot have."""
+    if width < least_width or resolution < 32 or (power_of_two and resolution & (resolution - 1)):
+        sides = "and a power of two from 32 on" if power_of_two else "32 or more"
+        raise ValueError(f"width is {width}, resolution {resolution}; expected {least_width} or more, {sides}")
+
+
 def check_images(images: Tensor, resolution: int) -> None:
     """Raises ValueError unless images are ``[B, 3, resolution, resolution]``."""
     if images.ndim != 4 or images.shape[1:] != (3, resolution, resolution):
@@ -121,25 +123,20 @@ class ConvStack(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
+        top, bottom, left, right = (edge * REFERENCE_RESOLUTION // 32 for edge in spec.box)
+        height, width = bottom - top, right - left
         for number, (in_channels, out_channels) in enumerate(pairwise((3, *spec.channels)), start=1):
             conv = nn.Conv2d(in_channels, out_channels, kernel_size=3)
             self.add_module(f"conv{number}", nn.Sequential(conv, nn.LeakyReLU(0.01), nn.Dropout2d(0.05)))
-
-    @property
-    def out_features(self) -> int:
-        """Length of the output for 256x256 images."""
-        top, bottom, left, right = (edge * REFERENCE_RESOLUTION // 32 for edge in self.spec.box)
-        height, width = bottom - top, right - left
-        for number, _ in enumerate(self.spec.channels, start=1):
             height, width = height - 2, width - 2
-            if number in self.spec.pools:
+            if number in spec.pools:
                 height, width = height // 2, width // 2
-        return self.spec.channels[-1] * height * width
+        self.out_features = spec.channels[-1] * height * width
 
     def convolve(self, images: Tensor) -> Tensor:
         """``[B, 3, 256, 256]`` images to ``[B, out_features]``."""
         x = crop(images, self.spec.box)
-        for number, _ in enumerate(self.spec.channels, start=1):
+        for number in range(1, len(self.spec.channels) + 1):
             x = self.get_submodule(f"conv{number}")(x)
             if number in self.spec.pools:
                 x = F.max_pool2d(x, 2)
@@ -152,7 +149,7 @@ def dense(in_features: int, spec: Spec) -> nn.Sequential:
 
 
 class CropCNN(ConvStack):
-    """A `ConvStack` with a hidden dense layer and linear outputs."""
+    """A `ConvStack` with a hidden dense layer and linear outputs, for ``[B, 3, 256, 256]`` images."""
 
     def __init__(self, spec: Spec, num_outputs: int = 1) -> None:
         super().__init__(spec)
@@ -160,11 +157,9 @@ class CropCNN(ConvStack):
         self.fc_final: nn.Module = nn.Linear(spec.hidden, num_outputs)
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, 256, 256]`` images to hidden activations ``[B, hidden]``."""
         return self.fc1(self.convolve(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, 256, 256]`` images to outputs ``[B, num_outputs]``."""
         return self.fc_final(self.features(images))
 
 
@@ -180,34 +175,11 @@ class HairstyleCNN(nn.Module):
         self.fc_final = nn.Linear(spec.hidden, 1)
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, 256, 256]`` images in [-1, 1] to hidden activations ``[B, 512]``."""
         sides = [self.bottom_left_cnn.convolve(images), self.bottom_right_cnn.convolve(images)]
         return self.fc1(torch.cat(sides, dim=1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, 256, 256]`` images in [-1, 1] to scores ``[B, 1]``."""
         return self.fc_final(self.features(images))
-
-
-class FilterCNN(CropCNN):
-    """One fold of a filter that decides by a probability whether an image is kept.
-
-    Args:
-        name: ``"gender"``, ``"quality"``, ``"age"`` or ``"glass"``.
-    """
-
-    def __init__(self, name: str) -> None:
-        if name not in FILTER_SPECS:
-            raise ValueError(f"no filter is called {name!r}; choose one of {', '.join(FILTER_SPECS)}")
-        super().__init__(FILTER_SPECS[name])
-        self.fc_final = nn.Sequential(self.fc_final, nn.Sigmoid())
-        self.resolution = REFERENCE_RESOLUTION
-        self.config: dict[str, Any] = {"name": name}
-
-    def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, 256, 256]`` images in **[0, 1]** to probabilities ``[B, 1]``."""
-        check_images(images, self.resolution)
-        return super().forward(images)
 
 
 class PropertyNet(nn.Module):
@@ -237,12 +209,12 @@ class PropertyNet(nn.Module):
         self._order = [columns.index(name) for name in self.property_names]
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` images in [-1, 1] to the hidden activations ``[B, F]`` of all CNNs, in (-1, 1)."""
+        """``[B, 3, R, R]`` images in [-1, 1] to the hidden activations ``[B, F]`` of all CNNs, in (-1, 1)."""
         check_images(images, self.resolution)
         return torch.cat([cnn.features(images) for cnn in self.children()], dim=1)  # type: ignore[operator]
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
+        """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
         check_images(images, self.resolution)
         return torch.cat([cnn(images) for cnn in self.children()], dim=1)[:, self._order]
 
@@ -277,10 +249,10 @@ class SmallCropCNN(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """``[B, 3, H, W]`` images in [-1, 1] to hidden activations ``[B, hidden]``."""
-        x = crop(images, self.spec.box)
+        x = channels_last(crop(images, self.spec.box))
         if not self.spec.mirrored:
             return self.fc1(self.convs(x))
-        opposite = crop(images, mirror(self.spec.box)).flip(3)
+        opposite = channels_last(crop(images, mirror(self.spec.box)).flip(3))
         return self.fc1(torch.cat(self.convs(torch.cat([x, opposite])).chunk(2), dim=1))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -306,34 +278,16 @@ class SmallPropertyCNN(PropertyNet):
         }
         super().__init__(cnns, resolution, config={"width": width, "resolution": resolution})
 
-    def features(self, images: Tensor) -> Tensor:
-        return super().features(channels_last(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(channels_last(images))
-
 
 def small_channels(width: int, resolution: int) -> tuple[int, ...]:
-    """Channels of a small CNN's convolutions: the i-th has i x width, at most 4 x width.
-
-    Raises:
-        ValueError: if the width is under 1 or the resolution under 32.
-    """
-    if width < 1 or resolution < 32:
-        raise ValueError(f"width is {width}, resolution {resolution}; expected 1 or more, 32 or more")
+    """Channels of a small CNN's convolutions: the i-th has i x width, at most 4 x width."""
+    check_size(width, resolution)
     return tuple(width * min(i, 4) for i in range(1, resolution.bit_length() - 3))
 
 
 def channels_last(images: Tensor) -> Tensor:
     """The same images, channels last in memory: faster on a CPU, and allowed inside ``torch.func.vmap``."""
     return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-
-
-# --- One small crop network an attribute ---
-
-
-KNOWN_SPECS = {name: SMALL_SPECS[cnn] for cnn, names in OUTPUTS.items() for name in names}
-"""What the CNN of each of the eight properties sees."""
 
 
 class AttributeCNN(PropertyNet):
@@ -343,13 +297,9 @@ class AttributeCNN(PropertyNet):
 
     Args:
         names: the attributes, in the order of the outputs. None: the eight properties.
-        resolution: side of the images, 32 or more.
-        width: see `SmallPropertyCNN`.
+        resolution, width: see `SmallPropertyCNN`.
         boxes: where to look for an attribute instead: top, bottom, left and right edge in 32nds of the picture's side,
             such as ``{"lip_color": [16, 30, 8, 24]}``.
-
-    Raises:
-        ValueError: for names that are not different words, and for a box that is none.
     """
 
     def __init__(
@@ -361,34 +311,23 @@ class AttributeCNN(PropertyNet):
     ) -> None:
         names = list(PROPERTIES if names is None else names)
         own_boxes = {name: list(box) for name, box in (boxes or {}).items()}
-        check_names(names)
+        if not names or len(set(names)) < len(names) or any(not n or "." in n or "/" in n for n in names):
+            raise ValueError(f"attributes are called {names}, expected one or more different names without '.' and '/'")
         if unknown := [name for name in own_boxes if name not in names]:
             raise ValueError(f"boxes names {unknown[0]!r}, expected one of the attributes {', '.join(names)}")
         channels = small_channels(width, resolution)
+        known = {name: SMALL_SPECS[cnn] for cnn, scored in OUTPUTS.items() for name in scored}
         cnns = {}
         for name in names:
-            spec = KNOWN_SPECS.get(name, SmallSpec(WHOLE))
+            spec = known.get(name, SmallSpec(WHOLE))
             if name in own_boxes:
                 spec = spec._replace(box=checked_box(own_boxes[name], f"boxes.{name}"))
             cnns[name] = SmallCropCNN(spec, channels[spec.coarse :], 3 * width, num_outputs=1)
         config = {"names": names, "resolution": resolution, "width": width, "boxes": own_boxes}
         super().__init__(cnns, resolution, config, {name: (name,) for name in names}, names)
 
-    def features(self, images: Tensor) -> Tensor:
-        return super().features(channels_last(images))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(channels_last(images))
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Raises ValueError unless names are different and fit as names of networks and of logged figures."""
-    unfit = [name for name in names if not name or "." in name or "/" in name]
-    if unfit or not names or len(set(names)) < len(names):
-        raise ValueError(f"attributes are called {names}, expected one or more different names without '.' and '/'")
-
-
-# --- Networks for photographs: one trunk for all attributes ---
+# --- One trunk for all attributes: for photographs, and for everything about a small face ---
 
 
 DROPOUT = 0.3
@@ -401,20 +340,11 @@ class PhotoCNN(nn.Module):
         names: the attributes, in the order of the outputs. None: the eight properties.
         resolution: side of the square images in pixels, a power of two, 32 or more.
         width: the first convolution has so many channels, the second twice, all others four times as many.
-
-    Attributes:
-        property_names, resolution, config: as in `scorers.PropertyNet`.
-
-    Raises:
-        ValueError: for a resolution or width out of range.
     """
 
     def __init__(self, names: Sequence[str] | None = None, resolution: int = 64, width: int = 24) -> None:
         super().__init__()
-        if width < 1 or resolution < 32 or resolution & (resolution - 1):
-            raise ValueError(
-                f"width is {width}, resolution {resolution}; expected 1 or more, and a power of two from 32 on"
-            )
+        check_size(width, resolution, power_of_two=True)
         self.property_names = tuple(PROPERTIES if names is None else names)
         self.resolution = resolution
         self.config: dict[str, Any] = {"names": list(self.property_names), "resolution": resolution, "width": width}
@@ -436,7 +366,7 @@ class PhotoCNN(nn.Module):
         return self.trunk(channels_last(images))
 
     def penultimate(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to what the layer ``last`` sees: ``features`` after dropout."""
+        """What the layer ``last`` sees: ``features`` after dropout."""
         return self.dropout(self.features(images))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -445,22 +375,14 @@ class PhotoCNN(nn.Module):
 
 
 class PhotoFilterCNN(PhotoCNN):
-    """One fold of a filter for photographs, with the interface of `filters.SmallFilterCNN`.
-
-    Args:
-        resolution, width: see `PhotoCNN`.
-    """
+    """One fold of a filter for photographs, to logits ``[B]``; see `filters`."""
 
     def __init__(self, resolution: int = 64, width: int = 24) -> None:
         super().__init__(["filter"], resolution, width)
         self.config = {"resolution": resolution, "width": width}
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to logits ``[B]``."""
         return super().forward(images).squeeze(1)
-
-
-# --- A network that reads everything about a small face off its picture: numbers and yes-or-no attributes ---
 
 
 MAP = 8  # side of the last map
@@ -480,46 +402,31 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W]`` to the same shape."""
         return x + self.second(F.silu(self.first(F.silu(x))))
 
 
 class TruthNet(nn.Module):
-    """Scores all attributes of a face; an output that ``binary`` names is a logit, any other a score.
+    """Scores all attributes of a small face; an output that ``binary`` names is a logit, any other a score.
 
     Args:
         names: the attributes, in the order of the outputs. None: the eight properties.
-        binary: those of them that are yes or no.
+        binary: those of them that are yes or no; also as the attribute ``binary_names``.
         resolution: side of the square images in pixels, a power of two, 32 or more.
         width: channels of the first stage, 2 or more, of which later ones have up to 8/3.
-
-    Attributes:
-        property_names, resolution, config: as in `scorers.PropertyNet`.
-        binary_names: the attributes whose outputs are logits.
-
-    Raises:
-        ValueError: for a resolution or width out of range, or a binary attribute that is not among the names.
     """
 
     def __init__(
         self, names: Sequence[str] | None = None, binary: Sequence[str] = (), resolution: int = 64, width: int = 48
     ) -> None:
         super().__init__()
-        if width < 2 or resolution < 32 or resolution & (resolution - 1):
-            raise ValueError(
-                f"width is {width}, resolution {resolution}; expected 2 or more, and a power of two from 32 on"
-            )
+        check_size(width, resolution, least_width=2, power_of_two=True)
         self.property_names = tuple(PROPERTIES if names is None else names)
         if unknown := [name for name in binary if name not in self.property_names]:
             raise ValueError(f"binary names {unknown[0]!r}, expected some of {', '.join(self.property_names)}")
         self.binary_names = tuple(binary)
         self.resolution = resolution
-        self.config: dict[str, Any] = {
-            "names": list(self.property_names),
-            "binary": list(self.binary_names),
-            "resolution": resolution,
-            "width": width,
-        }
+        self.config: dict[str, Any] = {"names": list(self.property_names), "binary": list(self.binary_names)}
+        self.config |= {"resolution": resolution, "width": width}
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
         previous = 12
         for i in range((resolution // 2 // MAP).bit_length()):  # at 64: 32, 16 and 8 pixels a side

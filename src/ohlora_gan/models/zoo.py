@@ -1,8 +1,9 @@
 """Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
 
-A run's ``last.ckpt`` can be used before the run has ended. Foreign formats: genforce ``.pth`` (a dict of ``generator``,
-``discriminator``, ``generator_smooth``) and flat state dicts of one network (a generator, a discriminator, the
-merged property CNN, or one fold of a filter). Their tensor names are ours; the architecture is read off the shapes.
+Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``), flat state dicts
+of one network (a generator, a discriminator, the merged property CNN, or one fold of a filter), and a run's
+``last.ckpt``, before the run has ended. Their tensor names are ours; the architecture is read off the shapes.
+Whatever is missing, damaged, would run code or is of no known layout raises `CheckpointError`.
 """
 
 import pickle
@@ -15,14 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_networks
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
 from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
 from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 
 ASSETS = Path(__file__).parents[1] / "assets"
-
-
 KINDS = ("generator", "scorer", "filter", "truth")
 """What networks are for: to make faces, to score them, to say which are good, to read everything off them."""
 SERVES = {"generator": ("generator",), "scorer": ("scorer", "truth")}
@@ -36,21 +35,14 @@ def shipped(kind: str | None = None) -> list[str]:
 
 def kind_of(path: Path) -> str:
     """Which of ``KINDS`` one of our files holds; no tensor is read."""
-    networks = load_networks(path)
+    networks = load_info(path)["networks"]
     if "generator" in networks or "scorer" not in networks:
         return "generator" if "generator" in networks else "filter"
     return "truth" if networks["scorer"]["class"].rpartition(".")[2] == "TruthNet" else "scorer"
 
 
 def resolve(name: str | Path, kind: str | None = None) -> Path:
-    """The file of a shipped model's name (``v1``) or of a path.
-
-    Args:
-        kind: one of ``KINDS`` that is asked for.
-
-    Raises:
-        CheckpointError: if it is missing; or one of ours that is asked for a generator or a scorer and holds none.
-    """
+    """The file of a shipped model's name (``v1``) or of a path; ``kind`` is the one of ``KINDS`` that is asked for."""
     path = Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
     if path.suffix == "" and not path.exists() and shipped_path.is_file():
@@ -67,24 +59,13 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
 
 
 def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
-    """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign ``.pth``.
-
-    Args:
-        kind: see `resolve`.
-
-    Raises:
-        CheckpointError: if it is missing, damaged, would run code, or is no StyleGAN-1 of the known layout.
-    """
+    """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign file; see `resolve`."""
     path = resolve(name, kind)
     return load(path) if path.suffix == ".safetensors" else load_foreign(path)
 
 
 def open_generator(name: str | Path) -> Generator:
-    """The generator to sample from, of a shipped model's name or a file.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
+    """The generator to sample from, of a shipped model's name or a file."""
     weights = open_checkpoint(name, "generator")
     generator = weights.build(weights.generator_name)
     assert isinstance(generator, Generator)
@@ -98,20 +79,12 @@ def open_discriminator(name: str | Path) -> nn.Module | None:
 
 
 def open_scorer(name: str | Path) -> nn.Module:
-    """The property network of a shipped model's name or a file.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
+    """The property network of a shipped model's name or a file."""
     return open_checkpoint(name, "scorer").build("scorer")
 
 
 def open_truth(name: str | Path) -> TruthNet:
-    """The network that reads everything about a face, of a shipped model's name or a file; in eval mode.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
+    """The network that reads everything about a face, of a shipped model's name or a file; in eval mode."""
     weights = open_checkpoint(name, "truth")
     network = weights.build("scorer") if "scorer" in weights.networks else None
     if not isinstance(network, TruthNet):
@@ -129,12 +102,8 @@ def shipped_filters() -> list[str]:
 def open_filters(names: Iterable[str | Path]) -> dict[str, FilterEnsemble]:
     """Filter ensembles by the attribute that each judges, in the order of the names; in eval mode, without gradients.
 
-    Args:
-        names: shipped models' names (``filter_gender``), files of ours, or the folder of a foreign filter's
-            folds (one ``.pth`` or ``.pt`` each); a foreign file alone is an ensemble of one fold.
-
-    Raises:
-        CheckpointError: if one is missing, damaged or no filter, or if two judge the same attribute.
+    Names are those of shipped models (``filter_gender``), files of ours, or the folder of a foreign filter's folds
+    (one ``.pth`` or ``.pt`` each); a foreign file alone is an ensemble of one fold.
     """
     found: dict[str, FilterEnsemble] = {}
     for name in names:
@@ -147,45 +116,33 @@ def open_filters(names: Iterable[str | Path]) -> dict[str, FilterEnsemble]:
 
 def read_filters(name: str | Path) -> list[FilterEnsemble]:
     """The ensembles of one file, or the one of a folder of foreign folds."""
-    if Path(name).is_dir():
-        paths = sorted(p for p in Path(name).iterdir() if p.suffix in (".pth", ".pt"))
-        return [join_folds([load_foreign(path) for path in paths], str(name))]
-    weights = open_checkpoint(name, "filter")
-    if "filter" in weights.networks and weights.info.get("stage") == "imported":
-        return [join_folds([weights], weights.source)]
-    ensembles = [net for net in map(weights.build, weights.networks) if isinstance(net, FilterEnsemble)]
+    networks, _ = read_weights(name, "filter")
+    ensembles = [net for net in networks.values() if isinstance(net, FilterEnsemble)]
     if not ensembles:
         raise CheckpointError(
-            f"{weights.source} holds {sorted(weights.networks)}, expected a filter ensemble: "
+            f"{resolve(name)} holds {sorted(networks)}, expected a filter ensemble: "
             f"one is made by python train.py model=filter_cnn"
         )
     return ensembles
 
 
-def read_weights(name: str | Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
-    """All networks of anything that can be read, by name, and what the file says of itself.
-
-    Args:
-        name: a shipped model's name, a file, or a folder of a foreign filter's folds, which become an ensemble.
-
-    Raises:
-        CheckpointError: if it is missing, damaged, would run code, or holds no network of a known layout.
-    """
-    weights = None if Path(name).is_dir() else open_checkpoint(name)
-    if weights is None or ("filter" in weights.networks and weights.info.get("stage") == "imported"):
-        return {ensemble.name: ensemble for ensemble in read_filters(name)}, {"stage": "imported"}
-    return {part: weights.build(part) for part in weights.networks}, weights.info
-
-
-def join_folds(folds: list[Checkpoint], source: str) -> FilterEnsemble:
-    """The ensemble of foreign files of one fold each."""
-    nets = [fold.build("filter") for fold in folds]
-    kinds = {str(net.config["name"]) for net in nets}  # type: ignore[index]
-    if len(kinds) != 1:
+def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    """All networks of anything that can be read, by name, and what the file says of itself; see `open_filters`."""
+    if Path(name).is_dir():
+        folds = [load_foreign(path) for path in sorted(Path(name).iterdir()) if path.suffix in (".pth", ".pt")]
+    else:
+        weights = open_checkpoint(name, kind)
+        if "filter" not in weights.networks or weights.info.get("stage") != "imported":
+            return {part: weights.build(part) for part in weights.networks}, weights.info
+        folds = [weights]
+    nets: list[Any] = [fold.build("filter") for fold in folds]
+    attributes = {str(net.config["name"]) for net in nets}
+    if len(attributes) != 1:
         raise CheckpointError(
-            f"{source} holds folds of {', '.join(sorted(kinds)) or 'no filter'}: expected .pth files of one filter"
+            f"{name} holds folds of {', '.join(sorted(attributes)) or 'no filter'}: expected .pth files of one filter"
         )
-    return FilterEnsemble.of(nets, *kinds)
+    ensemble = FilterEnsemble.of(nets, *attributes)
+    return {ensemble.name: ensemble}, {"stage": "imported"}
 
 
 def load_foreign(path: Path) -> Checkpoint:
@@ -203,7 +160,7 @@ def load_foreign(path: Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path} is damaged or cut off: {str(error).splitlines()[0]}") from error
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
-    if isinstance(content.get("state_dict"), Mapping):
+    if isinstance(content.get("state_dict"), Mapping):  # a GAN run's last.ckpt
         content = split_lightning(content["state_dict"])
     for mark, part in MARKS.items():
         if mark in content:
@@ -229,7 +186,7 @@ def load_foreign(path: Path) -> Checkpoint:
 
 
 def split_lightning(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The networks of a GAN run's ``last.ckpt``; its moving average, where there is one, is the generator."""
+    """The networks of a Lightning module; its moving average, where there is one, is the generator."""
     parts: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
         part, _, rest = key.partition(".")
