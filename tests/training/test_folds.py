@@ -22,8 +22,8 @@ class FakeFit:
     def __init__(self, *losses):
         self.losses, self.calls = list(losses), []
 
-    def __call__(self, stream, data):
-        self.calls.append((stream, data.seed))
+    def __call__(self, stream, data, seed):
+        self.calls.append((stream, seed))
         torch.manual_seed(len(self.calls))
         module = FilterModule(SmallFilterCNN(resolution=32, width=1), stream=stream)
         loss = self.losses.pop(0)
@@ -44,9 +44,12 @@ def scores(labels=LABELS):
     return np.asarray(labels, dtype=np.float32)[:, None]
 
 
+def labelled(given=None):
+    return folds.Labelled("lips", data(), scores() if given is None else given, 4)
+
+
 def run(folder, fit, num_folds=2, settings=None, **plan):
-    labelled = folds.Labelled("lips", data(), scores(), 4)
-    return folds.run_folds(CrossValidation(num_folds, **plan), labelled, fit, folder, settings or {"lr": 1.0})
+    return folds.run_folds(CrossValidation(num_folds, **plan), labelled(), fit, folder, settings or {"lr": 1.0})
 
 
 def test_folds_are_stratified_and_disjoint():
@@ -63,7 +66,7 @@ def test_folds_are_stratified_and_disjoint():
 
 def test_a_fold_is_retrained_until_it_is_good_enough(caplog):
     fit = FakeFit(0.5, 0.4, 0.3, 0.1)
-    fold = CrossValidation(threshold=0.3, max_attempts=5).run_fold(1, folds.FoldData(data(), [0], [1], 1), fit)
+    fold = CrossValidation(threshold=0.3, max_attempts=5).run_fold(1, folds.FoldData(labelled(), [0], [1]), fit)
     assert [stream for stream, _ in fit.calls] == [f"fold_1/attempt_{i}" for i in range(3)]
     assert len({seed for _, seed in fit.calls}) == 3
     assert (fold.best["attempt"], fold.best["epoch"], fold.best["val_loss"]) == (2, 1, 0.3)
@@ -76,7 +79,7 @@ def test_the_best_of_too_few_attempts_is_kept_with_a_warning(caplog):
     torch.manual_seed(2)
     second = SmallFilterCNN(resolution=32, width=1).state_dict()
     fold = CrossValidation(threshold=0.3, max_attempts=3).run_fold(
-        0, folds.FoldData(data(), [0], [1], 1), FakeFit(0.6, 0.4, 0.5)
+        0, folds.FoldData(labelled(), [0], [1]), FakeFit(0.6, 0.4, 0.5)
     )
     assert fold.best["attempt"] == 1
     assert not fold.meets(0.3)
@@ -88,7 +91,7 @@ def test_the_best_of_too_few_attempts_is_kept_with_a_warning(caplog):
 
 def test_without_a_threshold_there_is_one_attempt(caplog):
     fit = FakeFit(0.9, 0.1)
-    assert CrossValidation().run_fold(0, folds.FoldData(data(), [0], [1], 1), fit).best["val_loss"] == 0.9
+    assert CrossValidation().run_fold(0, folds.FoldData(labelled(), [0], [1]), fit).best["val_loss"] == 0.9
     assert len(fit.calls) == 1
 
 
@@ -122,12 +125,14 @@ def test_items_without_a_label_take_no_part(tmp_path):
     given, seen = scores(), []
     given[:10] = np.nan
 
-    def fit(stream, parts):
-        seen.append([sorted(part.indices) for part in parts.parts])
+    def fit(stream, parts, seed):
+        train, val = parts.loaders(seed)
+        assert (train.batch_size, val.batch_size, train.sampler.seed) == (4, 8, seed)
+        seen.append([sorted(loader.dataset.indices) for loader in (train, val)])
         assert parts.base_rate == pytest.approx(0.2)
-        return FakeFit(0.1)(stream, parts)
+        return FakeFit(0.1)(stream, parts, seed)
 
-    folds.run_folds(CrossValidation(3), folds.Labelled("lips", data(), given, 4), fit, tmp_path, {})
+    folds.run_folds(CrossValidation(3), labelled(given), fit, tmp_path, {})
     for train, val in seen:
         assert sorted(train + val) == list(range(10, 40))
 

@@ -289,7 +289,7 @@ def make_fit(
     start = cfg.checkpoint or cfg.model.default_checkpoint
     parents = [] if start == "scratch" else list(read_filters(start)[0].folds)
 
-    def fit(stream: str, data: FoldData) -> FilterModule:
+    def fit(stream: str, data: FoldData, seed: int) -> FilterModule:
         # first weights and dropout draw from torch's own generator
         with torch.random.fork_rng():
             torch.manual_seed(rng.stream_key(cfg.model.seed, f"filter/{cfg.attribute}/{stream}") % 2**63)
@@ -309,7 +309,7 @@ def make_fit(
                 enable_checkpointing=False,
                 **device.trainer_options(),
             )
-            trainer.fit(module, datamodule=data)
+            trainer.fit(module, *data.loaders(seed))
         if was_stopped(callbacks):
             log.info("Stopped in %s; finished folds stay: go on with paths.output_dir=%s", stream, cfg.paths.output_dir)
             raise KeyboardInterrupt

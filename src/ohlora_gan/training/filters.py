@@ -1,12 +1,12 @@
-"""Training of one fold of a filter: binary classification of images by a network that gives logits."""
+"""Training of filters: binary classification of images, in folds that are each retrained until they are good enough."""
 
 import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,14 +17,8 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import (
-    BinaryAccuracy,
-    BinaryAUROC,
-    BinaryF1Score,
-    BinaryPrecision,
-    BinaryRecall,
-)
+from torchmetrics import MetricCollection
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score, BinaryPrecision, BinaryRecall
 
 from ohlora_gan import rng
 from ohlora_gan.data.datamodules import EpochSampler, ResumableLoader
@@ -32,35 +26,57 @@ from ohlora_gan.files import write_records
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError
 from ohlora_gan.models.filters import FilterEnsemble
-from ohlora_gan.training.scorers import Batch, augment, warmup_cosine
+from ohlora_gan.settings import typed
+from ohlora_gan.training.scorers import Batch, augment, warming_adamw, warmup_cosine
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, float]
 
-FIGURES = ("loss", "accuracy", "precision", "recall", "f1", "auroc")
-"""What is measured of a filter."""
+METRICS = {
+    "accuracy": BinaryAccuracy,
+    "precision": BinaryPrecision,
+    "recall": BinaryRecall,
+    "f1": BinaryF1Score,
+    "auroc": BinaryAUROC,
+}
+FIGURES = ("loss", *METRICS)
+"""What is measured of a filter; its probabilities mean yes from 1/2 on."""
+COUNTS = ("fold", "attempt", "epoch")
+"""What besides is in a `Row`: whole numbers."""
 
 
 def binary_metrics() -> MetricCollection:
-    """Accuracy, precision, recall and F1 at probability 1/2, and AUROC, over all batches, of probabilities."""
-    metrics: dict[str, Metric | MetricCollection] = {
-        "accuracy": BinaryAccuracy(validate_args=False),
-        "precision": BinaryPrecision(validate_args=False),
-        "recall": BinaryRecall(validate_args=False),
-        "f1": BinaryF1Score(validate_args=False),
-        "auroc": BinaryAUROC(validate_args=False),
-    }
-    return MetricCollection(metrics)
+    """`METRICS` over all batches, of probabilities."""
+    return MetricCollection({name: kind(validate_args=False) for name, kind in METRICS.items()})  # type: ignore[misc]
 
 
-@runtime_checkable
-class SharedFeatures(Protocol):
-    """A fold's network whose last features other attributes may be learnt from: ``last(penultimate(images))``."""
+@dataclass(frozen=True)
+class FilterSettings:
+    """The settings of `FilterModule`: the flat keys of ``model.module`` in ``conf/model``.
 
-    last: nn.Linear
+    Auxiliary attributes are learnt beside the filter's own from the same last features, by a layer that is thrown away
+    afterwards: where the own attribute is rare or fuzzy, they teach the features (Caruana 1997, "Multitask learning").
+    The net then has ``last(penultimate(images))``, see `models.scorers.PhotoFilterCNN`. Figures are of the own one.
+    """
 
-    def penultimate(self, images: Tensor) -> Tensor:
-        """``[N, 3, R, R]`` images in [-1, 1] to what ``last`` sees, ``[N, F]``."""
-        ...
+    lr: float = 0.003  # of AdamW; it rises over the first batches
+    weight_decay: float = 0.01
+    warmup: int = 50  # batches, 0 or more
+    anneal: bool = False  # the rate then falls to 0 by the last batch, along half a cosine; else it stays
+    augmentation: float = 1.0  # strength of the changes to training images, see scorers.augment; 0 is none
+    mirror: bool = True  # half of the training images; not for an attribute that a mirror turns round
+    shift: int = 0  # training images move by up to so many whole pixels, a batch all alike, which blurs nothing
+    num_auxiliary: int = 0
+    auxiliary_weight: float = 0.075  # of each one's cross entropy in the training loss; the own one's is 1
+    seed: int = 0  # of augmentation, mirroring and shift, together with stream, epoch and batch
+    stream: str = "filter"  # what this training is called, such as fold_0/attempt_1
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise ValueError(f"shift is {self.shift}, expected 0 pixels or more")
+        if not 0 <= self.auxiliary_weight < math.inf:
+            raise ValueError(f"auxiliary_weight is {self.auxiliary_weight}, expected 0 or more")
 
 
 class FilterModule(pl.LightningModule):
@@ -73,21 +89,7 @@ class FilterModule(pl.LightningModule):
 
     Args:
         net: ``[N, 3, R, R]`` images in [-1, 1] to logits ``[N]``.
-        lr: learning rate of AdamW; it rises over the first ``warmup`` batches.
-        weight_decay: of AdamW.
-        warmup: batches, 0 or more.
-        anneal: whether the learning rate then falls to 0 by the last batch, along half a cosine; else it stays.
-        augmentation: strength of the changes to training images, see `scorers.augment`; 0 is none.
-        mirror: whether each training image is mirrored with probability 1/2; not for an attribute that a mirror
-            turns round.
-        num_auxiliary: attributes that are learnt beside the filter's own from the same last features, by a layer that
-            is thrown away afterwards: where the own attribute is rare or fuzzy, they teach the features (Caruana
-            1997, "Multitask learning"). The net must have `SharedFeatures`. Figures are of the own one.
-        auxiliary_weight: of each auxiliary attribute's cross entropy in the training loss; the own one's is 1.
-        shift: training images are moved by up to so many whole pixels either way, a batch all alike, which, unlike
-            ``augmentation``, blurs nothing.
-        seed: decides augmentation, mirroring and shift, together with ``stream``, epoch and batch.
-        stream: what this training is called, such as ``fold_0/attempt_1``.
+        settings: the fields of `FilterSettings`.
 
     Attributes:
         history: an epoch's ``epoch``, ``train_loss``, ``train_accuracy``, ..., ``val_loss``, ... each.
@@ -95,34 +97,17 @@ class FilterModule(pl.LightningModule):
         best_state: the network's state at that epoch.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        lr: float = 0.003,
-        weight_decay: float = 0.01,
-        warmup: int = 50,
-        anneal: bool = False,
-        augmentation: float = 1.0,
-        mirror: bool = True,
-        shift: int = 0,
-        num_auxiliary: int = 0,
-        auxiliary_weight: float = 0.075,
-        seed: int = 0,
-        stream: str = "filter",
-    ) -> None:
+    def __init__(self, net: nn.Module, **settings: Any) -> None:
         super().__init__()
-        if shift < 0:
-            raise ValueError(f"shift is {shift}, expected 0 pixels or more")
-        if num_auxiliary and not isinstance(net, SharedFeatures):
+        self.settings = made = typed(FilterSettings, settings)
+        self.save_hyperparameters(asdict(made))
+        if made.num_auxiliary and not hasattr(net, "penultimate"):
             raise ValueError(
-                f"{type(net).__name__} cannot learn auxiliary attributes, {num_auxiliary} are given: "
+                f"{type(net).__name__} cannot learn auxiliary attributes, {made.num_auxiliary} are given: "
                 f"take model=filter_cnn_photo or filter_cnn_texture, or give model.auxiliary=[]"
             )
-        if not 0 <= auxiliary_weight < math.inf:
-            raise ValueError(f"auxiliary_weight is {auxiliary_weight}, expected 0 or more")
-        self.net = net
-        self.auxiliary = nn.Linear(cast(SharedFeatures, net).last.in_features, num_auxiliary) if num_auxiliary else None
-        self.save_hyperparameters(ignore=["net"])
+        self.net: Any = net
+        self.auxiliary = nn.Linear(self.net.last.in_features, made.num_auxiliary) if made.num_auxiliary else None
         self.metrics = nn.ModuleDict({"train_": binary_metrics(), "val_": binary_metrics()})
         self.history: list[Row] = []
         self.best: Row = {}
@@ -134,22 +119,21 @@ class FilterModule(pl.LightningModule):
         return self.net(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
-        stream = f"filter/augmentation/{self.hparams['stream']}/epoch{self.current_epoch}"
-        draws = rng.torch_stream(self.hparams["seed"], stream, batch_idx, images.device)
-        if self.hparams["mirror"]:
+        (images, labels), made = batch, self.settings
+        stream = f"filter/augmentation/{made.stream}/epoch{self.current_epoch}"
+        draws = rng.torch_stream(made.seed, stream, batch_idx, images.device)
+        if made.mirror:
             turned = torch.rand(len(images), generator=draws, device=images.device) < 0.5
             images = torch.where(turned[:, None, None, None], images.flip(3), images)
-        images, _ = augment(images, self.hparams["augmentation"], draws)
-        if self.hparams["shift"]:
-            images = shifted(images, self.hparams["shift"], draws)
+        images, _ = augment(images, made.augmentation, draws)
+        if made.shift:
+            images = shifted(images, made.shift, draws)
         if self.auxiliary is None:
             return self._loss("train", self(images), labels[:, 0])
-        net = cast(SharedFeatures, self.net)
-        seen = net.penultimate(images)
+        seen = self.net.penultimate(images)
         others = F.binary_cross_entropy_with_logits(self.auxiliary(seen).float(), labels[:, 1:], reduction="none")
-        own = self._loss("train", net.last(seen).squeeze(1), labels[:, 0])
-        return own + self.hparams["auxiliary_weight"] * others.mean(dim=0).sum()
+        own = self._loss("train", self.net.last(seen).squeeze(1), labels[:, 0])
+        return own + made.auxiliary_weight * others.mean(dim=0).sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._loss("val", self(batch[0]), batch[1][:, 0])
@@ -160,9 +144,7 @@ class FilterModule(pl.LightningModule):
     def _loss(self, stage: str, logits: Tensor, labels: Tensor) -> Tensor:
         logits = logits.float()
         loss = F.binary_cross_entropy_with_logits(logits, labels)
-        self.log(
-            f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, logger=False, batch_size=len(labels)
-        )
+        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=len(labels))
         self._metrics(stage).update(logits.detach().sigmoid(), labels.int())
         return loss
 
@@ -184,23 +166,20 @@ class FilterModule(pl.LightningModule):
         if not self.best or row["val_loss"] < self.best["val_loss"]:
             self.best = row
             self.best_state = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
-        figures = {f"{self.hparams['stream']}/{k.replace('_', '/', 1)}": v for k, v in row.items() if k != "epoch"}
+        figures = {f"{self.settings.stream}/{k.replace('_', '/', 1)}": v for k, v in row.items() if k != "epoch"}
         for logger in self.loggers:
             logger.log_metrics(figures, self.current_epoch)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
-        )
-        warmup, total = max(self.hparams["warmup"], 1), self.trainer.estimated_stepping_batches
+        made, total = self.settings, self.trainer.estimated_stepping_batches
+        warmup = max(made.warmup, 1)
 
         def share(step: int) -> float:
-            if self.hparams["anneal"]:
+            if made.anneal:
                 return warmup_cosine(step, total, min(warmup, total - 1) / total)
             return min((step + 1) / warmup, 1.0)
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return warming_adamw(self, made.lr, made.weight_decay, share)
 
 
 def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
@@ -212,46 +191,44 @@ def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
     return F.pad(images, [most] * 4, mode="reflect")[:, :, down : down + height, right : right + width]
 
 
-# --- Cross-validation: each fold is retrained until it is good enough, and kept when it is done ---
-
-
-log = logging.getLogger(__name__)
-
-
-class FoldData(pl.LightningDataModule):
-    """The training and the validation part of one fold.
-
-    Args:
-        dataset: map-style, of (image, labels ``[K]``).
-        train, val: item numbers.
-        batch_size: images a batch.
-        num_workers: worker processes.
-        seed: decides the order of training images.
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures to train on.
 
     Attributes:
-        base_rate: share of ones among the training images.
+        name: the attribute.
+        dataset: map-style, of (image, labels ``[K]``).
+        scores: its labels ``[N, K]``, the attribute's first, NaN where not known.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        train: Sequence[int],
-        val: Sequence[int],
-        batch_size: int,
-        num_workers: int = 0,
-        seed: int = 0,
-        base_rate: float = 0.5,
-    ) -> None:
-        super().__init__()
-        self.parts, self.base_rate = (Subset(dataset, train), Subset(dataset, val)), base_rate
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+    name: str
+    dataset: Dataset
+    scores: NDArray[np.float32]
+    batch_size: int
+    num_workers: int = 0
 
-    def train_dataloader(self) -> DataLoader:
-        sampler = EpochSampler(len(self.parts[0]), self.seed)
-        return ResumableLoader(self.parts[0], self.batch_size, sampler, num_workers=self.num_workers)
 
-    def val_dataloader(self) -> DataLoader:
-        return DataLoader(self.parts[1], 2 * self.batch_size, num_workers=self.num_workers)
+@dataclass(frozen=True)
+class FoldData:
+    """The training and the validation part of one fold, by the numbers of their pictures."""
+
+    labelled: Labelled
+    train: Sequence[int]
+    val: Sequence[int]
+
+    @property
+    def base_rate(self) -> float:
+        """Share of ones among the training pictures."""
+        return float(self.labelled.scores[self.train, 0].mean(dtype=float))
+
+    def loaders(self, seed: int) -> tuple[DataLoader, DataLoader]:
+        """Batches to train on, in an order that the seed decides, and to validate on."""
+        dataset, size, num_workers = self.labelled.dataset, self.labelled.batch_size, self.labelled.num_workers
+        sampler = EpochSampler(len(self.train), seed)
+        return (
+            ResumableLoader(Subset(dataset, self.train), size, sampler, num_workers=num_workers),
+            DataLoader(Subset(dataset, self.val), 2 * size, num_workers=num_workers),
+        )
 
 
 @dataclass
@@ -268,45 +245,31 @@ class Fold:
         return threshold is None or self.best["val_loss"] <= threshold
 
 
-Fit = Callable[[str, FoldData], FilterModule]
-"""Trains a fresh network on a fold's data; the first argument names the attempt and decides its random numbers."""
+Fit = Callable[[str, FoldData, int], FilterModule]
+"""Trains a fresh network: the attempt's name decides its random numbers, a seed the order of pictures."""
 
 
+@dataclass(frozen=True)
 class CrossValidation:
     """How a filter is trained.
 
-    Args:
-        num_folds: number of folds, at least 2.
-        patience: epochs without a better validation loss after which an attempt ends.
-        threshold: a fold is retrained from its start weights with other random numbers until its best validation
-            loss (binary cross entropy) is at or under this; None is no rule.
-        max_attempts: attempts a fold, at least 1; if all miss the threshold, the best is kept, with a warning.
-        seed: decides the split.
+    A fold is retrained from its start weights with other random numbers until its best validation loss (binary cross
+    entropy) is at or under the threshold; if all attempts miss it, the best is kept, with a warning.
     """
 
-    def __init__(
-        self,
-        num_folds: int = 5,
-        patience: int = 20,
-        threshold: float | None = None,
-        max_attempts: int = 3,
-        seed: int = 0,
-    ) -> None:
-        for name, value, least in (("num_folds", num_folds, 2), ("max_attempts", max_attempts, 1)):
-            if value < least:
+    num_folds: int = 5  # at least 2
+    patience: int = 20  # epochs without a better validation loss after which an attempt ends
+    threshold: float | None = None  # None is no rule
+    max_attempts: int = 3  # a fold, at least 1
+    seed: int = 0  # decides the split
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_folds", 2), ("max_attempts", 1)):
+            if (value := getattr(self, name)) < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
-        self.num_folds, self.patience, self.threshold = num_folds, patience, threshold
-        self.max_attempts, self.seed = max_attempts, seed
 
     def split(self, labels: NDArray[Any]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Item numbers for training and for validation, a fold each, with the same share of ones everywhere.
-
-        Args:
-            labels: 0 or 1, ``[N]``.
-
-        Raises:
-            ValueError: if there are fewer zeros or ones than folds.
-        """
+        """Item numbers for training and for validation, a fold each, with the same share of ones everywhere."""
         ones = int(labels.sum())
         if min(ones, len(labels) - ones) < self.num_folds:
             raise ValueError(
@@ -323,8 +286,7 @@ class CrossValidation:
         best: Fold | None = None
         for attempt in range(self.max_attempts):
             stream = f"fold_{number}/attempt_{attempt}"
-            data.seed = rng.stream_key(self.seed, f"filter/order/{stream}")
-            module = fit(stream, data)
+            module = fit(stream, data, rng.stream_key(self.seed, f"filter/order/{stream}"))
             if not module.best:
                 raise ValueError(f"{stream} ended before its first validation: raise trainer.max_epochs or its limits")
             place = {"fold": float(number), "attempt": float(attempt)}
@@ -336,23 +298,19 @@ class CrossValidation:
                 break
         assert best is not None
         if not best.meets(self.threshold):
-            loss = best.best["val_loss"]
             log.warning(
                 "fold %d: the best of %d attempts has a validation loss of %.3f, above the threshold of %s",
-                number, self.max_attempts, loss, self.threshold,
+                number, self.max_attempts, best.best["val_loss"], self.threshold,
             )  # fmt: skip
         return best
 
 
 def binary_labels(scores: NDArray[np.float32], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The items that have a label, and these labels.
+    """The items that have a label, and these labels; ValueError for other labels than 0 and 1.
 
     Args:
         scores: ``[N, K]``; the first column is the attribute: 0, 1, or NaN where it is not known.
         name: the attribute, for messages.
-
-    Raises:
-        ValueError: if it takes other values.
     """
     known = np.flatnonzero(np.isfinite(scores[:, 0]))
     labels = scores[known, 0]
@@ -364,53 +322,19 @@ def binary_labels(scores: NDArray[np.float32], name: str) -> tuple[NDArray[np.in
     return known, labels.astype(np.int64)
 
 
-def fold_path(folder: Path, number: int) -> Path:
-    return folder / f"fold_{number}.safetensors"
-
-
-def save_fold(folder: Path, fold: Fold, name: str, settings: dict[str, Any]) -> None:
-    """Keeps a finished fold with all that a later run needs to go on from it."""
-    path = fold_path(folder, fold.number)
-    checkpoint.save(path, {name: fold.net}, stage="filter_fold", rows=fold.rows, best=fold.best, settings=settings)
-
-
-def load_fold(folder: Path, number: int, name: str, settings: dict[str, Any]) -> Fold | None:
-    """A fold that an earlier run finished; None if there is none.
-
-    Raises:
-        CheckpointError: if it was made with other settings.
-    """
-    path = fold_path(folder, number)
+def load_fold(path: Path, number: int, name: str, settings: dict[str, Any]) -> Fold | None:
+    """A fold that an earlier run finished; None if there is none, CheckpointError for one of other settings."""
     if not path.is_file():
         return None
     kept = checkpoint.load(path)
     before = kept.info.get("settings", {})
-    if before != settings:
-        changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
+    if changed := sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key)):
         key = changed[0]
         raise CheckpointError(
             f"{path} was made with {key}={before.get(key)}, now {key}={settings.get(key)}: "
             f"give another paths.output_dir, or remove the fold_*.safetensors to start anew"
         )
     return Fold(number, kept.info["rows"], kept.info["best"], kept.build(name).eval())
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Pictures to train on.
-
-    Attributes:
-        name: the attribute.
-        dataset: map-style, of (image, labels ``[K]``).
-        scores: its labels ``[N, K]``, the attribute's first, NaN where not known.
-        batch_size, num_workers: of the training.
-    """
-
-    name: str
-    dataset: Dataset
-    scores: NDArray[np.float32]
-    batch_size: int
-    num_workers: int = 0
 
 
 def run_folds(plan: CrossValidation, data: Labelled, fit: Fit, folder: Path, settings: dict[str, Any]) -> list[Fold]:
@@ -426,23 +350,19 @@ def run_folds(plan: CrossValidation, data: Labelled, fit: Fit, folder: Path, set
     known, labels = binary_labels(data.scores, data.name)
     folds: list[Fold] = []
     for number, parts in enumerate(plan.split(labels)):
-        fold = load_fold(folder, number, data.name, settings)
+        path = folder / f"fold_{number}.safetensors"
+        fold = load_fold(path, number, data.name, settings)
         if fold is None:
             train, val = (known[part].tolist() for part in parts)
-            base_rate = float(labels[parts[0]].mean())
-            parts_of = FoldData(data.dataset, train, val, data.batch_size, data.num_workers, base_rate=base_rate)
-            fold = plan.run_fold(number, parts_of, fit)
-            save_fold(folder, fold, data.name, settings)
+            fold = plan.run_fold(number, FoldData(data, train, val), fit)
+            kept = {"rows": fold.rows, "best": fold.best, "settings": settings}
+            checkpoint.save(path, {data.name: fold.net}, stage="filter_fold", **kept)
         folds.append(fold)
-        write_figures(folder / "folds.csv", [row for done in folds for row in done.rows])
+        rows = [row for done in folds for row in done.rows]
+        rounded = [{k: int(v) if k in COUNTS else round(v, 5) for k, v in row.items()} for row in rows]
+        write_records(folder / "folds.csv", rounded)
         log.info("fold %d of %d: validation loss %.4f", number + 1, plan.num_folds, fold.best["val_loss"])
     return folds
-
-
-def write_figures(path: Path, rows: Sequence[Row]) -> None:
-    """Figures of every epoch as CSV: fold, attempt and epoch are whole numbers."""
-    whole = ("fold", "attempt", "epoch")
-    write_records(path, [{k: int(v) if k in whole else round(v, 5) for k, v in row.items()} for row in rows])
 
 
 @torch.no_grad()
