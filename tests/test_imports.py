@@ -1,6 +1,7 @@
 """The rooms of the house: each imports from those before it alone, and nothing imports in a circle."""
 
 import ast
+import runpy
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,8 @@ def test_no_circle():
 def test_maths_needs_no_trainer_and_no_config(room):
     for path in (SOURCE / room).glob("*.py"):
         assert not {name.partition(".")[0] for name in all_imports(path)} & {"pytorch_lightning", "hydra", "omegaconf"}
+
+
+def test_the_picture_in_the_docs_shows_these_imports():
+    script = runpy.run_path(str(PROJECT / "docs" / "rooms.py"))
+    assert script["PICTURE"].read_text(encoding="utf-8") == script["draw"](), "draw it again: python docs/rooms.py"
