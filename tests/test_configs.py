@@ -67,7 +67,7 @@ def test_models_and_their_data(model, tmp_path):
     assert module.hparams["seed"] == cfg.data.seed == cfg.model.seed == (2 if model == "property_cnn_judge" else 0)
     data = instantiate(cfg.data)
     assert data.resolution == cfg.resolution
-    assert data.sizes["train"] == cfg.model.num_images
+    assert data.num_images == cfg.model.num_images
 
 
 @pytest.mark.parametrize("scale", options("scale"))

@@ -16,7 +16,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/")
 PACKAGE_INDEX = re.compile(r"index[-]url|find[-]links|pypi[.]|pythonhosted[.]|download[.]pytorch[.]")
 MAX_LINES = 550
 MAX_PARAMETERS = 7
-MODULES = {"Module", "LightningModule", "DealingDataModule"}
+MODULES = {"Module", "LightningModule"}
 """What Hydra makes of a flat config; other bases of ours that do so are among them."""
 MAX_ASSETS = 40_000_000
 ASSETS = PROJECT / "src" / "ohlora_gan" / "assets"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan.data.datasets import read_parse_folder
+from ohlora_gan.data.datasets import ParseFolder
 from ohlora_gan.world import first_world as faces
 
 
@@ -21,7 +21,7 @@ def save_pair(folder, number, size=224, face_suffix=".png", palette=False, index
 def test_pairs_come_in_order_and_unchanged(tmp_path, palette):
     saved = {number: save_pair(tmp_path, number, palette=palette, index=number) for number in (12, 3)}
     (tmp_path / "notes.txt").write_text("not ours")
-    folder = read_parse_folder(tmp_path)
+    folder = ParseFolder(tmp_path)
     read = list(folder)
     assert [number for number, _, _ in read] == [3, 12]
     for number, codes, image in read:
@@ -33,7 +33,7 @@ def test_pairs_come_in_order_and_unchanged(tmp_path, palette):
 
 def test_other_sizes_are_resized_without_mixing_codes(tmp_path):
     codes, image = save_pair(tmp_path, 1, size=320, face_suffix=".jpg")
-    [(_, small, face)] = list(read_parse_folder(tmp_path))
+    [(_, small, face)] = list(ParseFolder(tmp_path))
     assert small.shape == (224, 224)
     assert face.shape == (224, 224, 3)
     assert set(np.unique(small)) <= set(np.unique(codes))
@@ -56,7 +56,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path, caplog):
     Image.fromarray(np.full((224, 224), 200, np.uint8)).save(tmp_path / "parsing_000005.png")
     Image.new("RGB", (224, 224)).save(tmp_path / "parsing_000006.png")
     Image.new("RGB", (224, 224)).save(tmp_path / "face_000007.jpg")
-    folder = read_parse_folder(tmp_path)
+    folder = ParseFolder(tmp_path)
     assert [number for number, _, _ in folder] == [0, 7]
     reasons = {
         "parsing_000001.png": "no face",
@@ -84,17 +84,17 @@ def test_a_damaged_face_never_stops_the_reading(tmp_path, suffix):
     generator = np.random.default_rng(0)
     for length in generator.integers(0, len(whole), 40):
         path.write_bytes(whole[:length] + generator.bytes(20))
-        folder = read_parse_folder(tmp_path)
+        folder = ParseFolder(tmp_path)
         assert next(iter(folder))[0] == 0
         assert sum(1 for _ in folder) + len(folder.skipped) == 2
 
 
 def test_folders_without_faces(tmp_path):
     with pytest.raises(ValueError, match="is no folder"):
-        read_parse_folder(tmp_path / "none")
+        ParseFolder(tmp_path / "none")
     with pytest.raises(ValueError, match=r"holds no pair such as .*: 0 maps and 0 faces"):
-        read_parse_folder(tmp_path)
+        ParseFolder(tmp_path)
     save_pair(tmp_path, 1)
     (tmp_path / "parsing_000001.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"none of 1 pairs.*parsing_000001\.png.*cannot identify"):
-        list(read_parse_folder(tmp_path))
+        list(ParseFolder(tmp_path))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,19 +23,21 @@ from ohlora_gan.files import write_json
 from ohlora_gan.names import PROPERTIES, Part
 from ohlora_gan.world.versions import SHIPPED, World, open_world
 
+log = logging.getLogger(__name__)
+
+Bytes = NDArray[np.uint8]
+
 MIRROR_SIGNS = {"pose": -1, "turn": -1, "tilt": -1, "roll": -1, "light_direction": -1, "background_x": -1}
 """Attributes that a mirror turns round; it leaves all others alone."""
 
 
-class ScoredDataset(Protocol):
+class ScoredDataset(Dataset):
     """What every data set of this package is: its scores, float32 ``[N, A]``, need no picture to be decoded."""
 
-    @property
-    def scores(self) -> NDArray[np.float32]: ...
+    scores: NDArray[np.float32]
 
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]: ...
+    def __len__(self) -> int:
+        return len(self.scores)
 
 
 def to_image(pixels: NDArray[np.uint8]) -> Tensor:
@@ -53,14 +55,8 @@ def matching_indices(
 ) -> list[int]:
     """The first ``num`` face numbers from ``start`` on whose attributes equal ``keep``, e.g. ``{"gender": 1}``.
 
-    Args:
-        seed: seed of the faces.
-        start: the first number to look at.
-        num: how many to find.
-        keep: attribute -> the value that it must have.
-        thin: continuous attribute -> the share, above 0 to 1, of faces within a standard deviation of its mean that
-            stay. A GAN is slow to learn the extremes of small features; so it sees them more often.
-        world: version of the embedded world.
+    ``thin`` has continuous attributes -> the share, above 0 to 1, of faces within a standard deviation of the mean that
+    stay. A GAN is slow to learn the extremes of small features; so it sees them more often.
 
     Raises:
         ValueError: for an attribute that faces do not have, a value that none of 10,000 faces takes, or a share out of
@@ -80,21 +76,16 @@ def matching_indices(
     while len(found) < num:
         attributes = faces.sample_attributes(seed, index)
         kept = all(getattr(attributes, name) == value for name, value in keep.items())
-        if kept and _stays(faces, seed, index, attributes, thin):
+        if kept and all(
+            abs(faces.standardized(name, getattr(attributes, name))) > 1
+            or rng.stream(seed, f"thin/{name}", index).random() < share
+            for name, share in thin.items()
+        ):
             found.append(index)
         index += 1
         if index - start >= 10_000 and not found:
             raise ValueError(f"none of 10,000 faces has data.keep={dict(keep)}: loosen it")
     return found
-
-
-def _stays(faces: World, seed: int, index: int, attributes: Any, thin: Mapping[str, float]) -> bool:
-    """Whether a face is left by ``thin``, see ``matching_indices``; drawn from its number, attribute by attribute."""
-    return all(
-        abs(faces.standardized(name, getattr(attributes, name))) > 1
-        or rng.stream(seed, f"thin/{name}", index).random() < share
-        for name, share in thin.items()
-    )
 
 
 def face_scores(faces: World, attributes: Any, names: Sequence[str]) -> NDArray[np.float32]:
@@ -107,8 +98,7 @@ def face_scores(faces: World, attributes: Any, names: Sequence[str]) -> NDArray[
 def mirror_signs(names: Sequence[str], changes: Mapping[str, float] | None = None) -> NDArray[np.float32]:
     """The factor ``[A]`` that a mirror puts on each attribute, 1 or -1: by `MIRROR_SIGNS`, and ``changes`` to it.
 
-    Raises:
-        ValueError: for another factor than these; for 0, which says that mirroring would make the score wrong.
+    ValueError for another factor than these; for 0, which says that mirroring would make the score wrong.
     """
     signs = MIRROR_SIGNS | dict(changes or {})
     for name in names:
@@ -120,16 +110,8 @@ def mirror_signs(names: Sequence[str], changes: Mapping[str, float] | None = Non
     return np.array([signs.get(name, 1) for name in names], dtype=np.float32)
 
 
-class FacesDataset(Dataset):
-    """Rendered faces, a pure function of (seed, number); each is rendered once and kept (12 KB at 64x64).
-
-    Args:
-        seed: seed of the faces.
-        indices: the faces' numbers.
-        resolution: image size, 32 to 512.
-        attributes: what is scored, some of the world's.
-        world: version of the embedded world.
-    """
+class FacesDataset(ScoredDataset):
+    """Rendered faces, a pure function of (seed, number); each is rendered once and kept (12 KB at 64x64)."""
 
     def __init__(
         self,
@@ -141,48 +123,43 @@ class FacesDataset(Dataset):
     ):
         self.seed, self.indices, self.resolution, self.faces = seed, indices, resolution, open_world(world)
         self.attributes = tuple(attributes)
-        self._images = np.zeros((len(indices), resolution, resolution, 3), dtype=np.uint8)
-        self._scores = np.zeros((len(indices), len(self.attributes)), dtype=np.float32)
-        self._rendered = np.zeros(len(indices), dtype=bool)
+        self._rendered: dict[int, tuple[Bytes, NDArray[np.float32]]] = {}
 
     @cached_property
-    def scores(self) -> NDArray[np.float32]:
+    def scores(self) -> NDArray[np.float32]:  # type: ignore[override]
         """Scores ``[N, A]``; nothing is rendered for them."""
         drawn = [self.faces.sample_attributes(self.seed, index) for index in self.indices]
         rows = [face_scores(self.faces, attributes, self.attributes) for attributes in drawn]
-        return np.stack(rows) if rows else self._scores
+        return np.array(rows, dtype=np.float32).reshape(-1, len(self.attributes))
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        if not self._rendered[i]:
+        if i not in self._rendered:
             attributes = self.faces.sample_attributes(self.seed, self.indices[i])
-            self._images[i] = self.faces.render(attributes, self.resolution)
-            self._scores[i] = face_scores(self.faces, attributes, self.attributes)
-            self._rendered[i] = True
-        return to_image(self._images[i]), torch.from_numpy(self._scores[i])
+            pixels = self.faces.render(attributes, self.resolution)
+            self._rendered[i] = pixels, face_scores(self.faces, attributes, self.attributes)
+        pixels, scores = self._rendered[i]
+        return to_image(pixels), torch.from_numpy(scores)
 
 
-class Mirrored(Dataset):
-    """A data set and its mirror image: item N + i is item i mirrored, with its scores times ``signs``.
+class ScoredPictures(ScoredDataset):
+    """Item i is picture ``indices[i]``, which ``read`` gives as uint8 ``[R, R, 3]``, with its scores, row i."""
 
-    Args:
-        dataset: N items.
-        signs: float32 ``[A]``: 1 for an attribute that a mirror leaves alone, -1 for one that it turns round.
-    """
+    def __init__(self, read: Callable[[int], Bytes], indices: NDArray[np.int64], scores: NDArray[np.float32]):
+        self.read, self.indices, self.scores = read, indices, scores
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return to_image(self.read(int(self.indices[i]))), torch.from_numpy(self.scores[i])
+
+
+class Mirrored(ScoredDataset):
+    """N items and their mirror images: item N + i is item i mirrored, with its scores times ``signs`` ``[A]``."""
 
     def __init__(self, dataset: ScoredDataset, signs: NDArray[np.float32]):
-        self.dataset = dataset
-        self.signs = np.asarray(signs, dtype=np.float32)
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """Scores ``[2N, A]``."""
-        return np.concatenate([self.dataset.scores, self.dataset.scores * self.signs])
-
-    def __len__(self) -> int:
-        return 2 * len(self.dataset)
+        self.dataset, self.signs = dataset, signs
+        self.scores = np.concatenate([dataset.scores, dataset.scores * signs])
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         if i < len(self.dataset):
@@ -190,13 +167,6 @@ class Mirrored(Dataset):
         image, scores = self.dataset[i - len(self.dataset)]
         return image.flip(2), scores * torch.from_numpy(self.signs)
 
-
-# --- A folder of faces with their parse maps ---
-
-
-log = logging.getLogger(__name__)
-
-Bytes = NDArray[np.uint8]
 
 # what Pillow raises for files that are cut off, damaged, forged or no pictures at all
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -209,11 +179,9 @@ _SIZE = (MAP_SIZE, MAP_SIZE)
 class ParseFolder:
     """The faces of a folder: iterating gives (number, map uint8 [224, 224], image uint8 [224, 224, 3]).
 
-    Pictures are decoded while iterating, one pair at a time, so a folder may be of any size. Maps of other sizes are
-    resized without mixing codes, faces with a good filter; neither is cut. Each complete pass logs what it left out.
-
-    Args:
-        folder: where ``parsing_000123.png`` (class codes, grey or palette) and ``face_000123.png`` (or .jpg) lie.
+    It holds ``parsing_000123.png`` (class codes, grey or palette) and ``face_000123.png`` (or .jpg). Pictures are
+    decoded while iterating, one pair at a time, so a folder may be of any size. Maps of other sizes are resized without
+    mixing codes, faces with a good filter; neither is cut. Each complete pass logs what it left out.
 
     Attributes:
         faces: number -> the face's file, for all that have a map, in order.
@@ -277,11 +245,6 @@ class ParseFolder:
             return None
 
 
-def read_parse_folder(folder: str | Path) -> ParseFolder:
-    """The faces of a folder in the published system's layout, to iterate over; see ``ParseFolder``."""
-    return ParseFolder(folder)
-
-
 def _read_map(image: Image.Image) -> Bytes:
     if image.mode not in ("L", "P"):
         raise ValueError(f"a parse map of mode {image.mode}: expected a grey or palette picture of class codes")
@@ -296,17 +259,9 @@ def _read_face(image: Image.Image) -> Bytes:
     return np.asarray(upright.resize(_SIZE, Image.Resampling.LANCZOS))
 
 
-# --- A data set's scores as N(0, 1), and new scores by the same statistics ---
-
-
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and sample standard deviation of each property over a data set.
-
-    Attributes:
-        mean: property -> mean.
-        std: property -> standard deviation (n - 1 in the denominator), above 0.
-    """
+    """Mean and sample standard deviation (n - 1 in the denominator) of each property over a data set."""
 
     mean: Mapping[str, float]
     std: Mapping[str, float]
@@ -322,11 +277,7 @@ class Normalization:
                 )
 
     def apply(self, scores: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
-        """``(score - mean) / std`` of every property; NaN stays NaN.
-
-        Raises:
-            ValueError: for a property without statistics.
-        """
+        """``(score - mean) / std`` of every property; NaN stays NaN. ValueError for a property without statistics."""
         unknown = [name for name in scores if name not in self.mean]
         if unknown:
             known = ", ".join(self.mean)
@@ -342,11 +293,7 @@ class Normalization:
 
     @classmethod
     def load(cls, path: str | Path) -> "Normalization":
-        """Reads what ``save`` wrote.
-
-        Raises:
-            ValueError: if the file is missing or holds no such statistics.
-        """
+        """Reads what ``save`` wrote; ValueError if the file is missing or holds no such statistics."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             mean, std = ({str(k): float(v) for k, v in content[key].items()} for key in ("mean", "std"))
@@ -360,11 +307,7 @@ class Normalization:
 def fit_normalization(scores: Mapping[str, ArrayLike]) -> Normalization:
     """The statistics that give each property mean 0 and standard deviation 1 over a data set.
 
-    Args:
-        scores: property -> ``[N]``; NaN means unknown and is left out.
-
-    Raises:
-        ValueError: if a property has fewer than two known values, or the same value everywhere.
+    NaN means unknown and is left out. ValueError if a property has fewer than two known values, or one value alone.
     """
     mean, std = {}, {}
     for name, values in scores.items():

@@ -1,17 +1,19 @@
 """Labels of pictures: CSV files and CelebA's ``list_attr_celeba.txt``, and the choice of attributes among them."""
 
 import csv
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ohlora_gan.files import write_rows
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -36,10 +38,8 @@ class Labels:
 def read_labels(path: str | Path) -> Labels:
     """Reads a CSV (header; the file name first; empty: unknown) or a file in the format of ``list_attr_celeba.txt``.
 
-    Binary columns of -1 and 1 become 0 and 1.
-
-    Raises:
-        ValueError: if it is missing, damaged or has a row twice, naming file and line.
+    Binary columns of -1 and 1 become 0 and 1. ValueError, naming file and line, if the file is missing, damaged or has
+    a row twice.
     """
     path = Path(path)
     try:
@@ -50,105 +50,81 @@ def read_labels(path: str | Path) -> Labels:
         raise ValueError(f"data.labels={path} is no text in UTF-8: save it as CSV in UTF-8") from error
     celeba = bool(lines) and lines[0].strip().isdigit()
     header, rows = _celeba_rows(path, lines) if celeba else _csv_rows(path, lines)
-    repeated = [name for name in header if header.count(name) > 1]
-    if not header or repeated or "" in header:
+    if not header or "" in header or len(set(header)) < len(header):
         raise ValueError(
             f"labels {path} name the columns {header}, expected the file name first, then one or more attributes of "
             f"different names, separated by commas"
         )
-    _check_rows(path, header, rows)
-    columns, text = {}, []
-    for i, name in enumerate(header):
-        column = _numbers(path, name, [(line, cells[i]) for line, _, cells in rows])
-        if column is None:
-            text.append(name)
-        else:
-            columns[name] = _zero_one(column)
-    return Labels(path, [file for _, file, _ in rows], columns, tuple(text))
+    first: dict[str, int] = {}
+    for line, cells in rows:
+        if len(cells) != len(header) + 1:
+            raise ValueError(
+                f"labels {path}, line {line}: {len(cells)} cells, expected {len(header) + 1} as in the header"
+            )
+        file = cells[0]
+        if file in first:
+            raise ValueError(f"labels {path} have {file!r} twice, in lines {first[file]} and {line}: remove one")
+        first[file] = line
+    read = {name: _numbers(path, name, [(line, cells[i]) for line, cells in rows]) for i, name in enumerate(header, 1)}
+    numbers = {name: column for name, column in read.items() if column is not None}
+    return Labels(path, list(first), numbers, tuple(name for name in header if name not in numbers))
 
 
-class _Row(NamedTuple):
-    line: int
-    file: str
-    cells: list[str]
+Table = list[tuple[int, list[str]]]
+"""Line number and cells, the file's name first."""
 
 
-def _csv_rows(path: Path, lines: list[str]) -> tuple[list[str], list[_Row]]:
+def _csv_rows(path: Path, lines: list[str]) -> tuple[list[str], Table]:
     reader = csv.reader(lines, skipinitialspace=True)
     try:
         table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except csv.Error as error:
         raise ValueError(f"labels {path}, line {reader.line_num}: {error}") from error
-    header = table[0][1][1:] if table else []
-    return header, [_Row(line, cells[0], cells[1:]) for line, cells in table[1:]]
+    return (table[0][1][1:] if table else []), table[1:]
 
 
-def _celeba_rows(path: Path, lines: list[str]) -> tuple[list[str], list[_Row]]:
+def _celeba_rows(path: Path, lines: list[str]) -> tuple[list[str], Table]:
     """The first line counts the rows, the second names the columns, none names the file."""
     table = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
-    rows = [_Row(number, cells[0], cells[1:]) for number, cells in table[2:]]
+    rows = table[2:]
     if len(rows) != int(lines[0]):
         raise ValueError(f"labels {path} hold {len(rows)} rows, expected {int(lines[0])} as line 1 says: it is cut off")
-    return table[1][1] if len(table) > 1 else [], rows
+    return (table[1][1] if len(table) > 1 else []), rows
 
 
-def _check_rows(path: Path, header: Sequence[str], rows: Sequence[_Row]) -> None:
-    first: dict[str, int] = {}
-    for line, file, cells in rows:
-        if len(cells) != len(header):
-            raise ValueError(
-                f"labels {path}, line {line}: {len(cells) + 1} cells, expected {len(header) + 1} as in the header"
-            )
-        if file in first:
-            raise ValueError(f"labels {path} have {file!r} twice, in lines {first[file]} and {line}: remove one")
-        first[file] = line
-
-
-def _numbers(path: Path, name: str, cells: Iterable[tuple[int, str]]) -> Floats | None:
-    """A column's values, or None if it holds no number at all; a mixture of numbers and text is an error."""
-    values, wrong = [], None
-    for line, cell in cells:
-        try:
-            values.append(float(cell) if cell else np.nan)
-        except ValueError:
-            wrong = wrong or (line, cell)
-            continue
-        if np.isinf(values[-1]):
-            wrong = wrong or (line, cell)
-    if np.isnan(values).all():
+def _number(cell: str) -> float | None:
+    """NaN for an empty cell, None for text."""
+    try:
+        return float(cell) if cell else np.nan
+    except ValueError:
         return None
-    if wrong is None:
-        return np.array(values, dtype=np.float64)
-    line, cell = wrong
-    raise ValueError(
-        f"labels {path}, line {line}, column {name!r}: {cell!r} is no number; correct it, or leave the cell empty"
-    )
 
 
-def _zero_one(column: Floats) -> Floats:
-    return np.where(column == -1, 0.0, column) if np.isin(known(column), (-1, 1)).all() else column
+def _numbers(path: Path, name: str, cells: list[tuple[int, str]]) -> Floats | None:
+    """A column's values, or None if it holds no number at all; a mixture of numbers and text is an error."""
+    values = [_number(cell) for _, cell in cells]
+    if all(value is None or np.isnan(value) for value in values):
+        return None
+    for (line, cell), value in zip(cells, values, strict=True):
+        if value is None or np.isinf(value):
+            raise ValueError(
+                f"labels {path}, line {line}, column {name!r}: {cell!r} is no number; correct it, or leave the cell "
+                f"empty"
+            )
+    column = np.array(values, dtype=np.float64)
+    return np.where(column == -1, 0.0, column) if _is_among(column, (-1, 1)) else column
 
 
-def known(column: Floats) -> Floats:
-    """The values that are not NaN."""
-    return column[~np.isnan(column)]
-
-
-def is_binary(column: Floats) -> bool:
-    """Whether all known values are 0 or 1."""
-    return bool(np.isin(known(column), (0, 1)).all())
+def _is_among(column: Floats, values: tuple[int, int]) -> bool:
+    """Whether all values that are not NaN are one of two."""
+    return bool(np.isin(column[~np.isnan(column)], values).all())
 
 
 def choose(labels: Labels, attributes: Sequence[str] | Mapping[str, str] | None) -> dict[str, Floats]:
     """The asked attributes: own name -> values ``[N]``, in the asked order.
 
-    Args:
-        labels: the table.
-        attributes: None: all columns of numbers; names of columns; or own name -> column, or -> ``not COLUMN`` for a
-            binary one.
-
-    Raises:
-        ValueError: for a column that is not there or not of numbers, and for names that cannot name an attribute.
+    ``attributes`` None: all columns of numbers; names of columns; or own name -> column, or -> ``not COLUMN`` for a
+    binary one. ValueError for a column that is not there or not of numbers, and for unfit names of attributes.
     """
     if attributes is None:
         wanted = {name: name for name in labels.columns}
@@ -181,7 +157,7 @@ def _column(labels: Labels, name: str) -> Floats:
     column = labels.columns[name]
     if not negated:
         return column
-    if not is_binary(column):
+    if not _is_among(column, (0, 1)):
         raise ValueError(f"data.attributes has 'not {name}', but that column is not binary: expected 0 and 1 alone")
     return 1 - column
 
@@ -190,9 +166,7 @@ def match_rows(labels: Labels, names: Sequence[str]) -> dict[str, int]:
     """Picture name -> its row, for pictures that have one.
 
     A row belongs to the picture of that path, else to the one whose path ends in it (such as its base name).
-
-    Raises:
-        ValueError: if a row's name fits several pictures, two rows fit one picture, or no row fits any.
+    ValueError if a row's name fits several pictures, two rows fit one picture, or no row fits any.
     """
     endings: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -228,13 +202,8 @@ def match_rows(labels: Labels, names: Sequence[str]) -> dict[str, int]:
 def read_partition(path: str | Path, names: Sequence[str]) -> NDArray[np.int64]:
     """The split of each picture ``[N]``: 0 train, 1 validation, 2 test.
 
-    Args:
-        path: a file in the format of CelebA's ``list_eval_partition.txt``: lines ``000001.jpg 0``; commas and a header
-            line are allowed.
-        names: the pictures.
-
-    Raises:
-        ValueError: if it is missing, has other numbers, or leaves a picture out.
+    The file is in the format of CelebA's ``list_eval_partition.txt``: lines ``000001.jpg 0``; commas and a header line
+    are allowed. ValueError if it is missing, has other numbers, or leaves a picture out.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").replace(",", " ").splitlines()
@@ -254,15 +223,39 @@ def read_partition(path: str | Path, names: Sequence[str]) -> NDArray[np.int64]:
     return np.array([int(rows[row_of[name]][1]) for name in names], dtype=np.int64)
 
 
-# --- A table that grows row by row, and is taken up after an interruption ---
+class ChosenLabels:
+    """The asked labels of those pictures that have them all.
+
+    Attributes:
+        columns: attribute -> values of all rows.
+        binary: the attributes that are 0 or 1.
+        names: the pictures whose row has a value for every attribute, in order.
+    """
+
+    def __init__(self, labels: Labels, attributes: Sequence[str] | Mapping[str, str] | None, names: list[str]) -> None:
+        self.columns = choose(labels, attributes)
+        self.binary = {name for name, column in self.columns.items() if _is_among(column, (0, 1))}
+        self._row = match_rows(labels, names)
+        complete = np.logical_and.reduce([~np.isnan(column) for column in self.columns.values()])
+        self.names = [name for name in names if name in self._row and complete[self._row[name]]]
+        if not self.names:
+            raise ValueError(f"no picture has a value for all of {', '.join(self.columns)} in labels {labels.path}")
+        if len(self.names) < len(names):
+            log.warning(
+                "%d of %d pictures are left out: %d without a row in %s, %d with an empty cell among %s",
+                *(len(names) - len(self.names), len(names), len(names) - len(self._row), labels.path.name),
+                *(len(self._row) - len(self.names), ", ".join(self.columns)),
+            )
+
+    def rows(self, names: Sequence[str]) -> list[int]:
+        """The pictures' places in the columns."""
+        return [self._row[name] for name in names]
 
 
 class Rows:
     """A CSV whose first column is a picture's name; it grows row by row and is taken up after an interruption.
 
-    Args:
-        path: the file; a last row that was cut off is dropped.
-        columns: the other columns' names.
+    A last row that was cut off is dropped.
 
     Attributes:
         cells: name -> the other cells, as text.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from ohlora_gan.data.datasets import Normalization, ParseFolder, fit_normalization, read_parse_folder
+from ohlora_gan.data.datasets import Normalization, ParseFolder, fit_normalization
 from ohlora_gan.data.labels import Rows
 from ohlora_gan.data.landmarks import (
     LANDMARKS,
@@ -240,7 +240,7 @@ def parse_folder(folder: str, output: Path, how: Parsing | None = None) -> str:
         raise ValueError(f"properties has {unknown[0]!r}, expected some of {','.join(PROPERTIES)}")
     if output.is_dir():
         raise ValueError(f"output {output} is a folder, expected a file: give {output / 'labels.csv'}")
-    faces = read_parse_folder(folder)
+    faces = ParseFolder(folder)
     known = Normalization.load(how.statistics) if how.statistics else None
     numbers, scores = score_folder(faces, how.generation)
     scores = {name: scores[name] for name in how.properties}

@@ -157,7 +157,7 @@ def data_members(data: Any) -> list[Member]:
         return [Member(f"data.world={data.world} renders world {data.world}", data.world)]
     none = "filters=[] for none"
     makers = network("generator", data.checkpoint, called="data.checkpoint"), network("scorer", data.scorer)
-    return [*makers, *networks("filter", data.filters, none)]
+    return [*makers, *networks("filter", data.filters or [], none)]
 
 
 def start_member(name: str | Path, data: Any, resumed: bool = False) -> Member:
