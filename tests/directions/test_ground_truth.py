@@ -64,7 +64,7 @@ def test_published_methods_follow_the_score_itself(method, world, samples):
 
 def test_svm_in_groups(world, samples):
     scores = samples[1]
-    groups = group_names(scores, medians(scores, NAMES, GROUP_BY), NAMES, GROUP_BY)
+    groups = group_names(scores, medians(scores, NAMES, GROUP_BY), NAMES)
     finder = fitted(SvmFinder(), world, samples, groups)
     assert finder.group_names_ == ["hh", "hl", "lh", "ll"]
     assert cosines(finder, world.truth(decorrelate=False), samples).min() > 0.95
@@ -108,7 +108,7 @@ def test_named_scores_alone_are_held(method, world, samples):
 
 def test_groups_of_better_methods_have_the_same_directions_where_the_world_is_linear(world, samples):
     scores = samples[1]
-    groups = group_names(scores, medians(scores, NAMES, GROUP_BY), NAMES, GROUP_BY)
+    groups = group_names(scores, medians(scores, NAMES, GROUP_BY), NAMES)
     for make, settings in ((RidgeFinder, {}), (MeanJacobianFinder, {"num_jacobians": 20})):
         finder = fitted(make(**settings), world, samples, groups)
         assert finder.directions_.shape[1] == 4

@@ -77,7 +77,7 @@ def test_members_of_other_names_and_of_no_groups():
     [
         (np.zeros((2, 7)), REFERENCE_MEDIANS, r"\[2, 7\]"),
         (np.full((2, 8), np.nan), REFERENCE_MEDIANS, "8 of 8"),
-        (np.zeros((2, 8)), {"hair_color": 0.0}, "hair_length, background_mean, hairstyle"),
+        (np.zeros((2, 8)), {"hair_color": 0.0, "hat": 0.0}, "does not measure hat"),
     ],
 )
 def test_unusable_inputs_are_named(scores, cut, message):
@@ -95,10 +95,10 @@ def test_any_properties_make_groups():
     names, group_by = ("lip_color", "beard"), ("beard",)
     cut = medians(scores, names, group_by)
     assert cut == {"beard": 3.5}
-    groups = group_names(scores, cut, names, group_by)
+    groups = group_names(scores, cut, names)
     assert groups.tolist() == ["h", "h", "l", "l"]
     assert {name: rows.tolist() for name, rows in members(groups[:2], 2).items()} == {"h": [0, 1], "l": []}
-    both = group_names(scores, {"lip_color": 1.5, "beard": 2.5}, names, ("beard", "lip_color"))
+    both = group_names(scores, {"beard": 2.5, "lip_color": 1.5}, names)
     assert both.tolist() == ["hl", "hl", "hh", "lh"]
     assert all_group_names(2) == ["hh", "hl", "lh", "ll"]
 

@@ -97,7 +97,7 @@ class DirectionFinder(ABC):
         edited: Sequence[str] = EDITED_PROPERTIES,
         geometry: Geometry | None = None,
     ) -> "DirectionFinder":
-        """Finds the directions.
+        """Finds the directions; returns the finder itself.
 
         Args:
             X: vectors, float ``[n, D]``.
@@ -108,13 +108,11 @@ class DirectionFinder(ABC):
             edited: the k properties for which directions are sought, all among ``names``.
             geometry: what is known of the space; None: nothing.
 
-        Returns:
-            The finder itself.
-
         Raises:
             ValueError: where the inputs or the settings are unusable; one sentence that names the remedy.
         """
-        X, scores, groups = validate_inputs(X, scores, groups, names, edited)
+        X, scores, groups = _checked(X, scores, groups, names)
+        check_edited(edited, names)
         self._fit(Samples(X, scores, groups, tuple(names), tuple(edited), progress, geometry or Geometry()))
         return self
 
@@ -142,19 +140,18 @@ class DirectionFinder(ABC):
         return
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
-        """The directions that apply to one latent.
+        """The directions that apply to one latent, float32 ``[k, D]``, unit norm, properties in the order of ``fit``.
 
         Args:
             x: the latent's vector, ``[D]``. Methods whose direction depends on the point override this.
             group: the latent's group; of no effect where the samples were not grouped.
 
-        Returns:
-            float32 ``[k, D]``, unit norm, properties in the order in which ``fit`` got them.
-
         Raises:
             ValueError: before ``fit``, for a vector of another size, or for a group that ``fit`` did not see.
         """
-        size = self._fitted_directions().shape[2]
+        if not hasattr(self, "directions_"):
+            raise ValueError(f"{type(self).__name__} has no directions yet, call fit first")
+        size = self.directions_.shape[2]
         if np.shape(x) != (size,):
             raise ValueError(f"x has shape {list(np.shape(x))}, expected [{size}]")
         if self.group_names_ == [ALL]:
@@ -163,34 +160,16 @@ class DirectionFinder(ABC):
             raise ValueError(f"group is {group!r}, expected one of {', '.join(self.group_names_)}")
         return self.directions_[:, self.group_names_.index(group)]
 
-    def _fitted_directions(self) -> np.ndarray:
-        if not hasattr(self, "directions_"):
-            raise ValueError(f"{type(self).__name__} has no directions yet, call fit first")
-        return self.directions_
 
-
-def validate_inputs(
-    X: ArrayLike,
-    scores: ArrayLike,
-    groups: ArrayLike | None = None,
-    names: Sequence[str] = PROPERTIES,
-    edited: Sequence[str] = EDITED_PROPERTIES,
+def _checked(
+    X: ArrayLike, scores: ArrayLike, groups: ArrayLike | None, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Checks what ``fit`` is given and turns it into arrays, without a copy where they are arrays already.
-
-    Returns:
-        X float ``[n, D]``, scores float ``[n, P]``, groups ``[n]`` of str or None.
-
-    Raises:
-        ValueError: wrong shapes, different lengths, values that are not finite (with their number), or an edited
-            property that is not among the names.
-    """
+    """What ``fit`` is given as arrays, without a copy where they are arrays already: X and scores float, groups str."""
     X, scores = _float_array(X), _float_array(scores)
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"X has shape {list(X.shape)}, expected [n, D] with n and D at least 1")
     if scores.ndim != 2 or scores.shape[1] != len(names):
         raise ValueError(f"scores have shape {list(scores.shape)}, expected [n, {len(names)}]")
-    check_edited(edited, names)
     if len(scores) != len(X):
         raise ValueError(f"X has {len(X)} samples but scores have {len(scores)}")
     for name, values in (("X", X), ("scores", scores)):
@@ -204,6 +183,11 @@ def validate_inputs(
     return X, scores, groups
 
 
+def _float_array(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
 def check_edited(edited: Sequence[str], names: Sequence[str]) -> None:
     """Raises ValueError where a property that is to be edited is not scored, or none is given."""
     unknown = [name for name in edited if name not in names]
@@ -212,20 +196,10 @@ def check_edited(edited: Sequence[str], names: Sequence[str]) -> None:
         raise ValueError(f"properties to edit: {asked}, expected some of what the scorer measures: {', '.join(names)}")
 
 
-def _float_array(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values)
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
-
-
 # --- Groups of look-alikes: faces split at the medians of some properties, by default the published four ---
 
 
-REFERENCE_MEDIANS = {
-    "hair_color": -0.4315,
-    "hair_length": 0.5685,
-    "background_mean": 0.6753,
-    "hairstyle": 0.0372,
-}
+REFERENCE_MEDIANS = dict(zip(GROUP_PROPERTIES, (-0.4315, 0.5685, 0.6753, 0.0372), strict=True))
 """The medians of the published Oh-LoRA v3.1 system, in units of the normalised scores."""
 
 
@@ -237,12 +211,7 @@ def all_group_names(num_letters: int = len(GROUP_PROPERTIES)) -> list[str]:
 def medians(
     scores: ArrayLike, names: Sequence[str] = PROPERTIES, group_by: Sequence[str] = GROUP_PROPERTIES
 ) -> dict[str, float]:
-    """The medians of the grouping properties over scores ``[n, P]`` (n at least 1), in float64.
-
-    Args:
-        scores: one row a sample.
-        names: what the P columns are.
-        group_by: the grouping properties.
+    """The medians of the grouping properties over scores ``[n, P]`` of ``names``, in float64.
 
     Raises:
         ValueError: for no samples, scores of another shape, or a grouping property that is not scored.
@@ -254,68 +223,26 @@ def medians(
 
 
 def group_names(
-    scores: ArrayLike,
-    medians: Mapping[str, float] = REFERENCE_MEDIANS,
-    names: Sequence[str] = PROPERTIES,
-    group_by: Sequence[str] = GROUP_PROPERTIES,
+    scores: ArrayLike, medians: Mapping[str, float] = REFERENCE_MEDIANS, names: Sequence[str] = PROPERTIES
 ) -> np.ndarray:
-    """The group of every sample: ``h`` where a score is at least the median, else ``l``.
+    """The group of every sample, str ``[n]``: ``h`` where a score is at least the median, else ``l``.
 
     Args:
         scores: ``[n, P]``.
-        medians: one for each of ``group_by``.
+        medians: of the grouping properties, in the order of the letters.
         names: what the P columns are.
-        group_by: the grouping properties, in the order of the letters.
-
-    Returns:
-        str array ``[n]``.
 
     Raises:
-        ValueError: for scores of another shape, scores that are not finite, a missing median, or a grouping property
-            that is not scored.
+        ValueError: for scores of another shape or not finite, or a grouping property that is not scored.
     """
-    missing = [name for name in group_by if name not in medians]
-    if missing:
-        raise ValueError(f"medians lack {', '.join(missing)}: give one for each of {', '.join(group_by)}")
-    columns = _columns(scores, names, group_by)
+    columns = _columns(scores, names, tuple(medians))
     num_bad = np.count_nonzero(~np.isfinite(columns))
     if num_bad:
         raise ValueError(f"scores: {num_bad} of {columns.size} values that decide on groups are not finite")
     # In float64: a median rounded to float32 is another number, and scores at the median would change sides.
-    is_low = columns < np.array([medians[name] for name in group_by], dtype=np.float64)
-    weights = 2 ** np.arange(len(group_by))[::-1]
-    return np.array(all_group_names(len(group_by)))[is_low @ weights]
-
-
-def check_group_by(group_by: Sequence[str], names: Sequence[str]) -> None:
-    """Raises ValueError where a grouping property is not scored, or none is given."""
-    unknown = [name for name in group_by if name not in names]
-    if unknown or not group_by:
-        raise ValueError(
-            f"the scorer does not measure {', '.join(unknown)}, which faces are to be grouped by: give groups=none, "
-            f"or group_by=[...] with some of {', '.join(names)}"
-            if unknown
-            else f"group_by is empty: give groups=none, or some of {', '.join(names)}"
-        )
-
-
-def members(groups: np.ndarray | None, num_samples: int) -> dict[str, np.ndarray]:
-    """The sample indices of each group, ascending.
-
-    Names like ``hlhh`` stand for all groups of so many letters, so that a group nobody belongs to shows up empty
-    instead of being missed later. Other names stand for themselves, sorted.
-
-    Args:
-        groups: ``[num_samples]`` names, or None for one group ``all``.
-        num_samples: the number of samples.
-    """
-    if groups is None:
-        return {ALL: np.arange(num_samples)}
-    names = sorted(set(groups.tolist()))
-    lengths = {len(name) for name in names}
-    if len(lengths) == 1 and all(re.fullmatch("[hl]+", name) for name in names):
-        names = all_group_names(*lengths)
-    return {name: np.flatnonzero(groups == name) for name in names}
+    is_low = columns < np.array(list(medians.values()), dtype=np.float64)
+    weights = 2 ** np.arange(len(medians))[::-1]
+    return np.array(all_group_names(len(medians)))[is_low @ weights]
 
 
 def _columns(scores: ArrayLike, names: Sequence[str], group_by: Sequence[str]) -> np.ndarray:
@@ -325,3 +252,30 @@ def _columns(scores: ArrayLike, names: Sequence[str], group_by: Sequence[str]) -
         raise ValueError(f"scores have shape {list(array.shape)}, expected [n, {len(names)}]")
     check_group_by(group_by, names)
     return array[:, [names.index(name) for name in group_by]]
+
+
+def check_group_by(group_by: Sequence[str], names: Sequence[str]) -> None:
+    """Raises ValueError where a grouping property is not scored, or none is given."""
+    some = f"some of {', '.join(names)}"
+    if not group_by:
+        raise ValueError(f"group_by is empty: give groups=none, or {some}")
+    if unknown := [name for name in group_by if name not in names]:
+        raise ValueError(
+            f"the scorer does not measure {', '.join(unknown)}, which faces are to be grouped by: give groups=none, "
+            f"or group_by=[...] with {some}"
+        )
+
+
+def members(groups: np.ndarray | None, num_samples: int) -> dict[str, np.ndarray]:
+    """The indices of each group's samples, ascending; ``groups`` is ``[num_samples]`` names, or None for one ``all``.
+
+    Names like ``hlhh`` stand for all groups of so many letters, so that a group nobody belongs to shows up empty
+    instead of being missed later. Other names stand for themselves, sorted.
+    """
+    if groups is None:
+        return {ALL: np.arange(num_samples)}
+    names = sorted(set(groups.tolist()))
+    lengths = {len(name) for name in names}
+    if len(lengths) == 1 and all(re.fullmatch("[hl]+", name) for name in names):
+        names = all_group_names(*lengths)
+    return {name: np.flatnonzero(groups == name) for name in names}

@@ -16,10 +16,7 @@ Decorrelate = str | Sequence[str]
 
 
 class Costs:
-    """Applies ``M^-1`` of a metric, factorised once.
-
-    Args:
-        metric: symmetric positive ``[D, D]``; None: the identity.
+    """Applies ``M^-1`` of a metric, symmetric positive ``[D, D]``; None is the identity.
 
     Raises:
         ValueError: for another shape or a matrix that is not positive.
@@ -45,12 +42,9 @@ class Costs:
     def raised(self, pulled: np.ndarray, which: np.ndarray) -> "Costs":
         """The costs of n codes, each with its own metric ``M + G^T G``, its ``G`` being ``pulled[which]``.
 
-        No ``[D, D]`` matrix is inverted: ``M^-1`` loses ``(L^-1 G M^-1)^T (L^-1 G M^-1)``, L being the Cholesky factor
-        of ``1 + G M^-1 G^T`` (Woodbury 1950). ``cheapest`` then takes rows ``[n, S, D]``.
-
-        Args:
-            pulled: ``[u, r, D]``.
-            which: numbers below u, ``[n]``.
+        ``pulled`` is ``[u, r, D]``, ``which`` numbers below u, ``[n]``; ``cheapest`` then takes rows ``[n, S, D]``. No
+        ``[D, D]`` matrix is inverted: ``M^-1`` loses ``(L^-1 G M^-1)^T (L^-1 G M^-1)``, L being the Cholesky factor of
+        ``1 + G M^-1 G^T`` (Woodbury 1950).
         """
         cheap = self.cheapest(pulled)
         lower = np.linalg.cholesky(cheap @ np.swapaxes(pulled, 1, 2) + np.eye(pulled.shape[1]))
@@ -68,11 +62,7 @@ def check_metric(metric: ArrayLike, size: int) -> np.ndarray:
 
 
 def held_names(decorrelate: Decorrelate, names: Sequence[str]) -> list[str]:
-    """The scores that are to stay while another one changes.
-
-    Raises:
-        ValueError: for names that are not scored.
-    """
+    """The scores that are to stay while another one changes; raises ValueError for names that are not scored."""
     if isinstance(decorrelate, str):
         if decorrelate not in ("none", "all"):
             raise ValueError(f"decorrelate is {decorrelate!r}, expected none, all, or a list of names of scores")
@@ -94,11 +84,10 @@ def steps(
     """The cheapest step for each edited score that leaves the held ones, of unit length.
 
     Args:
-        response: what each score does per unit of length, ``[P, D]`` or ``[n, P, D]``.
-        names: the P scores.
+        response: what each score of ``names`` does per unit of length, ``[P, D]`` or ``[n, P, D]``.
         edited: those to change, one a step.
         decorrelate: those to hold; ``none`` follows each score's own steepest rise.
-        costs: of the metric; None: length.
+        costs: None: length.
         damping: at least 0; added to the (unit) diagonal of the normal equations after every score is put on the same
             footing, so that a score that hardly responds does not blow up the step. 0 holds exactly.
 

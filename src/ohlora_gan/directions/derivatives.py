@@ -1,10 +1,11 @@
-"""Directions by the input gradient of small networks that predict a score from a vector.
+"""Directions from derivatives: of small networks from vector to score, or of the scores of generated pictures.
 
-The method of the published Oh-LoRA system, with dropout off where the network is differentiated.
+The former is the method of the published Oh-LoRA system, with dropout off where the network is differentiated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,12 +45,6 @@ class GradientFinder(DirectionFinder):
         self.train = train
 
     def _fit(self, samples: Samples) -> None:
-        """Trains k nets; see ``DirectionFinder.fit``. Groups are of no effect.
-
-        Raises:
-            ValueError: for unusable inputs or settings, for a property whose scores are all equal, and where a net does
-                not depend on its vector.
-        """
         X, names, edited = samples.X, samples.names, samples.edited
         if self.train is None:
             raise ValueError("train is None: a gradient finder without training can only be restored")
@@ -67,7 +62,6 @@ class GradientFinder(DirectionFinder):
         self.restore(np.array(means)[:, None], [ALL], names, edited, state)
 
     def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
-        """``state_`` must hold the tensors of every edited property's net."""
         missing = [f"{prop}.{key}" for prop in edited for key in KEYS if f"{prop}.{key}" not in self.state_]
         if missing:
             raise ValueError(
@@ -76,7 +70,6 @@ class GradientFinder(DirectionFinder):
         self.nets_ = [_net(self.state_, prop) for prop in edited]
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
-        """The nets' gradients at ``x`` ``[D]``, of unit norm, float32 ``[k, D]``; see ``DirectionFinder.direction``."""
         super().direction(x, group)  # checks x and group
         gradients = np.concatenate([input_gradients(net, np.asarray(x)[None]) for net in self.nets_])
         norms = np.linalg.norm(gradients, axis=1, keepdims=True)
@@ -85,15 +78,7 @@ class GradientFinder(DirectionFinder):
 
 
 def input_gradients(net: Mapping[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
-    """The gradient of a net's score in its vector, by the chain rule.
-
-    Args:
-        net: the tensors of `KEYS`.
-        vectors: ``[m, D]``.
-
-    Returns:
-        float32 ``[m, D]``.
-    """
+    """The gradients, float32 ``[m, D]``, of a net's score (its tensors are those of `KEYS`) at vectors ``[m, D]``."""
     wide = np.tanh(np.asarray(vectors, dtype=np.float32) @ net["fc1.0.weight"].T + net["fc1.0.bias"])
     narrow = np.tanh(wide @ net["fc2.0.weight"].T + net["fc2.0.bias"])
     of_narrow = net["fc_final.weight"] * (1 - narrow**2)
@@ -141,16 +126,9 @@ class MixedFinder(DirectionFinder):
         return any(finder.pointwise for finder in self.finders.values())
 
     def _fit(self, samples: Samples) -> None:
-        """Fits a finder a property; see ``DirectionFinder.fit``.
-
-        Raises:
-            ValueError: where an edited property has no finder, and for what its finder refuses.
-        """
-        edited = samples.edited
-        parts = self._copies(edited)
-        given = samples.X, samples.scores, samples.groups
+        parts = self._copies(samples.edited)
         for prop, part in parts.items():
-            part.fit(*given, samples.progress, samples.names, [prop], samples.geometry)
+            part._fit(replace(samples, edited=(prop,)))
         groupings = [part.group_names_ for part in parts.values()]
         self.group_names_ = next((grouping for grouping in groupings if grouping != [ALL]), [ALL])
         shape = (1, len(self.group_names_), samples.X.shape[1])
@@ -160,14 +138,12 @@ class MixedFinder(DirectionFinder):
         self.parts_ = parts
 
     def _restore(self, names: Sequence[str], edited: Sequence[str], jacobian: Jacobian | None) -> None:
-        """Restores a finder a property, each with its own directions and its part of the state."""
         self.parts_ = self._copies(edited)
         for i, (prop, part) in enumerate(self.parts_.items()):
             own = {k.removeprefix(f"{prop}."): value for k, value in self.state_.items() if k.startswith(f"{prop}.")}
             part.restore(self.directions_[i : i + 1], self.group_names_, names, [prop], own, jacobian)
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
-        """Each property's direction as its finder gives it; see ``DirectionFinder.direction``."""
         super().direction(x, group)  # checks x and group
         return np.concatenate([part.direction(x, group) for part in self.parts_.values()])
 
@@ -182,7 +158,7 @@ class MixedFinder(DirectionFinder):
 
 
 def merged(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The metrics of one finder a property as those of one finder, see `MixedFinder`."""
+    """The metrics of one finder a property as those of one finder, see ``MixedFinder``."""
     result: dict[str, Any] = {}
     for prop, of_property in metrics.items():
         for key, value in of_property.items():
@@ -193,7 +169,7 @@ def merged(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-# --- Directions from derivatives: what the scores of a generated picture do along each latent value ---
+# --- The derivatives of a generated picture's scores in each latent value ---
 
 
 BATCH = 50
@@ -239,7 +215,6 @@ class MeanJacobianFinder(DirectionFinder):
         self.reach = reach
 
     def _fit(self, samples: Samples) -> None:
-        """Takes the derivatives and their mean a group; see ``DirectionFinder.fit``."""
         if not self.reach >= 0:
             raise ValueError(f"reach is {self.reach}, expected at least 0")
         rows = spread_evenly(members(samples.groups, len(samples.X)), self.num_jacobians)
@@ -254,7 +229,7 @@ class MeanJacobianFinder(DirectionFinder):
                 slopes = np.einsum("kd,kd->k", mean, directions)
                 edited = codes + random_edits(of_group, directions, slopes, self.reach)
                 own, directions = self._look(samples, edited)
-            agreements.append(cosine(own, own.mean(axis=0)).mean(axis=0))
+            agreements.append(agreement(own))
             found.append(directions)
         self.group_names_ = list(rows)
         self.directions_ = np.stack(found, axis=1).astype(np.float32)
@@ -277,24 +252,24 @@ def derivatives(samples: Samples, codes: np.ndarray) -> np.ndarray:
 
 
 def random_edits(rows: np.ndarray, directions: np.ndarray, slopes: np.ndarray, reach: float) -> np.ndarray:
-    """Steps along all directions together, by strengths that depend on a sample's number alone.
+    """Steps float32 ``[m, D]`` along all directions ``[k, D]`` together, by strengths even in minus to plus ``reach``.
 
-    Args:
-        rows: the numbers of the samples, ``[m]``.
-        directions: ``[k, D]``.
-        slopes: what a unit of length along each brings, ``[k]``.
-        reach: strengths are even between minus and plus so many units of the scores.
-
-    Returns:
-        float32 ``[m, D]``.
+    They depend on the samples' numbers ``rows`` alone; ``slopes`` ``[k]`` is what a unit of length along each brings.
     """
     strengths = [rng.stream(0, STREAM, int(row)).uniform(-reach, reach, len(directions)) for row in rows]
     return (np.stack(strengths) @ (directions / slopes[:, None])).astype(np.float32)
 
 
-def agreement_metrics(samples: Samples, agreement: np.ndarray, num_jacobians: int) -> dict[str, float]:
+def agreement(own: np.ndarray) -> np.ndarray:
+    """The mean cosine ``[P]`` of samples' derivatives ``[m, P, D]`` with their mean."""
+    mean = own.mean(axis=0)
+    norms = np.linalg.norm(own, axis=2) * np.linalg.norm(mean, axis=1)
+    return (np.einsum("mpd,pd->mp", own, mean) / np.maximum(norms, np.finfo(np.float64).tiny)).mean(axis=0)
+
+
+def agreement_metrics(samples: Samples, cosines: np.ndarray, num_jacobians: int) -> dict[str, float]:
     """``metrics_`` from the mean cosines ``[P]``, see ``MeanJacobianFinder``."""
-    named = dict(zip(samples.names, agreement.tolist(), strict=True))
+    named = dict(zip(samples.names, cosines.tolist(), strict=True))
     return {f"jacobian_{name}_agreement": named[name] for name in samples.edited} | {"num_jacobians": num_jacobians}
 
 
@@ -333,12 +308,6 @@ def spread_evenly(rows: dict[str, np.ndarray], total: int) -> dict[str, np.ndarr
     return {name: of_group[:share] for name, of_group in rows.items()}
 
 
-def cosine(own: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Cosine ``[m, P]`` of each sample's derivatives ``[m, P, D]`` with the mean ones ``[P, D]``."""
-    norms = np.linalg.norm(own, axis=2) * np.linalg.norm(mean, axis=1)
-    return np.einsum("mpd,pd->mp", own, mean) / np.maximum(norms, np.finfo(np.float64).tiny)
-
-
 # --- A face's own derivatives, steadied by the mean ones ---
 
 
@@ -374,7 +343,6 @@ class LocalJacobianFinder(DirectionFinder):
         self.steadiness = steadiness
 
     def _fit(self, samples: Samples) -> None:
-        """Takes the mean derivative; see ``DirectionFinder.fit``. Groups are of no effect."""
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}, expected above 0 and at most 1")
         if self.num_jacobians < 1:
@@ -384,7 +352,7 @@ class LocalJacobianFinder(DirectionFinder):
         own = derivatives(samples, samples.X[:num])
         mean, costs = own.mean(axis=0), steady_costs(samples.geometry.metric, own, self.steadiness)
         directions = steps(mean, samples.names, samples.edited, self.decorrelate, costs, self.damping)[:, None]
-        self.metrics_ = agreement_metrics(samples, cosine(own, mean).mean(axis=0), num)
+        self.metrics_ = agreement_metrics(samples, agreement(own), num)
         state = {"mean": mean.astype(np.float32)}
         if costs.inverse is not None:
             state["inverse_metric"] = costs.inverse.astype(np.float32)
@@ -397,7 +365,6 @@ class LocalJacobianFinder(DirectionFinder):
         self.costs_.inverse = self.state_.get("inverse_metric")
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
-        """The directions at ``x`` ``[D]``, see ``DirectionFinder.direction``."""
         super().direction(x, group)  # checks x and group
         own = take(self.jacobian_, np.asarray(x, dtype=np.float32)[None], len(self.names_))[0].astype(np.float64)
         response = self.share * own + (1 - self.share) * self.state_["mean"]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,10 +32,9 @@ class DirectionSet:
     """Unit directions that raise scores, a property and a group.
 
     Attributes:
-        directions: float32 [k, G, D], properties in the order of ``properties``, unit norm.
+        directions: float32 [k, G, D], of unit norm.
         group_names: G names, ``["all"]`` where samples were not grouped.
-        layer: name of the extraction layer.
-        method: name of the method.
+        layer, method: names of the extraction layer and of the method.
         medians: the medians that define the groups; empty where there are none.
         provenance: seed, n, hashes of generator and scorer, metrics, ...
         properties: the k properties that the directions change.
@@ -44,8 +43,8 @@ class DirectionSet:
         spreads: float32 [k, G], the standard deviation of this over latents.
         names: the P scores that the finder was given; empty where it does not matter.
         finder: the finder, where directions depend on the point and ``directions`` are but their means.
-        recipe: what the finder is, as plain data, see ``recipe_of``; empty where directions are all there is.
-        state: what the finder needs besides.
+        recipe, state: what the finder is, as plain data (see ``recipe_of``), and what it needs besides; empty where
+            directions are all there is.
         free: first and one past the last of the D values that directions move; None: all.
     """
 
@@ -84,11 +83,11 @@ class DirectionSet:
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """The directions [k, D] that apply to a latent with the vector ``x`` [D] in a group."""
-        if self.recipe and self.finder is None:
-            raise DirectionsError(
-                f"directions of method {self.method} depend on the face: open them with open_directions"
-            )
         if self.finder is None:
+            if self.recipe:
+                raise DirectionsError(
+                    f"directions of method {self.method} depend on the face: open them with open_directions"
+                )
             return self.directions[:, self._column(group)]
         first, last = self.free or (0, self.directions.shape[2])
         padded = np.zeros((len(self.properties), self.directions.shape[2]), dtype=np.float32)
@@ -138,24 +137,18 @@ def load_directions(path: str | Path) -> DirectionSet:
         with safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {})[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            described = {name: description[name] for name in DESCRIBED if name in description}
-            directions = tensors.pop("directions")
-            if missing := [name for name in ("group_names", "layer", "method") if name not in described]:
-                raise KeyError(missing[0])
+        described = {name: description[name] for name in DESCRIBED if name in description}
+        directions = tensors.pop("directions")
+        if missing := [name for name in ("group_names", "layer", "method") if name not in described]:
+            raise KeyError(missing[0])
     except FileNotFoundError as error:
         raise DirectionsError(f"directions file {path} does not exist: run find_vectors.py first") from error
     except (SafetensorError, KeyError, OSError, ValueError) as error:
         raise DirectionsError(f"{path} is no directions file of this project, or is cut off: {error}") from error
-    state = {name.removeprefix(STATE): value for name, value in tensors.items() if name.startswith(STATE)}
-    free = described.pop("free", None)
-    return DirectionSet(
-        directions,
-        slopes=tensors.get("slopes"),
-        spreads=tensors.get("spreads"),
-        state=state,
-        free=None if free is None else (free[0], free[1]),
-        **described,
-    )
+    described["state"] = {name.removeprefix(STATE): t for name, t in tensors.items() if name.startswith(STATE)}
+    if described.get("free"):
+        described["free"] = tuple(described["free"])
+    return DirectionSet(directions, slopes=tensors.get("slopes"), spreads=tensors.get("spreads"), **described)
 
 
 # --- Directions as CSV files of the published Oh-LoRA system: one file a property and group ---
@@ -165,17 +158,11 @@ NAME = re.compile(r"(?P<property>.+)_change_(?P<layer>.+)_vector_(?P<group>.+)\.
 
 
 class DirectionTable(NamedTuple):
-    """What a folder's files of a layer hold.
+    """What a folder's files of a layer hold, of any length and sign."""
 
-    Attributes:
-        directions: float32 ``[k, G, D]``, as the files have them: of any length and sign.
-        properties: names along axis 0.
-        group_names: names along axis 1, sorted (``hhhh`` first).
-    """
-
-    directions: np.ndarray
-    properties: tuple[str, ...]
-    group_names: list[str]
+    directions: np.ndarray  # float32 [k, G, D]
+    properties: tuple[str, ...]  # the published ones first
+    group_names: list[str]  # sorted
 
 
 def direction_path(folder: Path | str, prop: str, layer: str, group: str) -> Path:
@@ -190,21 +177,8 @@ def write_directions(
     layer: str,
     properties: Sequence[str] = EDITED_PROPERTIES,
 ) -> list[Path]:
-    """Writes one file a property and group: a header of column numbers, one row, an index column.
-
-    Args:
-        folder: created where it does not exist.
-        directions: ``[k, num_groups, D]``; float32 survives exactly.
-        group_names: names along axis 1.
-        layer: the extraction layer's name.
-        properties: names along axis 0.
-
-    Returns:
-        The paths, group by group within each property.
-
-    Raises:
-        ValueError: where shape and names do not fit together.
-    """
+    """Writes directions ``[k, G, D]``, whose float32 survives exactly, and returns the paths, group by group within a
+    property. A file has a header of column numbers, one row, and an index column."""
     directions = np.asarray(directions, dtype=np.float32)
     expected = (len(properties), len(group_names))
     if directions.ndim != 3 or directions.shape[:2] != expected:
@@ -217,27 +191,25 @@ def write_directions(
     return paths
 
 
-def read_directions(folder: Path | str, layer: str, properties: Sequence[str] | None = None) -> DirectionTable:
-    """Reads the direction files of a layer, whatever groups there are.
-
-    Args:
-        folder: where the files lie; those of other layers are left alone.
-        layer: the extraction layer's name.
-        properties: which to read, in which order; None reads all that there are, the published ones first.
+def read_directions(folder: Path | str, layer: str) -> DirectionTable:
+    """Reads the direction files of a layer in a folder, whatever properties and groups there are.
 
     Raises:
         TableError: where there are none, a property lacks a group that another has, a file does not hold one row of
             finite numbers under their column numbers, or files have different sizes.
     """
-    names = [match for match in _matches(folder) if match["layer"] == layer]
-    if properties is None:
-        found = {match["property"] for match in names}
-        properties = [name for name in EDITED_PROPERTIES if name in found] + sorted(found - set(EDITED_PROPERTIES))
-    pairs = {(match["property"], match["group"]) for match in names if match["property"] in properties}
-    group_names = sorted({group for _, group in pairs})
-    if not group_names:
-        raise TableError(_none(folder, layer))
-    missing = [(prop, group) for prop in properties for group in group_names if (prop, group) not in pairs]
+    if not Path(folder).is_dir():
+        raise TableError(f"{folder} is no folder: give the one that holds the direction files")
+    names = [match for path in Path(folder).glob("*.csv") if (match := NAME.fullmatch(path.name))]
+    found = {(match["property"], match["group"]) for match in names if match["layer"] == layer}
+    if not found:
+        others = sorted({match["layer"] for match in names})
+        there = f", but files of the layers {shown(others)}" if others else ""
+        expected = f"PROPERTY_change_{layer}_vector_GROUP.csv"
+        raise TableError(f"{folder} holds no direction files of layer {layer!r} ({expected}){there}")
+    group_names, known = sorted({group for _, group in found}), {prop for prop, _ in found}
+    properties = [*(name for name in EDITED_PROPERTIES if name in known), *sorted(known - set(EDITED_PROPERTIES))]
+    missing = [(prop, group) for prop in properties for group in group_names if (prop, group) not in found]
     if missing:
         path = direction_path(folder, missing[0][0], layer, missing[0][1])
         rest = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -251,20 +223,6 @@ def read_directions(folder: Path | str, layer: str, properties: Sequence[str] | 
     if len(sizes) > 1:
         raise TableError(f"{folder}: direction files of layer {layer!r} have different sizes {sizes}")
     return DirectionTable(np.array(vectors), tuple(properties), group_names)
-
-
-def _matches(folder: Path | str) -> Iterator[re.Match[str]]:
-    for path in sorted(Path(folder).glob("*.csv")):
-        if match := NAME.fullmatch(path.name):
-            yield match
-
-
-def _none(folder: Path | str, layer: str) -> str:
-    if not Path(folder).is_dir():
-        return f"{folder} is no folder: give the one that holds the direction files"
-    others = sorted({match["layer"] for match in _matches(folder)})
-    there = f", but files of the layers {shown(others)}" if others else ""
-    return f"{folder} holds no direction files of layer {layer!r} (PROPERTY_change_{layer}_vector_GROUP.csv){there}"
 
 
 def _read_direction(path: Path) -> np.ndarray:
@@ -303,22 +261,15 @@ def _plain(value: Any) -> Any:
 
 
 def make_finder(recipe: Mapping[str, Any]) -> DirectionFinder:
-    """The finder of a recipe.
-
-    Raises:
-        DirectionsError: for one that there is not.
-    """
+    """The finder of a recipe; raises DirectionsError for one that there is not."""
     try:
         kind = FINDERS.find(str(recipe.get("class")))
     except (ImportError, AttributeError, ValueError) as error:
         raise DirectionsError(f"directions name a finder that cannot be made: {error}") from error
-    settings = {}
-    for name, value in recipe["settings"].items():
-        if name == "solver_seed":  # a constant, which files of earlier versions hold
-            continue
-        if name == "finders":
-            value = {prop: make_finder(part) for prop, part in value.items()}
-        settings[name] = value
+    settings = dict(recipe["settings"])
+    settings.pop("solver_seed", None)  # a constant, which files of earlier versions hold
+    if "finders" in settings:
+        settings["finders"] = {prop: make_finder(part) for prop, part in settings["finders"].items()}
     return kind(**settings)
 
 

@@ -21,6 +21,43 @@ TOLERANCE = 1e-3  # how far from 1 the length of a vector in a file may be
 SIGNS = {"up": 1.0, "down": -1.0}
 
 
+def read_sources(
+    sources: Sequence[str],
+    layer: str,
+    size: int | None = None,
+    sign: str | None = None,
+    medians: Mapping[str, float] | None = None,
+) -> DirectionSet:
+    """Reads a folder of CSV files or some boundaries; see ``import_tables`` and ``import_boundaries``.
+
+    Args:
+        sources: one folder of CSV files, or ``.npy`` files, as ``FILE`` or ``PROPERTY=FILE``.
+        sign: ``up``, ``down``, or ``measure``, which leaves them as they are; None: down for CSV files, up for
+            ``.npy``.
+
+    Raises:
+        ValueError: for sources that cannot be used, or that do not fit the layer.
+    """
+    boundaries = [source for source in sources if source.endswith(".npy")]
+    if sign == "measure":
+        sign = "up"
+    if not boundaries and len(sources) == 1:
+        return import_tables(sources[0], layer, size, sign or "down", medians)
+    if not boundaries or len(boundaries) != len(sources):
+        given = ", ".join(sources) or "none"
+        raise ValueError(f"sources are {given}, expected one folder of CSV files, or one or several .npy files")
+    if medians:
+        raise ValueError("medians are given, but boundaries have no groups: leave them out")
+    paths: dict[str, str] = {}
+    for source in boundaries:
+        name, _, path = source.rpartition("=")
+        name = name or boundary_property(path)
+        if name in paths:
+            raise ValueError(f"{paths[name]} and {path} are both named {name!r}: name one, as in PROPERTY={path}")
+        paths[name] = path
+    return import_boundaries(paths, layer, size, sign or "up")
+
+
 def import_tables(
     folder: str | Path,
     layer: str,
@@ -28,35 +65,38 @@ def import_tables(
     sign: str = "down",
     medians: Mapping[str, float] | None = None,
 ) -> DirectionSet:
-    """Directions from a folder of ``{property}_change_{layer}_vector_{group}.csv``.
+    """Directions from a folder of ``{property}_change_{layer}_vector_{group}.csv``, turned to raise the property.
 
     Args:
         folder: where the files lie; one for each group of each property.
         layer: the extraction layer's name.
         size: length D of the layer's vectors; None: that of the published generator.
         sign: ``down`` where the vectors lower the property, as the published ones found by SVM do; else ``up``.
-        medians: the grouping properties, in the order of the letters of group names, and their medians. None: the
-            published ones where names have four letters.
-
-    Returns:
-        The directions, turned to raise the property.
+        medians: of the grouping properties, in the order of the letters of group names. None: the published ones where
+            names have four letters.
 
     Raises:
         ValueError: naming the file, if one is damaged, missing, of another length, or holds no unit vector; or if
             the medians do not fit the groups.
     """
     table = read_directions(folder, layer)
-    check_groups(table.group_names, folder)
-    _check_complete(folder, table.group_names)
+    names = table.group_names
+    check_groups(names, folder)
+    missing = [] if names == [ALL] else sorted(set(all_group_names(len(names[0]))) - set(names))
+    if missing:
+        raise DirectionsError(
+            f"{folder} lacks files of {len(missing)} groups ({', '.join(missing[:4])}), "
+            f"expected all {len(names) + len(missing)} of {len(names[0])} letters"
+        )
     _check_size(str(folder), table.directions.shape[2], layer, size)
     norms = np.linalg.norm(table.directions.astype(np.float64), axis=2)
     for i, j in np.argwhere(np.abs(norms - 1) > TOLERANCE):
-        path = direction_path(folder, table.properties[i], layer, table.group_names[j])
+        path = direction_path(folder, table.properties[i], layer, names[j])
         raise DirectionsError(f"{path} holds a vector of length {norms[i, j]:.4g}, expected 1: divide it by its length")
     directions = table.directions / norms[..., None] * _factor(sign)
     origin = {"format": "oh-lora csv", "source": Path(folder).name, "sign": sign}
-    cuts = _medians(table.group_names, medians)
-    return DirectionSet(directions, table.group_names, layer, METHOD, cuts, {"imported": origin}, table.properties)
+    cuts = _medians(names, medians)
+    return DirectionSet(directions, names, layer, METHOD, cuts, {"imported": origin}, table.properties)
 
 
 def import_boundaries(
@@ -127,16 +167,8 @@ def _check_size(source: str, found: int, layer: str, size: int | None) -> None:
         )
 
 
-def _check_complete(folder: str | Path, names: list[str]) -> None:
-    missing = [] if names == [ALL] else sorted(set(all_group_names(len(names[0]))) - set(names))
-    if missing:
-        raise DirectionsError(
-            f"{folder} lacks files of {len(missing)} groups ({', '.join(missing[:4])}), "
-            f"expected all {len(names) + len(missing)} of {len(names[0])} letters"
-        )
-
-
 def _medians(names: list[str], given: Mapping[str, float] | None) -> dict[str, float]:
+    """The medians of groups: those that are given, or the published ones."""
     if names == [ALL]:
         if given:
             raise DirectionsError("medians are given for directions without groups: leave them out")
@@ -159,74 +191,25 @@ def _factor(sign: str) -> float:
     return SIGNS[sign]
 
 
-# --- Either of them, as a command names them ---
-
-
-def read_sources(
-    sources: Sequence[str],
-    layer: str,
-    size: int | None = None,
-    sign: str | None = None,
-    medians: Mapping[str, float] | None = None,
-) -> DirectionSet:
-    """Reads a folder of CSV files or some boundaries.
-
-    Args:
-        sources: one folder of CSV files, or ``.npy`` files, as ``FILE`` or ``PROPERTY=FILE``.
-        layer: the layer that they belong to.
-        size: length of the layer's vectors; None: the published one.
-        sign: ``up``, ``down``, or ``measure``, which leaves them as they are; None: down for CSV files, up for
-            ``.npy``.
-        medians: see `import_tables`.
-
-    Raises:
-        ValueError: for sources that cannot be used, or that do not fit the layer.
-    """
-    boundaries = [source for source in sources if source.endswith(".npy")]
-    if sign == "measure":
-        sign = "up"
-    if not boundaries and len(sources) == 1:
-        return import_tables(sources[0], layer, size, sign or "down", medians)
-    if not boundaries or len(boundaries) != len(sources):
-        given = ", ".join(sources) or "none"
-        raise ValueError(f"sources are {given}, expected one folder of CSV files, or one or several .npy files")
-    if medians:
-        raise ValueError("medians are given, but boundaries have no groups: leave them out")
-    return import_boundaries(name_boundaries(boundaries), layer, size, sign or "up")
-
-
-def name_boundaries(sources: Sequence[str]) -> dict[str, str]:
-    """``smile=path.npy`` or ``smile_boundary.npy`` as property -> path."""
-    paths: dict[str, str] = {}
-    for source in sources:
-        name, _, path = source.rpartition("=")
-        name = name or boundary_property(path)
-        if name in paths:
-            raise ValueError(f"{paths[name]} and {path} are both named {name!r}: name one, as in PROPERTY={path}")
-        paths[name] = path
-    return paths
-
-
 def description(found: DirectionSet, sign: str | None, medians: Mapping[str, float] | None) -> str:
-    """What was read, in a few lines."""
+    """What was read, in a few lines; ``sign`` and ``medians`` are those that were asked for."""
     origin, (num, groups, size) = found.provenance["imported"], found.directions.shape
-    what = "the published CSV format" if "csv" in origin["format"] else "boundaries"
+    is_csv = "csv" in origin["format"]
+    what = "the published CSV format" if is_csv else "boundaries"
     lines = [f"{num * groups} directions from {what}: {', '.join(found.properties)}, {size} values at {found.layer}"]
     lines.append(f"groups: {', '.join(found.group_names)}")
     if found.medians:
         cuts = ", ".join(f"{name} {value:g}" for name, value in found.medians.items())
         known = "as given" if medians else "the published ones, since none are given"
         lines.append(f"medians: {cuts} ({known})")
-    if "lengths" in origin:
+    if not is_csv:
         lengths = ", ".join(f"{name} {length:.4g}" for name, length in origin["lengths"].items())
         lines.append(f"lengths in the files: {lengths}; each direction was divided by its own")
     if sign != "measure":
-        lines.append(f"signs: {_sign_words(origin['sign'], given=sign is not None)}")
+        why = {
+            "up": ", since boundaries point to where the attribute is present",
+            "down": ", since the published vectors found by SVM lower their property (else give --sign up)",
+        }
+        turned = "left as they are" if origin["sign"] == "up" else "all turned"
+        lines.append(f"signs: {turned}{'' if sign else why[origin['sign']]}")
     return "\n".join(lines)
-
-
-def _sign_words(sign: str, given: bool) -> str:
-    if sign == "up":
-        return "left as they are" + ("" if given else ", since boundaries point to where the attribute is present")
-    reason = "" if given else ", since the published vectors found by SVM lower their property (else give --sign up)"
-    return f"all turned{reason}"

@@ -1,6 +1,6 @@
-"""Directions by linear classification: the normal of the plane between high and low scores of a property.
+"""Directions by linear models: the normal of a plane between high and low scores, and ridge regression.
 
-The method of InterFaceGAN (Shen et al. 2020) and HiGAN (arXiv 1911.09267), fitted separately in each group
+Planes are the method of InterFaceGAN (Shen et al. 2020) and HiGAN (arXiv 1911.09267), fitted separately in each group
 of look-alikes as in the published Oh-LoRA system.
 """
 
@@ -20,19 +20,12 @@ from ohlora_gan.directions.decorrelate import Costs, Decorrelate, held_names, st
 
 
 class SvmFit(NamedTuple):
-    """One fitted plane.
+    """One fitted plane, and how many validation samples are on its right side."""
 
-    Attributes:
-        direction: float64 ``[D]``, unit norm, from the low to the high scores.
-        num_correct: validation samples on the right side of the plane.
-        num_validation: validation samples, 0 where every sample was trained on.
-        converged: whether the solver stopped before ``max_iter``.
-    """
-
-    direction: np.ndarray
+    direction: np.ndarray  # float64 [D], unit norm, from the low to the high scores
     num_correct: int
-    num_validation: int
-    converged: bool
+    num_validation: int  # 0 where every sample was trained on
+    converged: bool  # whether the solver stopped before max_iter
 
 
 class SvmFinder(DirectionFinder):
@@ -78,13 +71,7 @@ class SvmFinder(DirectionFinder):
         self.decorrelate = decorrelate
 
     def _fit(self, samples: Samples) -> None:
-        """Fits ``k * num_groups`` planes, and those of scores to be held; see ``DirectionFinder.fit``.
-
-        Raises:
-            ValueError: before the first fit, for unusable inputs or settings, a group too small to train and
-                validate on, or a property whose scores are all equal in a group; after a fit, where no plane
-                separates the classes.
-        """
+        """Fits ``k * num_groups`` planes, and those of scores to be held; what cannot be is said before the first."""
         self._check_settings()
         X, edited, rows = samples.X, samples.edited, members(samples.groups, len(samples.X))
         self._check_sizes({name: len(group) for name, group in rows.items()})
@@ -100,14 +87,14 @@ class SvmFinder(DirectionFinder):
             fits[key] = fit_plane(X, largest, smallest, num_train, self.C, self.max_iter, self.solver_seed)
             samples.tell()
         self.group_names_ = list(rows)
-        stacked = np.array([[fits[prop, name].direction for name in rows] for prop in fitted])
+        planes = np.array([[fits[prop, name].direction for prop in fitted] for name in rows])  # a group at a time
         if self.decorrelate != "none":
-            planes = np.swapaxes(stacked, 0, 1)  # a group at a time
-            apart = steps(planes, fitted, edited, self.decorrelate, Costs(samples.geometry.metric, X.shape[1]))
-            stacked = np.swapaxes(apart, 0, 1)
-        self.directions_ = stacked.astype(np.float32)
+            planes = steps(planes, fitted, edited, self.decorrelate, Costs(samples.geometry.metric, X.shape[1]))
+        self.directions_ = np.stack(list(planes), axis=1).astype(np.float32)
         self.metrics_ = _metrics(fits, edited, {name: len(classes[edited[0], name][0]) for name in rows})
-        self._warn_unconverged()
+        if num_unconverged := self.metrics_["num_unconverged"]:
+            message = f"{num_unconverged} of {len(fits)} fits stopped at max_iter={self.max_iter}: raise it"
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
     def _select(self, of_property: np.ndarray, rows: np.ndarray, prop: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The samples of the two classes of one group and property, shuffled where some are held out."""
@@ -116,8 +103,7 @@ class SvmFinder(DirectionFinder):
             raise ValueError(
                 f"all {len(rows)} samples of group {name!r} have the same {prop} score: nothing to tell apart"
             )
-        positions = extremes(values, self.ratio, self.num_extreme)
-        largest, smallest = (rows[of_class] for of_class in positions)
+        largest, smallest = (rows[of_class] for of_class in extremes(values, self.ratio, self.num_extreme))
         if self.train_share < 1:
             draws = rng.stream(self.seed, f"svm/{name}/{prop}")
             largest, smallest = draws.permutation(largest), draws.permutation(smallest)
@@ -147,26 +133,20 @@ class SvmFinder(DirectionFinder):
                 f"the smallest group, {smallest!r}, has only {sizes[smallest]}: {remedy}"
             )
 
-    def _warn_unconverged(self) -> None:
-        num_unconverged, num_fits = self.metrics_["num_unconverged"], self.metrics_["num_fits"]
-        if num_unconverged:
-            message = f"{num_unconverged} of {num_fits} fits stopped at max_iter={self.max_iter}: raise it"
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
-
 
 def extremes(values: np.ndarray, ratio: float, num: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The positions of the largest and of the smallest values, ascending.
 
-    ``k = max(int(ratio * n), 1)`` each, or ``num``. Equal values rank by position: the earlier counts as larger.
-
-    Args:
-        values: float ``[n]``.
-        ratio: above 0 and at most 0.5, so that with n at least 2 nothing is in both.
-        num: in place of a share, so many of either, at most half of the values.
+    ``k = max(int(ratio * n), 1)`` each, or ``num``; with a ratio of at most 0.5 (and n at least 2), or a ``num`` of at
+    most n / 2, nothing is in both. Equal values rank by position: the earlier counts as larger.
     """
     k = _class_size(len(values), ratio) if num is None else num
     order = np.argsort(-values, kind="stable")
     return np.sort(order[:k]), np.sort(order[-k:])
+
+
+def _class_size(num_samples: int, ratio: float) -> int:
+    return max(int(ratio * num_samples), 1)
 
 
 def fit_plane(
@@ -180,15 +160,8 @@ def fit_plane(
 ) -> SvmFit:
     """Separates two classes by a plane and judges it on the samples that were held out.
 
-    Args:
-        X: vectors ``[n, D]``.
-        largest: rows of X with large scores, ``[k]``; the first ``num_train`` are trained on.
-        smallest: rows of X with small scores, ``[k]``, likewise.
-        num_train: 1 to k.
-        C, max_iter, solver_seed: settings of LinearSVC, see ``SvmFinder``.
-
-    Raises:
-        ValueError: where the plane has no direction.
+    Of the rows ``[k]`` of X with large and with small scores, the first ``num_train`` are trained on. Raises ValueError
+    where the plane has no direction.
     """
     num_held_out = len(largest) - num_train
     train = np.concatenate([largest[:num_train], smallest[:num_train]])
@@ -209,23 +182,15 @@ def fit_plane(
     return SvmFit(normal / norm, num_correct, 2 * num_held_out, bool(model.n_iter_ < max_iter))
 
 
-def _class_size(num_samples: int, ratio: float) -> int:
-    return max(int(ratio * num_samples), 1)
-
-
 def _metrics(
     fits: dict[tuple[str, str], SvmFit], edited: Sequence[str], samples_per_class: dict[str, int]
 ) -> dict[str, Any]:
-    accuracy: dict[str, dict[str, float | None]] = {}
-    metrics: dict[str, Any] = {}
-    for prop in edited:
-        of_property = [fits[prop, name] for name in samples_per_class]
-        metrics[f"svm_{prop}_acc"] = _accuracy(of_property)
-        accuracy[prop] = {name: _accuracy([fits[prop, name]]) for name in samples_per_class}
-    return metrics | {
-        "accuracy": accuracy,
+    names = list(samples_per_class)
+    accuracies = {f"svm_{prop}_acc": _accuracy([fits[prop, name] for name in names]) for prop in edited}
+    return accuracies | {
+        "accuracy": {prop: {name: _accuracy([fits[prop, name]]) for name in names} for prop in edited},
         "samples_per_class": samples_per_class,
-        "num_validation": {name: fits[edited[0], name].num_validation for name in samples_per_class},
+        "num_validation": {name: fits[edited[0], name].num_validation for name in names},
         "num_fits": len(fits),
         "num_unconverged": sum(not fit.converged for fit in fits.values()),
     }
@@ -236,10 +201,7 @@ def _accuracy(fits: list[SvmFit]) -> float | None:
     return sum(fit.num_correct for fit in fits) / total if total else None
 
 
-# --- Directions by ridge regression of all scores on the vectors, of all samples instead of the extreme o ---
-
-
-ALPHAS = (0.001, 0.01, 0.1, 1.0)
+# --- Ridge regression of all scores on the vectors, of all samples instead of the extreme ones ---
 
 
 class RidgeFinder(DirectionFinder):
@@ -258,19 +220,21 @@ class RidgeFinder(DirectionFinder):
     """
 
     def __init__(
-        self, decorrelate: Decorrelate = "all", alphas: Sequence[float] = ALPHAS, damping: float = 0.0
+        self,
+        decorrelate: Decorrelate = "all",
+        alphas: Sequence[float] = (0.001, 0.01, 0.1, 1.0),
+        damping: float = 0.0,
     ) -> None:
         self.decorrelate = decorrelate
         self.alphas = alphas
         self.damping = damping
 
     def _fit(self, samples: Samples) -> None:
-        """Fits one model a group; see ``DirectionFinder.fit``."""
         if not self.alphas or not all(alpha > 0 for alpha in self.alphas):
             raise ValueError(f"alphas are {list(self.alphas)}, expected one or more numbers above 0")
         X, names, edited = samples.X, samples.names, samples.edited
         rows = members(samples.groups, len(X))
-        small = [name for name, members_ in rows.items() if len(members_) < 3]
+        small = [name for name, of_group in rows.items() if len(of_group) < 3]
         if small:
             raise ValueError(f"ridge needs at least 3 samples in group {small[0]!r}: raise n, or use groups=none")
         costs = Costs(samples.geometry.metric, X.shape[1])
@@ -299,12 +263,12 @@ def ridge_response(X: np.ndarray, scores: np.ndarray, alphas: Sequence[float]) -
     X, scores = X - center, (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)  # all count alike
     unit = max(float(X.var(axis=0).mean()), np.finfo(float).tiny) * len(X)
     is_left_out = np.arange(len(X)) % 5 == 4 if len(X) >= 5 else np.arange(len(X)) == len(X) - 1
-    held = scores[is_left_out]
-    total = np.maximum(np.square(held - held.mean(axis=0)).sum(axis=0), np.finfo(float).tiny)
+    left_out = scores[is_left_out]
+    total = np.maximum(np.square(left_out - left_out.mean(axis=0)).sum(axis=0), np.finfo(float).tiny)
     explained = []
     for alpha in alphas:
         model = Ridge(alpha=alpha * unit, solver="cholesky").fit(X[~is_left_out], scores[~is_left_out])
-        explained.append(1 - np.square(held - model.predict(X[is_left_out])).sum(axis=0) / total)
+        explained.append(1 - np.square(left_out - model.predict(X[is_left_out])).sum(axis=0) / total)
     best = int(np.argmax(np.mean(explained, axis=1)))
     model = Ridge(alpha=alphas[best] * unit, solver="cholesky").fit(X, scores)
     r2 = np.where(spread > 0, explained[best], 0.0)

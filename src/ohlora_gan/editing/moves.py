@@ -155,4 +155,4 @@ def groups_of(space: FaceSpace, layer: Layer, codes: np.ndarray, medians: Mappin
     """The groups ``[N]`` of faces by the scores of their unedited pictures; all one where there are no medians."""
     if not medians:
         return np.array([ALL] * len(codes))
-    return group_names(space.score_codes(layer, codes), medians, space.property_names, tuple(medians))
+    return group_names(space.score_codes(layer, codes), medians, space.property_names)

@@ -88,7 +88,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
         scores = bank.scores(wanted.n, bar)
     sampled = time.monotonic()
     cuts = cuts_of(scores, names, wanted)
-    groups = group_names(scores, cuts, names, tuple(cuts)) if cuts else None
+    groups = group_names(scores, cuts, names) if cuts else None
     sought = (*edited, *held(finder, edited, names)) if wanted.correct else edited
     with tqdm(desc="finding", total=0) as bar:
         finder.fit(

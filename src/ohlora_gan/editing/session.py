@@ -56,7 +56,7 @@ def open_faces(
     scores = space.score_codes(layer, codes)
     groups = [""] * len(codes)
     if medians:
-        groups = group_names(scores, medians, space.property_names, tuple(medians)).tolist()
+        groups = group_names(scores, medians, space.property_names).tolist()
     return Faces(names, indices, codes, scores, groups)
 
 

@@ -64,7 +64,7 @@ class Source:
         codes = space.codes(self.layer, batch.z, batch.label)
         groups, cuts = [self.group] * len(codes), self.found.medians
         if self.group == OWN and cuts:
-            groups = group_names(batch.scores, cuts, space.property_names, tuple(cuts)).tolist()
+            groups = group_names(batch.scores, cuts, space.property_names).tolist()
         return codes, np.stack([self.found.direction(x, group) for x, group in zip(codes, groups, strict=True)])
 
 
