@@ -9,8 +9,8 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 
 from ohlora_gan import devices
-from ohlora_gan.commands import DeviceName
 from ohlora_gan.devices import NAMED, Device
+from ohlora_gan.options import DeviceName
 from tests.test_configs import composed
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available() or devices.has_mps(), reason="a GPU is there")

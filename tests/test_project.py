@@ -63,10 +63,9 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 
 def takes_settings(function: ast.AST, owner: ast.ClassDef | None) -> bool:
-    """Whether a flat list of settings is what a function is for: a module's, by Hydra, or a command's, by Typer."""
+    """Whether a flat list of settings is what a function is for: a module's, by Hydra."""
     module = owner is not None and {ast.unparse(base).rpartition(".")[2] for base in owner.bases} & MODULES
-    command = any("answering(" in ast.unparse(mark) for mark in getattr(function, "decorator_list", ()))
-    return (bool(module) and getattr(function, "name", "") == "__init__") or command
+    return bool(module) and getattr(function, "name", "") == "__init__"
 
 
 def test_functions_have_few_parameters():

@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ohlora_gan.commands import faces, machine, scoring, vectors
+from ohlora_gan.commands import faces, flat, machine, scoring, vectors
 from ohlora_gan.errors import UserError, answering, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -100,7 +100,7 @@ for panel, functions in COMMANDS.items():
             add_help_option=settings is None,
             no_args_is_help=function is vectors.edit,
             help=unwrapped(function.__doc__ or ""),
-        )(function)
+        )(flat(function))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import typer
 from conftest import PROJECT
 
 from ohlora_gan import __main__ as command_line
-from ohlora_gan import commands as options
+from ohlora_gan import options
 from ohlora_gan.__main__ import app, main
 
 COMMANDS = typer.main.get_command(app).commands
@@ -160,7 +160,7 @@ def test_programs_without_their_source_are_told(monkeypatch, tmp_path, capsys):
 def test_bounds_and_pairs():
     assert options.read_counts("--keep", "gender=1, quality=1", "a=1") == {"gender": 1, "quality": 1}
     assert options.read_counts("--keep", "", "a=1") == {}
-    assert options.read_numbers("--faces", "4, 7") == (4, 7)
+    assert options.read_faces("4, 7") == (4, 7)
 
 
 def test_the_entry_point_is_the_command_line():

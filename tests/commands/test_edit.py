@@ -14,7 +14,8 @@ from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
 from ohlora_gan.models import checkpoint
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
-from ohlora_gan.pipelines.edit import Loop
+from ohlora_gan.options import Loop
+from ohlora_gan.pipelines.edit import metric_settings
 from tests import tiny
 
 FEW = ["--faces", "0,4", "--steps", "3", "--frames", "3"]
@@ -174,7 +175,7 @@ def test_faces_are_the_runs_own(run, tmp_path):
 def test_the_metric_is_that_of_the_closed_loop_of_find_vectors():
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose("find_vectors", ["method=closed_loop"])
-    assert Loop().metric_settings() == OmegaConf.to_container(cfg.metric, resolve=True)
+    assert metric_settings(Loop()) == OmegaConf.to_container(cfg.metric, resolve=True)
 
 
 def test_grouped_directions_follow_each_face(run, tmp_path):

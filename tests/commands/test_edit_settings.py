@@ -1,17 +1,16 @@
 """What a command line of ``ohlora edit`` asks for."""
 
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 
 from ohlora_gan import __main__ as command_line
-from ohlora_gan.commands import vectors as command
-from ohlora_gan.editing.closed_loop import TARGETS
+from ohlora_gan.editing.closed_loop import BEYOND, TARGETS
 from ohlora_gan.latents.metric import METRICS, PARTS
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.options import EditSettings, Loop
 from ohlora_gan.pipelines import edit as work
-from ohlora_gan.reports.edits import MODES, UNITS
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def parse(monkeypatch, capsys):
         found = []
 
         def instead(settings):
-            settings.check()
+            work.check(settings)
             found.append(settings)
             return ""
 
@@ -39,10 +38,10 @@ def parse(monkeypatch, capsys):
 
 def test_the_published_example_reads(parse):
     found = parse("runs/a --faces 0,1,2 --set eyes=+1 --set mouth=-0.5")
-    assert found.drawn.changes == {"eyes": 1.0, "mouth": -0.5}
+    assert found.changes == {"eyes": 1.0, "mouth": -0.5}
     assert found.faces == (0, 1, 2)
     assert found.vectors == Path("runs/a")
-    assert (found.drawn.mode, found.beyond, found.models.device) == ("joint", "clip", "cpu")
+    assert (found.mode, found.beyond, found.models.device) == ("joint", "clip", "cpu")
 
 
 def test_every_setting_reads(parse):
@@ -52,16 +51,16 @@ def test_every_setting_reads(parse):
         "--seed 9 --truncation-psi .7 --targets score --bank-dir banks"
     )
     loop, models, drawn = found.loop, found.models, found.drawn
-    assert (drawn.mode, loop.hold) == ("closed_loop", ("hair_color", "pose"))
+    assert (found.mode, loop.hold) == ("closed-loop", ("hair_color", "pose"))
     assert (found.faces, found.beyond, models.device) == ((4, 7), "refuse", "cuda")
-    assert (models.seed, models.truncation_psi, loop.targets, loop.bank_dir) == (9, 0.7, "score", Path("banks"))
+    assert (models.seed, found.truncation_psi, loop.targets, loop.bank_dir) == (9, 0.7, "score", Path("banks"))
     assert (drawn.steps, drawn.frames, drawn.fps, found.output) == (5, 7, 12.5, Path("out"))
     assert (models.checkpoint, models.scorer, loop.layer, loop.metric) == ("v1", "judge", "mapping_split1", "cloud")
     spared = parse("--mode closed-loop --set eyes=1 --region border --cloud 0").loop
     assert (spared.metric, spared.region, spared.cloud, spared.hold) == ("image", "border", 0.0, "rest")
     jittered = parse("a --set pose=1 --mode jitter --versions 3 --jitter 1 --jitter-unit one --faces 5")
-    jitter = jittered.drawn.jitter
-    assert (jitter.versions, jitter.size, jitter.unit, jittered.faces) == (3, 1.0, "one", (5,))
+    jitter = jittered.jitter
+    assert (jitter.versions, jitter.jitter, jitter.jitter_unit, jittered.faces) == (3, 1.0, "one", (5,))
 
 
 @pytest.mark.parametrize(
@@ -104,14 +103,13 @@ def test_mistakes_end_in_one_sentence(parse, arguments, message):
 
 def test_what_the_scorer_does_not_measure_is_said(parse):
     with pytest.raises(ValueError, match=r"'moth' is no property that the scorer measures .*did you mean mouth\?"):
-        parse("a --set moth=1").check_properties(PROPERTIES)
+        work.check_properties(parse("a --set moth=1"), PROPERTIES)
     with pytest.raises(ValueError, match="'beard' is no property"):
-        parse("--mode closed-loop --set eyes=1 --hold beard").check_properties(PROPERTIES)
-    parse("--mode closed-loop --set eyes=1 --hold pose").check_properties(PROPERTIES)
+        work.check_properties(parse("--mode closed-loop --set eyes=1 --hold beard"), PROPERTIES)
+    work.check_properties(parse("--mode closed-loop --set eyes=1 --hold pose"), PROPERTIES)
 
 
 def test_choices_are_those_of_the_rooms_that_they_come_from():
-    assert tuple(mode.replace("-", "_") for mode in get_args(command.Mode)) == MODES
-    assert [
-        get_args(kind) for kind in (command.Targets, command.Metric, command.Part, command.Unit, command.Beyond)
-    ] == [*(TARGETS, METRICS, PARTS, UNITS, work.BEYOND)]
+    loop = {name: get_args(kind) for name, kind in get_type_hints(Loop).items()}
+    assert (loop["targets"], loop["metric"], loop["region"]) == (TARGETS, METRICS, PARTS)
+    assert set(get_args(get_type_hints(EditSettings)["beyond"])) < set(BEYOND)

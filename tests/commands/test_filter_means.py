@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from ohlora_gan.__main__ import main
-from ohlora_gan.commands import read_bounds
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
+from ohlora_gan.options import read_bounds
 from tests import tiny
 
 

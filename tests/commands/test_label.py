@@ -12,8 +12,8 @@ from PIL import Image
 from ohlora_gan.__main__ import main
 from ohlora_gan.data.landmarks import MEASURES, NoFace, SeveralFaces
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.options import Labelling
 from ohlora_gan.pipelines import label
-from ohlora_gan.pipelines.label import Labelling
 from ohlora_gan.world import first_world as faces
 
 TRUTH = {}
@@ -81,7 +81,7 @@ def test_a_folder_becomes_labels_maps_and_sheets(pictures, tmp_path, capsys):
 
 def test_an_interrupted_run_goes_on_to_the_same_result(pictures, tmp_path, monkeypatch):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    label.label(str(pictures), whole, Labelling(SEGMENTER))
+    label.label(str(pictures), whole, Labelling(segmenter=SEGMENTER))
     seen = []
 
     def stops(image):
@@ -107,15 +107,15 @@ def test_an_interrupted_run_goes_on_to_the_same_result(pictures, tmp_path, monke
 def test_new_pictures_join_and_removed_ones_leave(pictures, tmp_path):
     out = tmp_path / "out"
     (pictures / "0.png").rename(tmp_path / "kept.png")
-    label.label(str(pictures), out, Labelling(SEGMENTER))
+    label.label(str(pictures), out, Labelling(segmenter=SEGMENTER))
     (tmp_path / "kept.png").rename(pictures / "0.png")
     (pictures / "1.png").unlink()
-    label.label(str(pictures), out, Labelling(SEGMENTER))
+    label.label(str(pictures), out, Labelling(segmenter=SEGMENTER))
     assert list(rows_of(out / "labels.csv")) == ["0.png", "2.png", "more/3.png", "more/4.png"]
 
 
 def test_ready_maps_give_the_same_labels(pictures, tmp_path):
-    label.label(str(pictures), tmp_path / "first", Labelling(SEGMENTER))
+    label.label(str(pictures), tmp_path / "first", Labelling(segmenter=SEGMENTER))
     label.label(str(pictures), tmp_path / "second", Labelling(maps=tmp_path / "first" / "maps"))
     first, second = ((tmp_path / name / "labels.csv").read_bytes() for name in ("first", "second"))
     assert first == second
@@ -127,8 +127,8 @@ def test_a_zip_file_is_read_in_place(pictures, tmp_path):
     with zipfile.ZipFile(archive, "w") as file:
         for path in pictures.rglob("*.*"):
             file.write(path, path.relative_to(pictures))
-    label.label(str(pictures), tmp_path / "a", Labelling(SEGMENTER))
-    label.label(str(archive), tmp_path / "b", Labelling(SEGMENTER))
+    label.label(str(pictures), tmp_path / "a", Labelling(segmenter=SEGMENTER))
+    label.label(str(archive), tmp_path / "b", Labelling(segmenter=SEGMENTER))
     assert (tmp_path / "a" / "labels.csv").read_bytes() == (tmp_path / "b" / "labels.csv").read_bytes()
 
 
@@ -166,29 +166,29 @@ def test_mistakes_end_in_one_sentence(pictures, tmp_path, capsys, monkeypatch, a
 
 def test_another_runs_folder_is_left_alone(pictures, tmp_path):
     out = tmp_path / "out"
-    label.label(str(pictures), out, Labelling(SEGMENTER))
+    label.label(str(pictures), out, Labelling(segmenter=SEGMENTER))
     before = files_of(out)
     with pytest.raises(ValueError, match="generation=v2: choose another --output"):
-        label.label(str(pictures), out, Labelling(SEGMENTER, generation="v1"))
+        label.label(str(pictures), out, Labelling(segmenter=SEGMENTER, generation="v1"))
     assert files_of(out) == before
 
 
 def test_a_folder_of_other_landmarks_gets_no_more(pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     monkeypatch.setattr(label, "by_landmarks", lambda name, image: (dict.fromkeys(MEASURES, 0.5), segment(image)))
-    label.label(str(pictures), out)
+    label.label(str(pictures), out, Labelling())
     before = files_of(out)
     monkeypatch.setattr(label, "LANDMARKS_METHOD", "three views")
     with pytest.raises(ValueError, match="landmarks=mean with mirror image: choose another --output"):
-        label.label(str(pictures), out)
+        label.label(str(pictures), out, Labelling())
     settings = json.loads((out / "label.json").read_text())
     del settings["landmarks"]  # as a folder is that was begun before it was kept
     (out / "label.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="landmarks=unknown: choose another --output"):
-        label.label(str(pictures), out)
+        label.label(str(pictures), out, Labelling())
     assert {**files_of(out), "label.json": before["label.json"]} == before
 
 
 def test_a_place_without_pictures_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"PICTURES: .* is no folder"):
-        label.label(str(tmp_path / "nowhere"), tmp_path / "out", Labelling(SEGMENTER))
+        label.label(str(tmp_path / "nowhere"), tmp_path / "out", Labelling(segmenter=SEGMENTER))

@@ -39,8 +39,8 @@ def test_faces_are_written_with_their_attributes(tmp_path, capsys, version, own,
 
 
 def test_the_same_faces_whatever_the_number(tmp_path):
-    write_rendered(Wanted(3, size=32), tmp_path / "few")
-    write_rendered(Wanted(5, size=32), tmp_path / "many")
+    write_rendered(3, Wanted(size=32), tmp_path / "few")
+    write_rendered(5, Wanted(size=32), tmp_path / "many")
     for path in (tmp_path / "few").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "many" / path.name).read_bytes()
 
@@ -60,7 +60,7 @@ def test_only_asked_faces_and_columns(tmp_path):
 
 
 def test_the_folder_is_one_that_models_learn_from(tmp_path):
-    write_rendered(Wanted(20, size=32), tmp_path)
+    write_rendered(20, Wanted(size=32), tmp_path)
     module = ImageFolderDataModule(
         tmp_path, 32, labels=tmp_path / "labels.csv", attributes={"lip_color": "lips", "gender": "gender"}
     )

@@ -38,7 +38,7 @@ def test_pictures_are_those_of_the_stream(weights, tmp_path, capsys):
 
 
 def test_an_interrupted_run_goes_on(weights, tmp_path, monkeypatch, capsys):
-    write_samples(weights, Samples(60), tmp_path / "whole")
+    write_samples(weights, 60, Samples(), tmp_path / "whole")
     write, written = images.save_png, []
 
     def write_25(path, image):
@@ -59,12 +59,12 @@ def test_an_interrupted_run_goes_on(weights, tmp_path, monkeypatch, capsys):
 
 def test_streams_and_seeds_have_other_faces(weights, tmp_path):
     for name, changes in {"a": {}, "b": {"seed": 1}, "c": {"stream": "other"}}.items():
-        write_samples(weights, Samples(1, **changes), tmp_path / name)
+        write_samples(weights, 1, Samples(**changes), tmp_path / name)
     assert len({picture for name in "abc" for picture in pictures_of(tmp_path / name).values()}) == 3
 
 
 def test_the_folder_is_one_that_models_learn_from(weights, tmp_path):
-    write_samples(weights, Samples(4), tmp_path)
+    write_samples(weights, 4, Samples(), tmp_path)
     assert len(ImageFolderDataModule(tmp_path, 32).dataset("train")) == 4
 
 
@@ -84,7 +84,7 @@ def test_mistakes_end_in_one_sentence(weights, tmp_path, capsys, arguments, word
 
 
 def test_a_folder_of_other_pictures_is_left_alone(weights, tmp_path, capsys):
-    write_samples(weights, Samples(1), tmp_path / "faces")
+    write_samples(weights, 1, Samples(), tmp_path / "faces")
     assert main(["sample", weights, "1", "--output", str(tmp_path / "faces"), "--seed", "3"]) == 2
     assert "holds pictures made with seed=0: choose another --output" in capsys.readouterr().err
     assert main(["sample", weights, "1", "--output", str(tmp_path)]) == 2

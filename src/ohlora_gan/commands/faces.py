@@ -1,14 +1,15 @@
 """Folders of faces: those of a generator, and those of the embedded world."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ohlora_gan.commands import Device, Folder, GeneratorName, Seed, between, read_counts
+from ohlora_gan.commands import Device, Folder, GeneratorName, between
 from ohlora_gan.errors import answering
+from ohlora_gan.options import SEED, option, read_keep
 
 STREAM = "sample"  # directions are neither found nor judged on it
 CLAIM = "sample.json"
@@ -16,40 +17,20 @@ AT_ONCE = 50
 MAX_NUM, MAX_START = 10**6, 10**9
 
 Number = Annotated[int, typer.Argument(metavar="N", help="how many", callback=between(1, MAX_NUM))]
-Start = Annotated[int, typer.Option(help="number of the first face", callback=between(0, MAX_START))]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Which faces of a generator are written.
+    """Which faces of a generator are written; psi above 1 gives rarer ones."""
 
-    Attributes:
-        num: how many.
-        seed, stream: of z and label; another one has other faces.
-        start: number of the first.
-        psi: distance of w from its average, in all layers; 1: as it is, above 1: rarer faces.
-    """
-
-    num: int
-    seed: int = 0
-    start: int = 0
-    psi: float = 1.0
-    stream: str = STREAM
+    seed: int = option(0, **SEED)
+    start: int = option(0, "number of the first face", between=(0, MAX_START))
+    psi: float = option(1.0, "distance of w from its average: 1 as it is", between=(0, 10))
+    stream: str = option(STREAM, "another stream has other faces")
 
 
 @answering(interrupted="interrupted; the same command goes on from here")
-def sample(
-    generator: GeneratorName,
-    num: Number,
-    output: Folder,
-    seed: Seed = 0,
-    start: Start = 0,
-    psi: Annotated[
-        float, typer.Option(help="distance of w from its average: 1 as it is", callback=between(0, 10))
-    ] = 1.0,
-    stream: Annotated[str, typer.Option(help="another stream has other faces")] = STREAM,
-    device: Device = "cpu",
-) -> str:
+def sample(generator: GeneratorName, num: Number, output: Folder, samples: Samples, device: Device = "cpu") -> str:
     """Fresh faces of a generator as PNG files, to label, to train on or to look at.
 
     Picture i of a seed and a stream is the same in every run. A run that was interrupted goes on when started again,
@@ -60,17 +41,11 @@ def sample(
       ohlora sample v9 100 --output faces
       ohlora sample runs/train/DATE/model.safetensors 1000 --output more --seed 5 --psi 0.7
     """
-    return write_samples(generator, Samples(num, seed, start, psi, stream), output, device)
+    return write_samples(generator, num, samples, output, device)
 
 
-def write_samples(generator_name: str, samples: Samples, output: Path, device: str = "cpu") -> str:
+def write_samples(name: str, num: int, samples: Samples, output: Path, device: str = "cpu") -> str:
     """Writes ``sample_000000.png`` and so on, and ``sample.json``; pictures that are there stay.
-
-    Args:
-        generator_name: a shipped model's name or a file.
-        samples: which faces.
-        output: the folder.
-        device: a name of `devices.NAMED`.
 
     Raises:
         ValueError: for weights that are no generator, or a folder that holds something else.
@@ -86,15 +61,15 @@ def write_samples(generator_name: str, samples: Samples, output: Path, device: s
     from ohlora_gan.models.zoo import open_generator
 
     keep_freed_memory()
-    generator = open_generator(generator_name)
+    generator = open_generator(name)
     made_by = {"generator": weights_hash(generator), "seed": samples.seed, "psi": samples.psi, "stream": samples.stream}
     space = FaceSpace(generator, None, open_device(device), batch_size=AT_ONCE, seed=samples.seed)
     if output.exists() and not (output / CLAIM).exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"--output {output} holds other things than samples: choose another folder")
     claim(output, CLAIM, made_by, "pictures")
-    asked = range(samples.start, samples.start + samples.num)
+    asked = range(samples.start, samples.start + num)
     left = {i: path for i in asked if not (path := output / f"sample_{i:06d}.png").exists()}
-    with tqdm(desc="sampling", total=samples.num, initial=samples.num - len(left)) as bar:
+    with tqdm(desc="sampling", total=num, initial=num - len(left)) as bar:
         for block in sorted({i // AT_ONCE for i in left}):
             # always whole blocks: a picture's last bit depends on which others are computed with it
             indices = range(block * AT_ONCE, (block + 1) * AT_ONCE)
@@ -103,45 +78,29 @@ def write_samples(generator_name: str, samples: Samples, output: Path, device: s
                 save_png(left[i], images[i - indices.start])
                 bar.update()
     side = generator.resolution
-    return f"{samples.num} faces of {side}x{side} pixels, {len(left)} of them new: {output}"
+    return f"{num} faces of {side}x{side} pixels, {len(left)} of them new: {output}"
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Which faces of the embedded world are written, and what of them.
 
-    Attributes:
-        num: number of faces.
-        size: side of the pictures, in pixels.
-        seed: seed of the faces.
-        start: number of the first face that may be taken.
-        keep: binary attribute -> the value that all faces have, such as ``{"gender": 1}``.
-        columns: attributes in the CSV: ``gender``, ``age``, ``glass`` and ``quality`` are 0 or 1, all others are in
-            standard deviations from their mean. None: all attributes.
-        world: version of the embedded world; None: the latest.
+    Binary attributes are 0 or 1 in the CSV, all others in standard deviations from their mean.
     """
 
-    num: int
-    size: int = 64
-    seed: int = 0
-    start: int = 0
-    keep: Mapping[str, int] = field(default_factory=dict)
-    columns: Sequence[str] | None = None
-    world: int | None = None
+    size: int = option(64, "side of the pictures in pixels")
+    seed: int = option(0, **SEED)
+    start: int = option(0, "number of the first face", between=(0, MAX_START))
+    keep: Mapping[str, int] = option(
+        {}, "only these, such as gender=1,quality=1", metavar="NAME=VALUE,...", typed=str, read=read_keep
+    )
+    column: Sequence[str] = option((), "", metavar="NAME", show_default="all attributes", typed=list[str])
+    world: int | None = option(None, "1: faces that the shipped models know", show_default="the latest")
 
 
 @answering(interrupted="interrupted: the folder has no labels.csv yet; delete it and start again")
 def render(
-    num: Number,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="a new or empty folder")],
-    size: Annotated[int, typer.Option(help="side of the pictures in pixels")] = 64,
-    seed: Seed = 0,
-    start: Start = 0,
-    keep: Annotated[str, typer.Option(metavar="NAME=VALUE,...", help="only these, such as gender=1,quality=1")] = "",
-    column: Annotated[list[str] | None, typer.Option(metavar="NAME", show_default="all attributes")] = None,
-    world: Annotated[
-        int | None, typer.Option(help="1: faces that the shipped models know", show_default="the latest")
-    ] = None,
+    num: Number, output: Annotated[Path, typer.Option(metavar="FOLDER", help="a new or empty folder")], wanted: Wanted
 ) -> str:
     """Faces of the embedded world as PNG files, with their attributes in labels.csv.
 
@@ -153,11 +112,10 @@ def render(
       ohlora render 4000 --output runs/women --keep gender=1,quality=1 --world 1
       ohlora render 200 --output large --size 256 --column eyes --column gender
     """
-    kept = read_counts("--keep", keep, "gender=1,quality=1")
-    return write_rendered(Wanted(num, size, seed, start, kept, column, world), output)
+    return write_rendered(num, wanted, output)
 
 
-def write_rendered(wanted: Wanted, output: Path) -> str:
+def write_rendered(num: int, wanted: Wanted, output: Path) -> str:
     """Writes pictures, named after the faces' numbers, and ``labels.csv`` into a new or empty folder.
 
     Raises:
@@ -178,13 +136,13 @@ def write_rendered(wanted: Wanted, output: Path) -> str:
         if name not in world.BINARY or value not in (0, 1):
             raise ValueError(f"--keep has {name}={value}, expected 0 or 1 for some of {', '.join(world.BINARY)}")
     known = (*PROPERTIES, *(name for name in world.attributes if name not in PROPERTIES))
-    columns = list(dict.fromkeys(wanted.columns or known))
+    columns = list(dict.fromkeys(wanted.column or known))
     if unknown := [name for name in columns if name not in known]:
         raise ValueError(f"--column names {unknown[0]!r}, expected some of {', '.join(known)}")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"--output {output} is not empty: choose another folder, or delete what it holds")
     try:
-        indices = matching_indices(wanted.seed, wanted.start, wanted.num, wanted.keep, world=world.version)
+        indices = matching_indices(wanted.seed, wanted.start, num, wanted.keep, world=world.version)
     except ValueError as error:
         raise ValueError(str(error).replace("data.keep", "--keep")) from error
     output.mkdir(parents=True, exist_ok=True)
@@ -195,5 +153,5 @@ def write_rendered(wanted: Wanted, output: Path) -> str:
         save_png(output / name, world.render(attributes, wanted.size))
         rows.append([name, *(f"{value:.6g}" for value in face_scores(world, attributes, columns))])
     write_rows(output / "labels.csv", [["file", *columns], *rows])
-    said = f"{wanted.num} faces of world {world.version}, {wanted.size}x{wanted.size} pixels, {len(columns)} attributes"
+    said = f"{num} faces of world {world.version}, {wanted.size}x{wanted.size} pixels, {len(columns)} attributes"
     return f"{said}: {output / 'labels.csv'}"

@@ -1,24 +1,36 @@
 """What networks say of faces: filters, scorers, the network that reads everything, and how good a generator is."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ohlora_gan.commands import (
-    Device,
-    Folder,
-    FolderOrNone,
-    GenerationOption,
-    GeneratorName,
-    Psi,
-    Seed,
-    read_bounds,
-    read_counts,
-)
+from ohlora_gan.commands import Device, Folder, FolderOrNone, GeneratorName, Seed
 from ohlora_gan.errors import UserError, answering
+from ohlora_gan.options import DEVICE, SEED, DeviceName, Labelling, Parsing, option, read_bounds, read_keep
 
-Images = Annotated[int, typer.Option(help="number of images, of each kind")]
+if TYPE_CHECKING:
+    from ohlora_gan.judging.quality import Fresh
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Fresh faces of a generator, and where they are made."""
+
+    n: int = option(2000, "number of images, of each kind")
+    psi: float = option(1.0, "truncation of w toward its average: 1 is none")
+    seed: int = option(0, **SEED)
+    device: DeviceName = option("cpu", **DEVICE)
+
+    def fresh(self) -> "Fresh":
+        """The same with an open device."""
+        from ohlora_gan.devices import keep_freed_memory, open_device
+        from ohlora_gan.judging.quality import Fresh
+
+        keep_freed_memory()
+        return Fresh(self.n, self.seed, self.psi, open_device(self.device))
 
 
 def written(text: str, output: Path | None) -> str:
@@ -36,10 +48,8 @@ def filter_means(
         list[str] | None,
         typer.Option(metavar="BOUND", help="such as 'gender>=0.92'; repeatable", show_default="the reference system's"),
     ] = None,
-    n: Images = 2000,
-    psi: Psi = 1.0,
-    seed: Seed = 0,
-    device: Device = "cpu",
+    *,
+    sampling: Sampling,
     output: FolderOrNone = None,
 ) -> str:
     """What filters say of fresh images of one generator or several: means, and shares within bounds.
@@ -51,15 +61,13 @@ def filter_means(
       ohlora filter-means pretrain v1 v9
       ohlora filter-means v9 --filter filter_gender --require 'gender>=0.5' --n 500 --output means
     """
-    from ohlora_gan.devices import keep_freed_memory, open_device
     from ohlora_gan.files import write_records, write_text
-    from ohlora_gan.judging.quality import Fresh, filter_table
     from ohlora_gan.judging.quality import filter_means as measure
+    from ohlora_gan.judging.quality import filter_table
     from ohlora_gan.models.zoo import shipped_filters
 
-    keep_freed_memory()
     bounds = None if require is None else read_bounds(require)
-    figures = measure(generators, filter or shipped_filters(), bounds, Fresh(n, seed, psi, open_device(device)))
+    figures = measure(generators, filter or shipped_filters(), bounds, sampling.fresh())
     table = filter_table(figures)
     if output:
         rows = [{"generator": name, **row} for name, found in figures.items() for row in found.rows()]
@@ -73,10 +81,8 @@ def scorers(
     first: Annotated[str, typer.Argument(help="a property network: a shipped model's name or a file")],
     second: Annotated[str, typer.Argument(help="another one")],
     generator: Annotated[str, typer.Option(metavar="MODEL", help="whose images are scored: a name or a file")] = "v9",
-    n: Images = 2000,
-    psi: Psi = 1.0,
-    seed: Seed = 0,
-    device: Device = "cpu",
+    *,
+    sampling: Sampling,
     output: FolderOrNone = None,
 ) -> str:
     """How far two property networks agree on fresh images of a generator; writes agreement.csv and agreement.md.
@@ -86,17 +92,26 @@ def scorers(
       ohlora scorers property_cnn property_cnn_judge
       ohlora scorers property_cnn RUN/model.safetensors --generator v1 --n 500 --output agreement
     """
-    from ohlora_gan.devices import keep_freed_memory, open_device
     from ohlora_gan.files import write_text
-    from ohlora_gan.judging.quality import Fresh
     from ohlora_gan.judging.reliability import agreement, write_scorer_table
 
-    keep_freed_memory()
-    found = agreement(first, second, generator, Fresh(n, seed, psi, open_device(device)))
+    found = agreement(first, second, generator, sampling.fresh())
     if output:
         write_scorer_table(output / "agreement.csv", found.names, found.columns())
         write_text(output / "agreement.md", found.table() + "\n")
     return written(found.table(), output)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What faces of a generator are compared with."""
+
+    keep: Mapping[str, int] = option(
+        {}, "of the rendered faces, such as gender=1,quality=1", metavar="NAME=VALUE,...", typed=str, read=read_keep
+    )
+    pictures: Path | None = option(None, "compare with these photographs: a folder or a zip file", metavar="PICTURES")
+    world: int | None = option(None, "of the rendered faces", show_default="what the networks have learnt from")
+    landmarks: bool = option(False, "in what share of the images a face is found, too")
 
 
 @answering()
@@ -105,18 +120,8 @@ def quality(
     scorer: Annotated[str, typer.Option(metavar="MODEL", help="the property CNN")] = "property_cnn",
     n: Annotated[int, typer.Option(help="faces of each kind")] = 5000,
     seed: Seed = 0,
-    keep: Annotated[
-        str, typer.Option(metavar="NAME=VALUE,...", help="of the rendered faces, such as gender=1,quality=1")
-    ] = "",
-    pictures: Annotated[
-        Path | None, typer.Option(metavar="PICTURES", help="compare with these photographs: a folder or a zip file")
-    ] = None,
-    world: Annotated[
-        int | None, typer.Option(help="of the rendered faces", show_default="what the networks have learnt from")
-    ] = None,
-    landmarks: Annotated[
-        bool, typer.Option("--landmarks", help="in what share of the images a face is found, too")
-    ] = False,
+    *,
+    beside: Beside,
     device: Device = "cpu",
     output: FolderOrNone = None,
 ) -> str:
@@ -127,18 +132,16 @@ def quality(
       ohlora quality v9 --keep gender=1,quality=1,age=0,glass=0 --output runs/quality
       ohlora quality RUN/model.safetensors --pictures photographs.zip --n 1000 --landmarks
     """
-    from ohlora_gan.devices import keep_freed_memory, open_device
     from ohlora_gan.files import write_json
     from ohlora_gan.images import save_png
-    from ohlora_gan.judging.quality import Fresh, Reference, compare_faces, sheet
+    from ohlora_gan.judging.quality import Reference, compare_faces, sheet
 
-    keep_freed_memory()
-    kept = read_counts("--keep", keep, "gender=1,quality=1")
-    reference = Reference(kept, pictures, world)
-    found = compare_faces(checkpoint, scorer, reference, Fresh(n, seed, device=open_device(device)), landmarks)
+    reference = Reference(beside.keep, beside.pictures, beside.world)
+    fresh = Sampling(n, seed=seed, device=device).fresh()
+    found = compare_faces(checkpoint, scorer, reference, fresh, beside.landmarks)
     if output:
         settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed, "world": found.world}
-        write_json(output / "quality.json", {**settings, "keep": kept, **found.figures()})
+        write_json(output / "quality.json", {**settings, "keep": beside.keep, **found.figures()})
         save_png(output / "sheet.png", sheet(found.reference, found.images))
     return written(found.table(), output)
 
@@ -151,11 +154,9 @@ def truth(
     generator: Annotated[
         str | None, typer.Option(metavar="MODEL", help="whose pictures are read, too", show_default="none")
     ] = None,
-    n: Images = 2000,
-    psi: Psi = 1.0,
+    *,
+    sampling: Sampling,
     rounds: Annotated[int, typer.Option(help="of refinement")] = 8,
-    seed: Seed = 0,
-    device: Device = "cpu",
     output: FolderOrNone = None,
 ) -> str:
     """How well faces of the embedded world are read off pictures, and whether damage shows.
@@ -169,16 +170,14 @@ def truth(
       ohlora truth RUN/model.safetensors --n 500 --output runs/truth_figures
       ohlora truth RUN/model.safetensors --generator GENERATOR
     """
-    from ohlora_gan.devices import keep_freed_memory, open_device
     from ohlora_gan.files import write_json
     from ohlora_gan.images import save_png
-    from ohlora_gan.judging.quality import Fresh
     from ohlora_gan.judging.truth import measure_truth, sheet
 
-    keep_freed_memory()
-    found = measure_truth(model, generator, Fresh(n, seed, psi, open_device(device)), rounds)
+    found = measure_truth(model, generator, sampling.fresh(), rounds)
     if output:
-        settings = {"network": model, "generator": generator, "n": n, "seed": seed, "psi": psi, "rounds": rounds}
+        drawn = {name: getattr(sampling, name) for name in ("n", "seed", "psi")}
+        settings = {"network": model, "generator": generator, **drawn, "rounds": rounds}
         save_png(output / "sheet.png", sheet(found.readings))
         write_json(output / "truth.json", {**settings, **found.figures()})
     return written(found.table(), output)
@@ -191,15 +190,7 @@ def truth(
 def label(
     pictures: Annotated[str, typer.Argument(metavar="PICTURES", help="a folder, searched with sub-folders, or a zip")],
     output: Folder,
-    generation: GenerationOption = "v2",
-    top: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=N", help="show the N highest, as top_COLUMN.png; repeatable", show_default="none"),
-    ] = None,
-    segmenter: Annotated[str, typer.Option(metavar="SEGMENTER", help="landmarks, or MODULE:CALLABLE")] = "landmarks",
-    maps: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="ready parse maps, named as the pictures", show_default="none")
-    ] = None,
+    how: Labelling,
 ) -> str:
     """Photographs -> parse maps, property scores and raw measures of the faces in them.
 
@@ -212,15 +203,13 @@ def label(
       ohlora label photos --output by_segmenter --segmenter my_segmenter:segment
       ohlora label photos --output by_maps --maps labelled/maps
     """
-    from ohlora_gan.pipelines.label import Labelling
     from ohlora_gan.pipelines.label import label as work
 
-    if maps and segmenter != "landmarks":
-        raise UserError(f"--segmenter {segmenter} and --maps {maps} both say where maps come from: give one of them")
-    tops = read_counts("--top", ",".join(top or ()), "mouth=10")
-    if 0 in tops.values():
-        raise UserError("--top asks for 0 pictures, expected COLUMN=NUMBER such as mouth=10")
-    return work(pictures, output, Labelling(segmenter, maps, generation, tops))
+    if how.maps and how.segmenter != "landmarks":
+        raise UserError(
+            f"--segmenter {how.segmenter} and --maps {how.maps} both say where maps come from: give one of them"
+        )
+    return work(pictures, output, how)
 
 
 @answering(warns="MissingScoreWarning")
@@ -230,15 +219,8 @@ def parse_folder(
         typer.Argument(metavar="FOLDER", help="holds parsing_000123.png (class codes) and face_000123.png (or .jpg)"),
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="the CSV")] = Path("labels.csv"),
-    generation: GenerationOption = "v2",
-    properties: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="columns, separated by commas", show_default="all")
-    ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="scores as measured instead of mean 0 and deviation 1")] = False,
-    normalization: Annotated[
-        str | None,
-        typer.Option(metavar="JSON", help="normalise by these statistics of an earlier run", show_default="its own"),
-    ] = None,
+    *,
+    how: Parsing,
 ) -> str:
     """A folder of faces and parse maps in the published system's layout -> property scores as labels.csv.
 
@@ -247,11 +229,8 @@ def parse_folder(
       ohlora parse-folder parsed --output parsed/labels.csv
       ohlora parse-folder parsed --properties eyes,mouth --raw
     """
-    from ohlora_gan.names import PROPERTIES
-    from ohlora_gan.pipelines.label import Parsing
     from ohlora_gan.pipelines.label import parse_folder as work
 
-    if raw and normalization:
+    if how.raw and how.normalization:
         raise UserError("--raw and --normalization contradict each other: give one of them")
-    columns = PROPERTIES if properties is None else tuple(properties.split(","))
-    return work(folder, output, Parsing(generation, columns, raw, normalization))
+    return work(folder, output, how)

@@ -16,11 +16,12 @@ from tqdm import tqdm
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.files import write_rows, write_text
 from ohlora_gan.judging.figures import Interval
-from ohlora_gan.judging.rescoring import STEP, Source, check_sampling, rescore, rescore_layers, sources_of
+from ohlora_gan.judging.rescoring import Source, check_sampling, rescore, rescore_layers, sources_of
 from ohlora_gan.latents.layers import layer_named
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import FAILED_FILE
+from ohlora_gan.options import Models, Rescoring
 from ohlora_gan.pipelines.runs import SETTINGS, VECTORS, SpaceSettings, read_yaml, settings_of
 from ohlora_gan.reports.leaderboard import write_leaderboard
 from ohlora_gan.reports.pages import listed, plain
@@ -241,42 +242,7 @@ class Run:
     settings: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Rescoring:
-    """How directions compete, see ``judging.rescoring.rescore``.
-
-    Attributes:
-        n: faces.
-        step: length of the moves.
-        match: choose steps that change pictures equally.
-        properties: which are rescored; None: all that the runs have directions for.
-        by_layer: find out, too, in which synthesis layers each run's directions work.
-    """
-
-    n: int = 1000
-    step: float = STEP
-    match: bool = False
-    properties: Sequence[str] | None = None
-    by_layer: bool = False
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a user asks for instead of what the first run says; None: as it says.
-
-    Attributes:
-        checkpoint, scorer: shipped models' names or files.
-        seed: of the faces.
-        device: a name of `devices.NAMED`.
-    """
-
-    checkpoint: str | None = None
-    scorer: str | None = None
-    seed: int | None = None
-    device: str = "cpu"
-
-
-def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, asked: Asked) -> str:
+def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Models) -> str:
     """Rescores runs' directions; returns the winners as text.
 
     Args:
@@ -288,7 +254,7 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, asked: Aske
     """
     check_sampling(how.n, how.step)
     opened = open_runs(runs)
-    space = open_space(opened[0], asked)
+    space = open_space(opened[0], models)
     competing = [sources_of_run(space, one) for one in opened]
     with tqdm(desc="rescoring", total=how.n) as bar:
         candidates = [source for sources in competing for source in sources]
@@ -349,17 +315,17 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     return [Run(name, file, load_directions(file), settings_of(file)) for name, file in zip(names, files, strict=True)]
 
 
-def open_space(first: Run, asked: Asked) -> FaceSpace:
+def open_space(first: Run, models: Models) -> FaceSpace:
     """Generator and scorer, by default those of the first run.
 
     Raises:
         ValueError: where neither the run nor the user says which.
     """
-    for key, value in {"checkpoint": asked.checkpoint, "scorer": asked.scorer}.items():
+    given = {"checkpoint": models.checkpoint, "scorer": models.scorer}
+    for key, value in given.items():
         if value is None and first.settings.get(key) is None:
             raise ValueError(f"{first.name} has no config.yaml that names its {key}: give --{key}")
-    given = {"checkpoint": asked.checkpoint, "scorer": asked.scorer, "seed": asked.seed}
-    return SpaceSettings.of(first.settings, **given).open(asked.device)
+    return SpaceSettings.of(first.settings, **given, seed=models.seed).open(models.device)
 
 
 def sources_of_run(space: FaceSpace, one: Run) -> list[Source]:

@@ -3,8 +3,8 @@
 Directions, networks and seed are those of a run of find_vectors.py unless others are asked for.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,147 +24,80 @@ from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.zoo import open_discriminator
+from ohlora_gan.options import EditSettings, Loop
 from ohlora_gan.pipelines.runs import SpaceSettings, settings_of, vectors_file
-from ohlora_gan.reports.edits import Drawn, write_edit
+from ohlora_gan.reports.edits import write_edit
 
 NUM_CALIBRATION = 64
 SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
 SHRINKAGE = 0.01
 OWN = 5.0
 """How a loop's metric is measured and weighed, as ``conf/method/closed_loop.yaml`` says it too."""
-BEYOND = ("clip", "refuse")
 ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "hold", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
 
 
-@dataclass(frozen=True)
-class Loop:
-    """A closed loop.
-
-    Attributes:
-        layer: where it moves codes, where there are no vectors to say so.
-        metric, cloud, region: what a step costs, see ``latents.metric`` and ``judging.measure``.
-        hold, targets: see ``closed_loop.ClosedLoop.edit``.
-        bank_dir: where measured metrics are kept.
-    """
-
-    layer: str = "w"
-    metric: str = "image"
-    region: str = "border"
-    cloud: float = 0.01
-    hold: str | Sequence[str] = "rest"
-    targets: str = "change"
-    bank_dir: Path = Path("runs/banks")
-
-    def metric_settings(self) -> dict[str, Any]:
-        """What ``latents.metric.stored_metric`` needs."""
-        how = {"name": self.metric, **SETTINGS[self.metric], "shrinkage": SHRINKAGE}
-        return how | ({"cloud": self.cloud, "region": self.region} if self.metric == "image" else {"region": "all"})
+def metric_settings(loop: Loop) -> dict[str, Any]:
+    """What ``latents.metric.stored_metric`` needs."""
+    how = {"name": loop.metric, **SETTINGS[loop.metric], "shrinkage": SHRINKAGE}
+    return how | ({"cloud": loop.cloud, "region": loop.region} if loop.metric == "image" else {"region": "all"})
 
 
-@dataclass(frozen=True)
-class Models:
-    """Networks and faces that are asked for; None: those of the run that found the vectors, else the shipped ones.
+def check(settings: EditSettings) -> None:
+    """Raises ValueError where settings do not go together."""
+    if not settings.changes:
+        raise ValueError("nothing to change: give a property and a strength in score sigmas, such as --set eyes=+1")
+    if settings.vectors is None and settings.mode != "closed-loop":
+        raise ValueError(
+            "RUN is missing: give the folder of a find_vectors.py run or a vectors.safetensors, or --mode "
+            "closed-loop, which needs none"
+        )
+    for options, mode in ((ONLY_CLOSED_LOOP, "closed-loop"), (ONLY_JITTER, "jitter")):
+        refuse(settings, options if settings.mode != mode else (), f"--mode {mode}")
+    refuse(settings, ("region", "cloud") if settings.loop.metric != "image" else (), "--metric image")
+    if "layer" in settings.given and settings.vectors is not None:
+        raise ValueError("--layer is the layer of the vectors where RUN is given: leave one of them out")
+    if settings.latents is not None and "faces" in settings.given:
+        raise ValueError("--faces and --latents both say which faces to edit: give one of them")
+    if len(set(settings.faces)) < len(settings.faces):
+        raise ValueError(f"--faces {','.join(map(str, settings.faces))} names a face twice: give each number once")
+    if settings.drawn.steps % 2 == 0:
+        raise ValueError(
+            f"--steps is {settings.drawn.steps}, expected an odd number, so that the unedited face is in the middle"
+        )
 
-    Attributes:
-        checkpoint, scorer: shipped models' names or files.
-        truncation_psi, seed: where nothing says it, 1 and 0.
-        device: a name of `devices.NAMED`.
-    """
 
-    checkpoint: str | None = None
-    scorer: str | None = None
-    truncation_psi: float | None = None
-    seed: int | None = None
-    device: str = "cpu"
-
-    def chosen(self, recorded: Mapping[str, Any]) -> SpaceSettings:
-        """With what a run has recorded."""
-        asked = {name: value for name, value in asdict(self).items() if name != "device"}
-        return SpaceSettings.of(SHIPPED | dict(recorded), **asked)
+def refuse(settings: EditSettings, options: Sequence[str], where: str) -> None:
+    """Raises ValueError where one of the options is given, which mean something elsewhere alone."""
+    if wrong := [f"--{name.replace('_', '-')}" for name in options if name in settings.given]:
+        raise ValueError(f"{wrong[0]} is a setting of {where}: leave it out, or give {where}")
 
 
-@dataclass(frozen=True)
-class EditSettings:
-    """What to edit and how.
-
-    Attributes:
-        drawn: the changes in score sigmas, the mode, and what is drawn of it.
-        vectors: a run folder or a directions file; None: none, which only a closed loop can do with.
-        faces: their numbers; latents: a file of saved ones instead.
-        beyond: what to do where a target lies beyond what faces of the generator have, one of ``BEYOND``.
-        models, loop: see there.
-        output: the folder; None: one in ``runs/edit`` named by the time.
-        given: the options that the user gave, to refuse those that the mode ignores.
-    """
-
-    drawn: Drawn
-    vectors: Path | None = None
-    faces: Sequence[int] = (0, 1, 2)
-    latents: Path | None = None
-    beyond: str = "clip"
-    models: Models = field(default_factory=Models)
-    loop: Loop = field(default_factory=Loop)
-    output: Path | None = None
-    given: Collection[str] = ()
-
-    @property
-    def closed(self) -> bool:
-        """Whether a closed loop edits."""
-        return self.drawn.mode == "closed_loop"
-
-    def check(self) -> None:
-        """Raises ValueError where settings do not go together."""
-        if not self.drawn.changes:
-            raise ValueError("nothing to change: give a property and a strength in score sigmas, such as --set eyes=+1")
-        if self.vectors is None and not self.closed:
+def check_properties(settings: EditSettings, names: Sequence[str]) -> None:
+    """Raises ValueError where something is to be changed or held that the scorer does not measure."""
+    held = () if isinstance(settings.loop.hold, str) else settings.loop.hold
+    for name in (*settings.changes, *held):
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
             raise ValueError(
-                "RUN is missing: give the folder of a find_vectors.py run or a vectors.safetensors, or --mode "
-                "closed-loop, which needs none"
-            )
-        for options, mode in ((ONLY_CLOSED_LOOP, "closed_loop"), (ONLY_JITTER, "jitter")):
-            self._refuse([name for name in options if self.drawn.mode != mode], f"--mode {mode.replace('_', '-')}")
-        self._refuse(["region", "cloud"] if self.loop.metric != "image" else [], "--metric image")
-        if "layer" in self.given and self.vectors is not None:
-            raise ValueError("--layer is the layer of the vectors where RUN is given: leave one of them out")
-        if self.latents is not None and "faces" in self.given:
-            raise ValueError("--faces and --latents both say which faces to edit: give one of them")
-        if len(set(self.faces)) < len(self.faces):
-            raise ValueError(f"--faces {','.join(map(str, self.faces))} names a face twice: give each number once")
-        if self.drawn.steps % 2 == 0:
-            raise ValueError(
-                f"--steps is {self.drawn.steps}, expected an odd number, so that the unedited face is in the middle"
+                f"{name!r} is no property that the scorer measures{hint}: expected one of {', '.join(names)}"
             )
 
-    def _refuse(self, options: Sequence[str], where: str) -> None:
-        """Refuses options that mean something elsewhere alone."""
-        if wrong := [f"--{name.replace('_', '-')}" for name in options if name in self.given]:
-            raise ValueError(f"{wrong[0]} is a setting of {where}: leave it out, or give {where}")
 
-    def check_properties(self, names: Sequence[str]) -> None:
-        """Raises ValueError where something is to be changed or held that the scorer does not measure."""
-        held = () if isinstance(self.loop.hold, str) else self.loop.hold
-        for name in (*self.drawn.changes, *held):
-            if name not in names:
-                close = get_close_matches(name, names, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
-                raise ValueError(
-                    f"{name!r} is no property that the scorer measures{hint}: expected one of {', '.join(names)}"
-                )
-
-    def check_directions(self, found: DirectionSet) -> None:
-        """Raises ValueError where there is no direction for what is to change, or nothing says for which faces."""
-        missing = [name for name in self.drawn.changes if name not in found.properties]
-        if missing:
-            raise ValueError(
-                f"{self.vectors} has no direction for {', '.join(missing)}, it has {', '.join(found.properties)}: find "
-                f"one with find_vectors.py properties=[{','.join(missing)}], or use --mode closed-loop"
-            )
-        if found.group_names != [ALL] and not found.medians:
-            raise ValueError(
-                f"{self.vectors} has groups of faces but not the medians that tell them apart: give them to "
-                f"ohlora import-vectors with --medians"
-            )
+def check_directions(settings: EditSettings, found: DirectionSet) -> None:
+    """Raises ValueError where there is no direction for what is to change, or nothing says for which faces."""
+    missing = [name for name in settings.changes if name not in found.properties]
+    if missing:
+        raise ValueError(
+            f"{settings.vectors} has no direction for {', '.join(missing)}, it has {', '.join(found.properties)}: find "
+            f"one with find_vectors.py properties=[{','.join(missing)}], or use --mode closed-loop"
+        )
+    if found.group_names != [ALL] and not found.medians:
+        raise ValueError(
+            f"{settings.vectors} has groups of faces but not the medians that tell them apart: give them to "
+            f"ohlora import-vectors with --medians"
+        )
 
 
 def edit(settings: EditSettings) -> str:
@@ -173,14 +106,16 @@ def edit(settings: EditSettings) -> str:
     Raises:
         ValueError: for anything in the settings that cannot be used, in one sentence.
     """
-    settings.check()
-    closed, file = settings.closed, settings.vectors and vectors_file(settings.vectors)
+    check(settings)
+    closed, file = settings.mode == "closed-loop", settings.vectors and vectors_file(settings.vectors)
     found, recorded = (load_directions(file), settings_of(file)) if file else (None, {})
-    chosen = settings.models.chosen(recorded)
-    space = chosen.open(settings.models.device)
-    settings.check_properties(space.property_names)
+    models = settings.models
+    asked = {"checkpoint": models.checkpoint, "scorer": models.scorer, "seed": models.seed}
+    chosen = SpaceSettings.of(SHIPPED | recorded, **asked, truncation_psi=settings.truncation_psi)
+    space = chosen.open(models.device)
+    check_properties(settings, space.property_names)
     if found is not None and not closed:
-        settings.check_directions(found)
+        check_directions(settings, found)
     layer = layer_named(settings.loop.layer if found is None else found.layer)
     layer.check(space.generator)
     notes: list[str] = []
@@ -193,9 +128,9 @@ def edit(settings: EditSettings) -> str:
         discriminator = space.device.place(discriminator)
     scene = Scene(space, layer, face_region(recorded), discriminator)
     session = scene.session(settings, found)
-    notes += [f"{text}: held there" for text in session.limits.beyond(session.faces, settings.drawn.changes)]
+    notes += [f"{text}: held there" for text in session.limits.beyond(session.faces, settings.changes)]
     output = settings.output or Path("runs/edit") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return write_edit(session, settings.drawn, output, asdict(chosen), notes)
+    return write_edit(session, settings, output, asdict(chosen), notes)
 
 
 @dataclass(frozen=True)
@@ -219,19 +154,19 @@ class Scene:
         Raises:
             ValueError: where ``beyond=refuse`` and a target lies outside the range.
         """
-        medians = {} if found is None or settings.closed else found.medians
+        closed = settings.mode == "closed-loop"
+        medians = {} if found is None or closed else found.medians
         faces = open_faces(self.space, self.layer, settings.faces, settings.latents, medians)
-        loop = self.closed_loop(settings.loop) if settings.closed else None
+        loop = self.closed_loop(settings.loop) if closed else None
         safe = loop.safe_range if loop else SafeRange.sampled(self.space, self.layer, self.discriminator)
         limits = Limits(safe, self.space.property_names, settings.loop.targets)
-        words = limits.beyond(faces, settings.drawn.changes)
+        words = limits.beyond(faces, settings.changes)
         if words and settings.beyond == "refuse":
             raise ValueError(f"{words[0]}: give a smaller strength, or --beyond clip")
         mover: Mover
         if loop:
-            mover = ClosedLoopMover(
-                loop, settings.loop.hold, beyond="allow", bar="editing"
-            )  # held in the range already
+            # held in the range already
+            mover = ClosedLoopMover(loop, settings.loop.hold, beyond="allow", bar="editing")
         else:
             assert found is not None
             if found.slopes is None or strangers(found, self.space):
@@ -242,7 +177,7 @@ class Scene:
     def closed_loop(self, how: Loop) -> ClosedLoop:
         """The closed loop with its metric, which is measured where nobody has done so."""
         bank = ScoreBank(how.bank_dir, self.space)
-        metric = stored_metric(bank, self.layer, how.metric_settings(), self.region)
+        metric = stored_metric(bank, self.layer, metric_settings(how), self.region)
         own = Own(OWN if how.metric == "image" else 0.0, weights=self.region.weights(how.region))
         return ClosedLoop(self.space, self.layer, metric, own=own, discriminator=self.discriminator)
 

@@ -5,7 +5,6 @@ Of a photograph the largest central square is labelled, as it is what training s
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from ohlora_gan.data.pictures import PictureSource, UnusablePictureError, decode
 from ohlora_gan.files import claim, write_rows
 from ohlora_gan.images import save_png
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.options import Labelling, Parsing
 from ohlora_gan.reports.pictures import map_sheet
 
 Bytes = NDArray[np.uint8]
@@ -120,42 +120,23 @@ def summary(output: Path, source: PictureSource, rows: Rows, skipped: Rows, tops
     return "\n".join([*lines, f"to look at: {sheets}", labelled])
 
 
-@dataclass(frozen=True)
-class Labelling:
-    """How pictures are labelled.
-
-    Attributes:
-        segmenter: ``landmarks`` or ``MODULE:CALLABLE``.
-        maps: a folder of ready parse maps to use instead; None: none.
-        generation: of the scores' algorithms.
-        tops: column -> how many pictures with its highest values to show.
-    """
-
-    segmenter: str = LANDMARKS
-    maps: Path | None = None
-    generation: Generation = "v2"
-    tops: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Of the labels; landmarks alone give raw measures."""
-        return PROPERTIES if self.maps or self.segmenter != LANDMARKS else (*MEASURES, *PROPERTIES)
+def columns_of(how: Labelling) -> tuple[str, ...]:
+    """Of the labels; landmarks alone give raw measures."""
+    return PROPERTIES if how.maps or how.segmenter != LANDMARKS else (*MEASURES, *PROPERTIES)
 
 
-def label(pictures: str, output: Path, how: Labelling | None = None) -> str:
+def label(pictures: str, output: Path, how: Labelling) -> str:
     """Labels pictures into a folder; says in a few lines what was found.
 
     Args:
         pictures: a folder, searched with its sub-folders, or a zip file.
         output: gets labels.csv, skipped.csv (file, reason), maps/NAME.png, sheet.png and top_COLUMN.png.
-        how: None: by landmarks.
 
     Raises:
         ValueError: for pictures, a segmenter or a column that is not there, another run's output folder, or if no
             picture can be labelled.
     """
-    how = how or Labelling()
-    source, columns = open_source(pictures), how.columns
+    source, columns = open_source(pictures), columns_of(how)
     if unknown := [column for column in how.tops if column not in columns]:
         raise ValueError(f"--top names {', '.join(unknown)}, expected some of {', '.join(columns)}")
     map_names = map_names_of(source.names)
@@ -207,50 +188,34 @@ def write_labels(path: Path, files: Sequence[Path], scores: Mapping[str, NDArray
     write_rows(path, [["file", *scores], *zip([face.name for face in files], *columns, strict=True)])
 
 
-@dataclass(frozen=True)
-class Parsing:
-    """How a folder of parse maps is scored.
-
-    Attributes:
-        generation: of the algorithms.
-        properties: the columns.
-        raw: write the scores as measured, without normalisation.
-        statistics: normalise by a saved file's statistics instead of this folder's own; None: its own.
-    """
-
-    generation: Generation = "v2"
-    properties: Sequence[str] = PROPERTIES
-    raw: bool = False
-    statistics: str | None = None
-
-
-def parse_folder(folder: str, output: Path, how: Parsing | None = None) -> str:
+def parse_folder(folder: str, output: Path, how: Parsing) -> str:
     """Scores a folder into ``output`` and its companions; says in a few lines what was written.
 
     Args:
         folder: faces and parse maps, see ``data.datasets.ParseFolder``.
         output: the CSV; beside it ``_normalization.json`` and, where files were left out, ``_skipped.csv``.
-        how: None: all properties, normalised by their own mean and deviation.
 
     Raises:
         ValueError: for a folder that cannot be used, an unknown property, scores that cannot be normalised.
     """
-    how = how or Parsing()
-    if unknown := [name for name in how.properties if name not in PROPERTIES]:
+    properties = how.properties or PROPERTIES
+    if unknown := [name for name in properties if name not in PROPERTIES]:
         raise ValueError(f"properties has {unknown[0]!r}, expected some of {','.join(PROPERTIES)}")
     if output.is_dir():
         raise ValueError(f"output {output} is a folder, expected a file: give {output / 'labels.csv'}")
     faces = ParseFolder(folder)
-    known = Normalization.load(how.statistics) if how.statistics else None
+    known = Normalization.load(how.normalization) if how.normalization else None
     numbers, scores = score_folder(faces, how.generation)
-    scores = {name: scores[name] for name in how.properties}
+    scores = {name: scores[name] for name in properties}
     write_skipped(beside(output, "skipped.csv"), faces.skipped)
     lines = []
     if not how.raw:
         normalization = known or fit_normalization(scores)
         scores = normalization.apply(scores)
         normalization.save(beside(output, "normalization.json"))
-        lines.append(f"normalised by {how.statistics or 'mean and deviation'}: {beside(output, 'normalization.json')}")
+        lines.append(
+            f"normalised by {how.normalization or 'mean and deviation'}: {beside(output, 'normalization.json')}"
+        )
     write_labels(output, [faces.faces[number] for number in numbers], scores)
     if faces.skipped:
         lines.append(f"{len(faces.skipped)} files left out: {beside(output, 'skipped.csv')}")

@@ -1,7 +1,6 @@
 """What an edit leaves behind: strips, grids over two properties, an animation, ``edit.json`` and a table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,80 +12,44 @@ from ohlora_gan.editing.session import Session, Walk
 from ohlora_gan.files import write_json
 from ohlora_gan.images import save_png
 from ohlora_gan.latents.space import CHOOSE
+from ohlora_gan.options import Drawn, EditSettings, Jitter
 from ohlora_gan.reports import pictures
 from ohlora_gan.reports.pictures import ping_pong, save_animation
 
-MODES = ("joint", "independent", "jitter", "closed_loop")
-UNITS = ("cloud", "one")
 ON_ANIMATION, GRID_STEPS, NAMED = 6, 5, 2
 NUM_CLOUD = 1000
 
 
-@dataclass(frozen=True)
-class Jitter:
-    """Versions of edited faces (HiGAN's).
-
-    Attributes:
-        versions: of each face.
-        size: how far they are from it, in units of each coordinate's standard deviation (``unit="cloud"``) or of the
-            layer itself (``one``).
-        unit: one of ``UNITS``.
-    """
-
-    versions: int = 5
-    size: float = 0.5
-    unit: str = "cloud"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What of an edit is drawn.
-
-    Attributes:
-        changes: property -> what is asked for, in sigmas.
-        mode: one of ``MODES``.
-        steps: faces a strip, odd, so that the unedited face is among them.
-        frames: of the animation, from one end to the other.
-        fps: frames a second.
-        jitter: of ``mode="jitter"``.
-    """
-
-    changes: Mapping[str, float]
-    mode: str = "joint"
-    steps: int = 9
-    frames: int = 15
-    fps: float = 15.0
-    jitter: Jitter = field(default_factory=Jitter)
-
-
-def write_edit(session: Session, drawn: Drawn, output: Path, models: Mapping[str, Any], notes: Sequence[str]) -> str:
+def write_edit(
+    session: Session, asked: EditSettings, output: Path, models: Mapping[str, Any], notes: Sequence[str]
+) -> str:
     """Writes everything that the mode asks for; returns the table for the terminal.
 
     Args:
         session: faces and how they move.
-        drawn: what is drawn.
+        asked: what is edited and drawn.
         output: gets pictures, an animation and ``edit.json``.
         models: what ``edit.json`` says of networks and seed.
         notes: sentences for the user.
     """
     output.mkdir(parents=True, exist_ok=True)
-    single = [{name: value} for name, value in drawn.changes.items()]
-    alone = drawn.mode == "independent" or (drawn.mode == "closed_loop" and len(single) == 1)
-    walks = [session.walk(changes, drawn.steps) for changes in (single if alone else [dict(drawn.changes)])]
+    single = [{name: value} for name, value in asked.changes.items()]
+    alone = asked.mode == "independent" or (asked.mode == "closed-loop" and len(single) == 1)
+    walks = [session.walk(changes, asked.drawn.steps) for changes in (single if alone else [dict(asked.changes)])]
     written: list[Path] = []
-    if drawn.mode in ("independent", "closed_loop"):
-        strips = walks if alone else [session.walk(changes, drawn.steps) for changes in single]
+    if asked.mode in ("independent", "closed-loop"):
+        strips = walks if alone else [session.walk(changes, asked.drawn.steps) for changes in single]
         written += [write_strip(output, session, strip) for strip in strips]
     if not alone:
         written.append(write_before_after(output, session, walks[0]))
         if len(single) == 2:
-            written += write_grids(output, session, drawn.changes)
+            written += write_grids(output, session, asked.changes)
     versions = None
-    if drawn.mode == "jitter":
-        versions = jittered(session, drawn.jitter, walks[0])
-        written.append(write_jitter(output, session, drawn.jitter, walks[0], versions))
-    written += write_animation(output, session, drawn, walks, versions)
-    content: dict[str, Any] = {**models, "layer": session.layer.name, "mode": drawn.mode}
+    if asked.mode == "jitter":
+        versions = jittered(session, asked.jitter, walks[0])
+        written.append(write_jitter(output, session, asked.jitter, walks[0], versions))
+    written += write_animation(output, session, asked.drawn, walks, versions)
+    content: dict[str, Any] = {**models, "layer": session.layer.name, "mode": asked.mode.replace("-", "_")}
     content |= {"targets": session.limits.targets, "notes": list(notes)}
     content["edits"] = figures(session, walks, versions)
     written.append(write_json(output / "edit.json", content))
@@ -144,19 +107,19 @@ def jittered(session: Session, how: Jitter, walk: Walk) -> np.ndarray:
     space, layer = session.space, session.layer
     size, free = walk.codes.shape[-1], layer.free(space.generator)
     scale = np.zeros(size)
-    scale[free] = how.size
-    if how.unit == "cloud":
+    scale[free] = how.jitter
+    if how.jitter_unit == "cloud":
         scale *= cloud_spread(space.codes(layer, *space.latents(CHOOSE, range(NUM_CLOUD))))
     return jitter(walk.codes, space.seed, session.faces.indices, how.versions, scale)
 
 
 def write_jitter(output: Path, session: Session, how: Jitter, walk: Walk, versions: np.ndarray) -> Path:
     """``jitter.png``: before, edited, versions."""
-    unit = "of each coordinate's standard deviation" if how.unit == "cloud" else "in every coordinate"
+    unit = "of each coordinate's standard deviation" if how.jitter_unit == "cloud" else "in every coordinate"
     images, _ = session.look(versions[:, :, walk.end])
     before, edited = walk.images[:, walk.middle], walk.images[:, walk.end]
     picture = pictures.jittered_versions(
-        walk.changes, before, edited, images, session.faces.names, f"{how.size:g} {unit}"
+        walk.changes, before, edited, images, session.faces.names, f"{how.jitter:g} {unit}"
     )
     return save_png(output / "jitter.png", picture)
 
