@@ -1,4 +1,4 @@
-"""How a command's options are made of the fields of dataclasses. Nothing here imports a network."""
+"""The commands of ``ohlora``, and how options are made of dataclasses' fields. Nothing here imports a network."""
 
 import functools
 from collections.abc import Callable, Iterator
