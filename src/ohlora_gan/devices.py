@@ -1,12 +1,10 @@
 """One place that reads ``conf/device``: what training and sampling run on, checked before anything starts."""
 
-import contextlib
 import ctypes
 import functools
 import logging
 import platform
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,9 +33,8 @@ class Device:
         accelerator: ``cpu``, ``cuda``, ``mps``, or ``auto``: a GPU where there is one.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (Lightning's names), or ``auto``: bfloat16 where it is
             measured to be faster. R1, losses and instance-norm statistics stay in float32 whatever the precision.
-        devices, num_nodes, strategy: Lightning Trainer settings.
+        devices, num_nodes, strategy, deterministic: settings of Lightning's Trainer.
         compile: compile the networks with torch.compile (needs a C++ compiler on the CPU).
-        deterministic: deterministic algorithms only.
         channels_last: memory format of the networks.
     """
 
@@ -58,11 +55,7 @@ class Device:
             raise ValueError(f"device.accelerator is {self.accelerator!r}, expected 'cpu', 'cuda', 'mps' or 'auto'")
 
     def check(self) -> "Device":
-        """The device with its ``auto`` settings chosen for this machine, known to be there.
-
-        Raises:
-            DeviceUnavailableError: for what is not there, with the remedy.
-        """
+        """The device with its ``auto`` settings chosen; DeviceUnavailableError for what this machine lacks."""
         chosen = self._chosen()
         chosen._check_is_there()
         if chosen.accelerator == "cpu" and self.precision == "bf16-mixed" and (speed := bf16_speed()) < 1:
@@ -107,12 +100,10 @@ class Device:
         """The device that sampling uses."""
         return torch.device(self.accelerator)
 
-    @contextlib.contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> torch.autocast:
         """Autocast to the configured precision, for sampling and scoring."""
         dtype = PRECISIONS[self.precision]
-        with torch.autocast(self.accelerator, dtype=dtype, enabled=dtype is not None):
-            yield
+        return torch.autocast(self.accelerator, dtype=dtype, enabled=dtype is not None)
 
     def place(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network in eval mode, on the device, in its memory format, without gradients."""
@@ -146,11 +137,7 @@ NAMED = {
 
 
 def open_device(name: str) -> Device:
-    """A device of `NAMED`, known to be there, with its ``auto`` settings chosen.
-
-    Raises:
-        ValueError: for another name, or a device that the machine lacks, with the remedy.
-    """
+    """A device of `NAMED`, as `Device.check` gives it; ValueError for another name."""
     if name not in NAMED:
         raise ValueError(f"--device {name}, expected one of {', '.join(NAMED)}")
     try:

@@ -24,15 +24,9 @@ class UserError(ValueError):
 
 
 def tell(error: BaseException, where: str = "", explain: Callable[[BaseException], str | None] | None = None) -> int:
-    """Writes an error to stderr, as a sentence if the user can mend it, else as a traceback.
+    """Writes an error to stderr, as a sentence if the user can mend it, else as a traceback; returns the exit code.
 
-    Args:
-        error: what went wrong.
-        where: what to say before the sentence.
-        explain: what makes the sentence; None: `sentence`.
-
-    Returns:
-        The exit code: 2 for a user's error, 1 for a programming error.
+    ``where`` comes before the sentence, which ``explain`` makes (None: `sentence`).
     """
     message = (explain or sentence)(error)
     if message is None or SHOW_TRACEBACKS:
@@ -52,29 +46,21 @@ def sentence(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
-        return disk_error(error)
-    if isinstance(error, ValueError):
-        return own_value_error(error)
+        if error.errno is None or error.filename is None:
+            return str(error)
+        remedy = (
+            "free some space, or choose another place" if error.errno in FULL_DISK else "give another file or folder"
+        )
+        return f"cannot use {error.filename} ({error.strerror}): {remedy}"
+    if isinstance(error, ValueError):  # one out of a library is a programming error
+        modules = modules_of(error)
+        return str(error) if modules and modules[-1].startswith(("ohlora_gan.", "hydra.")) else None
     names = {cls.__name__ for cls in type(error).__mro__}  # importing the classes would take seconds
     if "MisconfigurationException" in names:  # Lightning's ValueError
         return str(error)
     if "OutOfMemoryError" in names:  # torch's
         return "the GPU's memory is full: use a smaller batch size or another device="
     return None
-
-
-def disk_error(error: OSError) -> str:
-    """A file or folder that cannot be used, or a library's own sentence about one."""
-    if error.errno is None or error.filename is None:
-        return str(error)
-    remedy = "free some space, or choose another place" if error.errno in FULL_DISK else "give another file or folder"
-    return f"cannot use {error.filename} ({error.strerror}): {remedy}"
-
-
-def own_value_error(error: ValueError) -> str | None:
-    """A ValueError that this project or Hydra raised itself; one out of a library is a programming error."""
-    modules = modules_of(error)
-    return str(error) if modules and modules[-1].startswith(("ohlora_gan.", "hydra.")) else None
 
 
 def modules_of(error: BaseException) -> list[str]:

@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,7 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 
 def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> None:
-    """Makes a folder the one of these settings, which it keeps in a JSON file.
-
-    Raises:
-        ValueError: if it holds ``what`` was made with other ones.
-    """
+    """Makes a folder that of these settings, in a JSON file; ValueError if it holds ``what`` was made with others."""
     path = folder / file
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +62,6 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
 
 # --- CSV tables, read strictly: what is cut off, misplaced or no number is named with file, line and column ---
 
-
 SHOWN = 8
 
 
@@ -76,12 +71,9 @@ class TableError(UserError):
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A header of different names, and rows of as many cells.
+    """A header of different names, one of which may be empty, and at least one row of as many cells of text.
 
-    Attributes:
-        path: the file.
-        header: the columns' names; one may be empty.
-        rows: at least one, of text; the first is line 2 of the file.
+    The first row is line 2 of the file.
     """
 
     path: Path
@@ -91,8 +83,7 @@ class CsvTable:
     def require(self, columns: Iterable[str]) -> None:
         """Raises TableError where columns are missing."""
         known = set(self.header)
-        missing = [name for name in columns if name not in known]
-        if missing:
+        if missing := [name for name in columns if name not in known]:
             raise TableError(f"{self.path} has the columns {shown(self.header)}, it lacks {shown(missing)}")
 
     def column(self, name: str) -> list[str]:
@@ -104,12 +95,18 @@ class CsvTable:
     def numbers(self, columns: Sequence[str], unknown: Collection[str] = ()) -> np.ndarray:
         """The cells of some columns as float64 ``[N, len(columns)]``; cells in ``unknown`` become NaN."""
         self.require(columns)
-        places = {name: i for i, name in enumerate(self.header)}
-        values = [
-            [np.nan if row[places[n]] in unknown else self._number(row[places[n]], line, n) for n in columns]
-            for line, row in enumerate(self.rows, start=2)
-        ]
-        return np.array(values, dtype=np.float64).reshape(len(self.rows), len(columns))
+        place_of = {name: i for i, name in enumerate(self.header)}
+        places = [place_of[name] for name in columns]
+        values = np.full((len(self.rows), len(columns)), np.nan)
+        for i, row in enumerate(self.rows):
+            for j, cell in enumerate(row[place] for place in places):
+                if cell in unknown:
+                    continue
+                with suppress(ValueError):
+                    values[i, j] = float(cell)
+                if not math.isfinite(values[i, j]):
+                    raise TableError(f"{self.path}, line {i + 2}, column {columns[j]!r}: {cell!r} is no finite number")
+        return values
 
     def integers(self, name: str) -> np.ndarray:
         """The cells of a column as int64 ``[N]``."""
@@ -119,22 +116,11 @@ class CsvTable:
                 raise TableError(f"{self.path}, line {line}, column {name!r}: {value:g} is no whole number")
         return values.astype(np.int64)
 
-    def _number(self, cell: str, line: int, column: str) -> float:
-        try:
-            value = float(cell)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise TableError(f"{self.path}, line {line}, column {column!r}: {cell!r} is no finite number")
-        return value
-
 
 def read_table(path: str | Path, ends: bool = False) -> CsvTable:
     """Reads a CSV in UTF-8 with a header.
 
-    Args:
-        path: the file.
-        ends: whether the last line has to end, so that a last number that lost digits is noticed.
+    With ``ends`` the last line has to end, so that a last number that lost digits is noticed.
 
     Raises:
         TableError: if the file is missing, empty, no text, cut off, or has a column's name twice.
@@ -155,8 +141,7 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
             raise TableError(
                 f"{path}, line {line}: {len(row)} cells, expected {len(header)} as in the header: is it cut off?"
             )
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise TableError(f"{path} has the columns {shown(twice)} more than once: remove one of each")
     if ends and not text.endswith(("\n", "\r")):
         raise TableError(f"{path}: the last line does not end, so the file may be cut off: get a whole copy")
@@ -170,12 +155,9 @@ def write_rows(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def write_records(path: str | Path, records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Writes mappings from columns to cells as rows; a cell that one lacks is empty.
+    """Writes mappings from columns to cells, a row each; a cell that one lacks is empty.
 
-    Args:
-        path: the file.
-        records: a row each.
-        columns: those that are written; by default all, in the order in which they first come.
+    By default all columns are written, in the order in which they first come.
     """
     columns = columns or list(dict.fromkeys(name for record in records for name in record))
     write_rows(path, [columns, *([record.get(name, "") for name in columns] for record in records)])

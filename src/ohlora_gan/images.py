@@ -10,27 +10,18 @@ from PIL import Image
 
 from ohlora_gan.files import replacing
 
-WHITE = 255
 
+def grid(images: NDArray[np.uint8], columns: int, pad: int = 2) -> NDArray[np.uint8]:
+    """Images uint8 ``[N, H, W, 3]`` row by row, with ``pad`` white pixels between them and none around.
 
-def grid(images: NDArray[np.uint8], columns: int, pad: int = 2, background: int = WHITE) -> NDArray[np.uint8]:
-    """Lay images out row by row.
-
-    Args:
-        images: uint8 ``[N, H, W, 3]``.
-        columns: images a row, at least 1; the last row may stay incomplete.
-        pad: pixels between images (none around them).
-        background: brightness 0 to 255 of the gaps.
-
-    Returns:
-        uint8 ``[rows*H + (rows-1)*pad, columns*W + (columns-1)*pad, 3]``.
+    The last row may stay incomplete. Gives uint8 ``[rows*H + (rows-1)*pad, columns*W + (columns-1)*pad, 3]``.
     """
     num, height, width, channels = images.shape
     if num == 0 or columns < 1:
         raise ValueError(f"a grid needs an image and a column, got {num} images and {columns} columns")
     rows = -(-num // columns)
     shape = (rows * (height + pad) - pad, columns * (width + pad) - pad, channels)
-    canvas = np.full(shape, background, np.uint8)
+    canvas = np.full(shape, 255, np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * (height + pad), i % columns * (width + pad)
         canvas[top : top + height, left : left + width] = image
@@ -45,12 +36,9 @@ def save_png(path: str | Path, array: NDArray[np.uint8]) -> Path:
 
 
 def data_uri(array: NDArray[np.uint8], format: str = "webp", size: int | None = None) -> str:
-    """A picture as the text of an ``img`` element's ``src``.
+    """A picture uint8 ``[H, W, 3]`` as the text of an ``img`` element's ``src``; formats as in `encoded`.
 
-    Args:
-        array: uint8 ``[H, W, 3]``.
-        format: ``"webp"``, ``"png"`` or ``"jpeg"``.
-        size: resample (Lanczos) so that the longer side has this many pixels; as it is where None.
+    With ``size`` it is resampled (Lanczos) so that the longer side has this many pixels.
     """
     image = Image.fromarray(array)
     if size is not None and size != max(image.size):

@@ -3,25 +3,16 @@
 They are defaults: a scorer says what it measures (``property_names``), and a configuration which of that is edited.
 """
 
-import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge, gt, le, lt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-PROPERTIES = (
-    "eyes",
-    "hair_color",
-    "hair_length",
-    "mouth",
-    "pose",
-    "background_mean",
-    "background_std",
-    "hairstyle",
-)
+PROPERTIES = ("eyes", "hair_color", "hair_length", "mouth", "pose", "background_mean", "background_std", "hairstyle")
 """The eight scored properties, in the order of the property CNN's outputs."""
 
 EDITED_PROPERTIES = ("eyes", "mouth", "pose")
@@ -56,13 +47,7 @@ class Part:
 # --- Bounds on scores that an image must keep to be used ---
 
 
-COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {">=": ge, "<=": le, ">": gt, "<": lt}
 REFERENCE = {"gender": ">=0.92", "quality": ">=0.9", "age": "<=0.008", "glass": "<=0.01"}
 """What the reference system keeps of FineTune-v1's images for FineTune-v9."""
 
@@ -85,15 +70,10 @@ class Threshold:
 def read_thresholds(
     require: Mapping[str, str | None], known: Sequence[str], where: str = "require"
 ) -> dict[str, Threshold]:
-    """The bounds of a ``require`` mapping; one that is None is left out.
-
-    Args:
-        require: filter name -> bound.
-        known: the filters that there are.
-        where: what users call the mapping.
+    """The bounds of ``require``, filter -> bound, of which None is none; ``where`` is what users call it.
 
     Raises:
-        ValueError: for a filter that there is not, or what is no bound.
+        ValueError: for a filter that is not ``known``, or what is no bound.
     """
     found = {}
     for name, text in require.items():
@@ -104,15 +84,11 @@ def read_thresholds(
                 f"{where} has a bound for {name!r}, but the filters given judge {', '.join(known) or 'nothing'}: "
                 f"give a filter of {name} too, or no bound"
             )
-        found[name] = read_threshold(f"{where}.{name}", text)
+        match = re.fullmatch(r"(>=|<=|>|<)([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", str(text).replace(" ", ""))
+        if not match:
+            raise ValueError(f"{where}.{name} is {text!r}, expected a bound in quotes such as '>=0.92' or '<=0.01'")
+        found[name] = Threshold(match[1], float(match[2]))
     return found
-
-
-def read_threshold(name: str, text: str) -> Threshold:
-    match = re.fullmatch(r"(>=|<=|>|<)([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", str(text).replace(" ", ""))
-    if not match:
-        raise ValueError(f"{name} is {text!r}, expected a bound in quotes such as '>=0.92' or '<=0.01'")
-    return Threshold(match[1], float(match[2]))
 
 
 def within(scores: NDArray[Any], names: Sequence[str], thresholds: Mapping[str, Threshold]) -> NDArray[np.bool_]:

@@ -4,29 +4,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ohlora_gan.files import CsvTable, TableError, read_table, shown, write_rows
+from ohlora_gan.files import TableError, read_table, shown, write_rows
 from ohlora_gan.names import EDITED_PROPERTIES
 
 UNGROUPED = "all"
 SUM_TOLERANCE = 1e-3  # of sums of numbers with four decimals
 RENAMED = {"background_score": "background_mean"}
-
-
-class Tested(Protocol):
-    """A latent that went through the image generation test, see ``judging.generation_test.Case``."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def corrs(self) -> Mapping[str, float]: ...
-    @property
-    def passed(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -52,8 +39,8 @@ class CaseTable:
         return np.nan_to_num(np.abs(list(self.corrs.values()))).sum(axis=0)
 
 
-def write_cases(path: Path | str, cases: Sequence[Tested]) -> None:
-    """Writes the generation test's table: one row a latent, ``O`` passed, ``X`` did not, four decimals."""
+def write_cases(path: Path | str, cases: Sequence[Any]) -> None:
+    """Writes the generation test's table; see ``judging.generation_test.Case``."""
     edited = list(cases[0].corrs) if cases else list(EDITED_PROPERTIES)
     table = CaseTable(
         np.array([case.index for case in cases], dtype=np.int64),
@@ -85,7 +72,10 @@ def read_cases(path: str | Path) -> CaseTable:
     table.require(["case", group_column, "passed", "sum_abs_corr"])
     if not edited:
         raise TableError(f"{path} has the columns {shown(table.header)}, expected one such as 'eyes_corr' among them")
-    _check_cells(table, "passed", ("O", "X"))
+    marks = table.column("passed")
+    for line, mark in enumerate(marks, start=2):
+        if mark not in ("O", "X"):
+            raise TableError(f"{path}, line {line}, column 'passed': {mark!r}, expected 'O', 'X'")
     cases, groups = table.integers("case"), table.column(group_column)
     check_groups(groups, path)
     if (np.diff(cases) <= 0).any() or cases[0] < 0:
@@ -93,9 +83,10 @@ def read_cases(path: str | Path) -> CaseTable:
     corrs = table.numbers([f"{name}_corr" for name in edited], unknown=("nan",))
     if (np.abs(corrs) > 1).any():
         raise TableError(f"{path}: a correlation is outside -1 to 1")
-    _check_sum(table, np.abs(np.nan_to_num(corrs)), "sum_abs_corr")
-    passed = np.array([cell == "O" for cell in table.column("passed")])
-    return CaseTable(cases, groups, passed, dict(zip(edited, corrs.T, strict=True)))
+    sums = np.abs(np.nan_to_num(corrs)).sum(axis=1)
+    if (off := np.abs(sums - table.numbers(["sum_abs_corr"])[:, 0]) > SUM_TOLERANCE).any():
+        raise TableError(f"{path}, line {np.argmax(off) + 2}: sum_abs_corr is not the sum of the row's correlations")
+    return CaseTable(cases, groups, np.array(marks) == "O", dict(zip(edited, corrs.T, strict=True)))
 
 
 def check_groups(names: Iterable[str], source: str | Path) -> None:
@@ -110,20 +101,17 @@ def check_groups(names: Iterable[str], source: str | Path) -> None:
     )
 
 
-def read_medians(path: str | Path, statistic: str = "median") -> dict[str, float]:
-    """Reads ``property_scores_mean_and_median.csv``: property -> median (or mean) of its normalised score.
+def read_medians(path: str | Path) -> dict[str, float]:
+    """Reads ``property_scores_mean_and_median.csv``: property -> median of its normalised score.
 
     The order of the columns is that of the letters of group names. ``background_score`` is ``background_mean``.
-
-    Raises:
-        TableError: if the file is damaged, or lacks the statistic.
     """
     table = read_table(path)
     kinds = table.column("value_type")
-    if kinds.count(statistic) != 1:
-        raise TableError(f"{path} has the rows {shown(kinds)}, expected one {statistic!r} among them")
+    if kinds.count("median") != 1:
+        raise TableError(f"{path} has the rows {shown(kinds)}, expected one 'median' among them")
     names = [name for name in table.header if name != "value_type"]
-    values = table.numbers(names)[kinds.index(statistic)].tolist()
+    values = table.numbers(names)[kinds.index("median")].tolist()
     return {RENAMED.get(name, name): value for name, value in zip(names, values, strict=True)}
 
 
@@ -158,27 +146,10 @@ def sweep_row(
 
 
 def append_sweep_row(path: Path | str, row: Mapping[str, Any]) -> None:
-    """Adds a row to a sweep's table, which it starts where there is none; the index column counts on.
-
-    Raises:
-        ValueError: where the table has other columns.
-    """
+    """Adds a row to a sweep's table, which it starts where there is none; the index column counts on."""
     path, header = Path(path), ["", *row]
     found = read_table(path, ends=True) if path.exists() else None
     if found and found.header != header:
         raise ValueError(f"{path} has columns {found.header[1:]}, the row has {header[1:]}: use another file")
     rows = found.rows if found else []
     write_rows(path, [header, *rows, [len(rows), *row.values()]])
-
-
-def _check_cells(table: CsvTable, column: str, expected: Sequence[str]) -> None:
-    for line, cell in enumerate(table.column(column), start=2):
-        if cell not in expected:
-            raise TableError(f"{table.path}, line {line}, column {column!r}: {cell!r}, expected {shown(expected)}")
-
-
-def _check_sum(table: CsvTable, parts: np.ndarray, column: str) -> None:
-    off = np.abs(parts.sum(axis=1) - table.numbers([column])[:, 0]) > SUM_TOLERANCE
-    if off.any():
-        line = int(np.flatnonzero(off)[0]) + 2
-        raise TableError(f"{table.path}, line {line}: {column} is not the sum of the row's correlations")

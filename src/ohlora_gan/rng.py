@@ -13,12 +13,7 @@ from torch import Tensor
 
 
 def stream_key(seed: int, name: str) -> int:
-    """A 64-bit key for a stream of random numbers.
-
-    Args:
-        seed: any integer; 0 is a seed like any other.
-        name: what the numbers are for, for example ``"bank/z"``.
-    """
+    """A 64-bit key for a stream of random numbers; ``name`` says what they are for, for example ``"bank/z"``."""
     digest = hashlib.blake2b(f"{int(seed)}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
