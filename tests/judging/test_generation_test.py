@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,8 @@ from ohlora_gan.judging.generation_test import (
     STRENGTHS,
     Case,
     correlations,
-    make_case,
+    make_cases,
+    make_plan,
     passed,
     strength_grid,
     summary,
@@ -158,28 +161,33 @@ def losing(scores: np.ndarray, *pictures: int) -> np.ndarray:
     return scores
 
 
+def case_of(scores: np.ndarray, signed: bool = True) -> Case:
+    """One latent's case."""
+    return make_cases(replace(make_plan(EDITED_PROPERTIES), signed=signed), ["all"], scores[None], PROPERTIES)[0]
+
+
 def test_a_case_holds_what_was_found():
     scores = scores_follow_codes(strength_grid("svm"))
-    case = make_case(3, "hhll", strength_grid("svm"), scores)
-    assert (case.index, case.group, case.passed) == (3, "hhll", True)
+    _, case = make_cases(make_plan(EDITED_PROPERTIES), ["llhh", "hhll"], np.stack([scores, scores]), PROPERTIES)
+    assert (case.index, case.group, case.passed) == (1, "hhll", True)
     assert case.corrs == pytest.approx(dict.fromkeys(EDITED_PROPERTIES, 1.0))
     np.testing.assert_array_equal(case.scores, scores)
 
 
 def test_directions_that_lower_the_score_pass_only_by_the_published_rule():
     falling = -scores_follow_codes(strength_grid("svm"))
-    assert not make_case(0, "all", strength_grid("svm"), falling).passed
-    assert make_case(0, "all", strength_grid("svm"), falling, signed=False).passed
+    assert not case_of(falling).passed
+    assert case_of(falling, signed=False).passed
 
 
 def test_a_lost_picture_fails_the_latent_but_not_its_correlations():
     grid = strength_grid("svm")
     scores = scores_follow_codes(grid)
     scores[7, COLUMNS] = 100.0
-    case = make_case(0, "all", grid, losing(scores, 7))
+    case = case_of(losing(scores, 7))
     assert case.corrs == pytest.approx(dict.fromkeys(EDITED_PROPERTIES, 1.0))
     assert not case.passed
-    assert not make_case(0, "all", grid, losing(scores, 7), signed=False).passed
+    assert not case_of(losing(scores, 7), signed=False).passed
     assert lost_pictures(case.scores).nonzero()[0].tolist() == [7]
 
 
@@ -192,8 +200,9 @@ def test_too_many_lost_pictures_leave_nothing_to_correlate(num_lost, known):
 
 
 def test_any_properties_are_tested():
-    names, strengths = ("hat", "lip_color"), strength_grid({"lip_color": [-1, 0, 1]})
-    case = make_case(0, "all", strengths, np.column_stack([np.zeros(3), strengths]), names, {"lip_color": 0.88})
+    plan = make_plan(["lip_color"], strengths={"lip_color": [-1, 0, 1]})
+    scores = np.column_stack([np.zeros(3), plan.grid])
+    (case,) = make_cases(plan, ["all"], scores[None], ("hat", "lip_color"))
     assert case.corrs == {"lip_color": pytest.approx(1.0)}
     assert case.passed
 

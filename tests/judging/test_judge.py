@@ -9,7 +9,7 @@ import pytest
 
 from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.judging.figures import Bootstrap
-from ohlora_gan.judging.generation_test import make_plan
+from ohlora_gan.judging.generation_test import make_plan, summary
 from ohlora_gan.judging.judge import (
     ALONG,
     Extent,
@@ -170,7 +170,7 @@ def test_everything_on_tiny_networks(space):
     assert kept["by"]["b"]["names"] == list(PROPERTIES)
     assert len(kept["image_change"]["whole"]) == 3
     assert kept["features_by"] == "b"
-    assert judgement.by["a"]["sum_corr"].value == pytest.approx(judgement.test.summary()["sum_mean_corr"])
+    assert judgement.by["a"]["sum_corr"].value == pytest.approx(summary(judgement.test.cases)["sum_mean_corr"])
 
 
 def test_ends_when_enough_have_passed(space):

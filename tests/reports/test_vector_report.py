@@ -5,7 +5,7 @@ import pytest
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.moves import StraightMover, groups_of
-from ohlora_gan.judging.generation_test import Case, VectorTest, make_plan, response, strength_grid
+from ohlora_gan.judging.generation_test import Case, VectorTest, make_plan, strength_grid
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.reports.report import read_training
@@ -28,7 +28,8 @@ def test_response_recovers_known_slopes():
     rng = np.random.default_rng(0)
     slopes, grid = rng.standard_normal((3, 8)), strength_grid("svm")
     cases = [case(grid @ slopes + rng.standard_normal(8)) for _ in range(4)]
-    np.testing.assert_allclose(response(grid, cases), slopes, atol=1e-5)
+    test = VectorTest(make_plan(("eyes", "mouth", "pose")), np.zeros((4, 16)), np.array(["all"] * 4), cases, None)
+    np.testing.assert_allclose(test.response(), slopes, atol=1e-5)
 
 
 def test_strip_strengths_reach_what_was_asked():

@@ -172,13 +172,13 @@ def truth(
     """
     from ohlora_gan.files import write_json
     from ohlora_gan.images import save_png
-    from ohlora_gan.judging.truth import measure_truth, sheet
+    from ohlora_gan.judging.reliability import measure_truth, truth_sheet
 
     found = measure_truth(model, generator, sampling.fresh(), rounds)
     if output:
         drawn = {name: getattr(sampling, name) for name in ("n", "seed", "psi")}
         settings = {"network": model, "generator": generator, **drawn, "rounds": rounds}
-        save_png(output / "sheet.png", sheet(found.readings))
+        save_png(output / "sheet.png", truth_sheet(found.whole | found.spoilt))
         write_json(output / "truth.json", {**settings, **found.figures()})
     return written(found.table(), output)
 

@@ -165,7 +165,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
     from ohlora_gan.devices import open_device
     from ohlora_gan.directions.files import save_directions
     from ohlora_gan.directions.foreign import description, read_sources
-    from ohlora_gan.judging.generation_test import turn_up
+    from ohlora_gan.judging.rescoring import turn_up
     from ohlora_gan.latents.layers import layer_named
     from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash

@@ -5,7 +5,7 @@ K strength combinations of k edited properties are a grid ``[K, k]``; the scores
 and the latent is left out of means.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ohlora_gan import rng
 
 Floats = NDArray[np.float64]
+NUM_RESAMPLES = 1000
 
 
 class Interval(NamedTuple):
@@ -32,29 +33,35 @@ class Interval(NamedTuple):
         """A figure ``[...]`` with the percentile interval of what it is in resamples ``[R, ...]``."""
         return cls(value, *np.quantile(draws, [0.025, 0.975], axis=0))
 
+    @classmethod
+    def of_means(cls, values: NDArray[Any], counts: Floats) -> "Interval":
+        """The means over N rows of values ``[N, ...]``, given how often each resample draws each row, ``[R, N]``."""
+        draws = counts @ values.reshape(len(values), -1).astype(np.float64) / len(values)
+        return cls.of_draws(values.mean(axis=0, dtype=np.float64), draws.reshape(-1, *values.shape[1:]))
 
-def share(passes: NDArray[np.bool_]) -> Interval:
-    """The share of N latents that pass, with Wilson's interval: a bootstrap of none or of all has no width."""
-    return wilson_interval(int(passes.sum()), len(passes))
+
+def resamples(num: int, seed: int, stream: str) -> Floats:
+    """How often each of ``num`` rows is drawn in each bootstrap resample, ``[NUM_RESAMPLES, num]`` (Efron and
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13); (seed, stream) decide."""
+    draws = rng.stream(seed, stream)
+    return draws.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES).astype(np.float64)
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], right: bool = False) -> str:
+    """A Markdown table; all columns but the first stand to the ``right`` or to the left."""
+    line = "|".join(["---", *["---:" if right else "---"] * (len(heads) - 1)])
+    return "\n".join([f"| {' | '.join(heads)} |", f"|{line}|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 class Bootstrap:
-    """Percentile bootstrap of means over N latents: every figure of a test uses the same resamples of latents.
-
-    Args:
-        num: N.
-        seed: decides the resamples.
-    """
+    """Percentile bootstrap of means over N latents: every figure of a test uses the same resamples of latents."""
 
     def __init__(self, num: int, seed: int = 0) -> None:
         self.counts = resamples(num, seed, "judge/bootstrap")
 
     def mean(self, values: NDArray[Any], size: bool = False) -> Interval:
-        """The mean of the values ``[N]`` that are not NaN; all NaN where there are none.
-
-        Args:
-            size: the absolute value of the mean, and of the means of the resamples.
-        """
+        """The mean of the values ``[N]`` that are not NaN, all NaN where there are none; its ``size`` is without sign,
+        and so are the means of the resamples."""
         values = np.asarray(values, dtype=np.float64)
         known = ~np.isnan(values)
         if not known.any():
@@ -66,11 +73,29 @@ class Bootstrap:
         return Interval(*map(float, Interval.of_draws(value, means)))
 
 
-def slopes(grid: NDArray[Any], scores: NDArray[Any]) -> Floats:
-    """What one unit of each strength does to each score of each latent: ``[N, k, P]``.
+def share(passes: NDArray[np.bool_]) -> Interval:
+    """The share of N latents that pass, with Wilson's interval: a bootstrap of none or of all has no width."""
+    return wilson_interval(int(passes.sum()), len(passes))
 
-    Least squares of the scores on all strengths and a constant, over the pictures that have scores.
-    """
+
+def wilson_interval(num_passed: int, num: int) -> Interval:
+    """A share with its 95 % interval (Wilson 1927), honest also at 0 and for few trials; all NaN without trials."""
+    if not num:
+        return Interval(np.nan)
+    z = 1.96
+    middle = (num_passed + z * z / 2) / (num + z * z)
+    half = z / (num + z * z) * sqrt(num_passed * (num - num_passed) / num + z * z / 4)
+    return Interval(num_passed / num, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def lost_pictures(scores: ArrayLike) -> np.ndarray:
+    """Which pictures have no score: bool ``[...]`` of scores ``[..., P]``."""
+    return np.isnan(np.asarray(scores)).any(axis=-1)
+
+
+def slopes(grid: NDArray[Any], scores: NDArray[Any]) -> Floats:
+    """What one unit of each strength does to each score of each latent, ``[N, k, P]``: least squares of the scores on
+    all strengths and a constant, over the pictures that have scores."""
     design = np.column_stack([grid, np.ones(len(grid))])
 
     def fit(seen: NDArray[np.bool_], of_latent: Floats) -> Floats:
@@ -80,30 +105,23 @@ def slopes(grid: NDArray[Any], scores: NDArray[Any]) -> Floats:
 
 
 def linearity(grid: NDArray[Any], own: NDArray[Any], column: int) -> Floats:
-    """How straight a property's score runs along its own strength, ``[N]``, 0 to 1.
+    """How straight a property's score ``[N, K]`` runs along its own strength, a column of the grid: ``[N]``, 0 to 1.
 
     A constant and the other strengths are fitted first; of what they leave unexplained of the score, the share that
     the own strength explains as well (partial R²). 1 is a straight line, and nothing else that moves the score. NaN
     where nothing is left to explain.
-
-    Args:
-        grid: ``[K, k]``.
-        own: the property's scores, ``[N, K]``.
-        column: the property's column in ``grid``.
     """
     others = np.column_stack([np.delete(grid, column, axis=1), np.ones(len(grid))])
     full = np.column_stack([others, grid[:, column]])
 
+    def unexplained(design: Floats, y: Floats) -> float:
+        return float(np.square(y - design @ np.linalg.lstsq(design, y, rcond=None)[0]).sum())
+
     def fit(seen: NDArray[np.bool_], of_latent: Floats) -> Floats:
-        left = [_unexplained(design[seen], of_latent[:, 0]) for design in (others, full)]
+        left = [unexplained(design[seen], of_latent[:, 0]) for design in (others, full)]
         return np.array(1 - left[1] / left[0] if left[0] > 1e-12 else np.nan)
 
     return _by_latent(own[..., None], fit, ())
-
-
-def _unexplained(design: Floats, y: Floats) -> float:
-    """Sum of squares that the columns of a design leave."""
-    return float(np.square(y - design @ np.linalg.lstsq(design, y, rcond=None)[0]).sum())
 
 
 def _by_latent(
@@ -139,16 +157,12 @@ class Leak(NamedTuple):
 def leakage(
     responses: Floats, names: Sequence[str], own: str, bootstrap: Bootstrap, a_sigma_of_its_own: bool = False
 ) -> Leak:
-    """What else moves where one property is asked to.
+    """What else moves where the property ``own`` is asked to; NaN where there is nothing else, or nothing to divide by.
 
     Args:
         responses: what a unit of the property's strength does to every score, by latent: ``[N, P]``, see ``slopes``.
         names: what the P scores are.
-        own: the property.
         a_sigma_of_its_own: divide by the property's own mean response: for strengths that are not sigmas.
-
-    Returns:
-        NaN where there is no other score, or nothing to divide by.
     """
     if a_sigma_of_its_own:
         unit = abs(bootstrap.mean(responses[:, names.index(own)]).value) if own in names else np.nan
@@ -164,13 +178,12 @@ def leakage(
 def saturation(strengths: NDArray[Any], scores: NDArray[Any]) -> tuple[float, float]:
     """Between which strengths a property goes on responding: with at least half the slope that its mean score has at 0.
 
+    Slopes are central differences (one-sided at the ends), and run straight between two strengths. NaN where the score
+    does not rise at 0.
+
     Args:
         strengths: ``[S]`` of the property alone, ascending, 0 among them.
         scores: its score in the pictures of some latents, ``[N, S]``; NaN where a picture is lost.
-
-    Returns:
-        The range about 0. Slopes are central differences (one-sided at the ends), and run straight between two
-        strengths. NaN where the score does not rise at 0.
     """
     strengths = np.asarray(strengths, dtype=np.float64)
     known = ~np.isnan(scores)
@@ -200,31 +213,22 @@ def passed_again(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 
 def draw_change(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Root mean square change of a score from one draw of the pictures to the other: how hard passing again is.
-
-    NaN where no picture has scores in both draws.
-    """
+    """Root mean square change of a score from one draw of the pictures to the other: how hard passing again is; NaN
+    where no picture has scores in both."""
     squares = np.square(second.astype(np.float64) - first)
     known = ~np.isnan(squares)
     return float(np.sqrt(squares[known].mean())) if known.any() else np.nan
 
 
 def drift(unedited: NDArray[Any], scores: NDArray[Any]) -> Floats:
-    """How far each score of each latent's pictures is from the unedited face's on average, without sign: ``[N, P]``.
-
-    It sees what the response matrix averages out, such as a score that rises in one face and falls in another.
-    """
+    """How far each score of each latent's pictures is from the unedited face's ``[N, P]`` on average, without sign:
+    ``[N, P]``. It sees what mean slopes do not, such as a score that rises in one face and falls in another."""
     return _mean_size(scores - unedited[:, None])
 
 
 def miss(grid: NDArray[Any], unedited: NDArray[Any], scores: NDArray[Any]) -> Floats:
-    """How far the edited scores are from the face's own plus what was asked for, on average, without sign: ``[N, k]``.
-
-    Args:
-        grid: ``[K, k]`` in sigmas.
-        unedited: ``[N, k]``, the edited properties alone.
-        scores: ``[N, K, k]``, likewise.
-    """
+    """How far the edited scores ``[N, K, k]`` are from the face's own ``[N, k]`` plus what was asked for, in
+    sigmas ``[K, k]``, on average and without sign: ``[N, k]``."""
     return _mean_size(scores - unedited[:, None] - grid)
 
 
@@ -235,30 +239,3 @@ def _mean_size(differences: NDArray[Any]) -> Floats:
     num = seen.sum(axis=1)
     totals = np.where(seen, differences, 0.0).sum(axis=1)
     return np.where(2 * num >= differences.shape[1], totals / np.maximum(num, 1), np.nan)
-
-
-# --- Bootstrap resamples (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13) ---
-
-
-NUM_RESAMPLES = 1000
-
-
-def resamples(num: int, seed: int, stream: str) -> NDArray[np.float64]:
-    """How often each of ``num`` rows is drawn in each resample, ``[NUM_RESAMPLES, num]``; (seed, stream) decide."""
-    draws = rng.stream(seed, stream)
-    return draws.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES).astype(np.float64)
-
-
-def lost_pictures(scores: ArrayLike) -> np.ndarray:
-    """Which pictures have no score: bool ``[...]`` of scores ``[..., P]``."""
-    return np.isnan(np.asarray(scores)).any(axis=-1)
-
-
-def wilson_interval(num_passed: int, num: int) -> Interval:
-    """A share with its 95 % interval (Wilson 1927), honest also at 0 and for few trials; all NaN without trials."""
-    if not num:
-        return Interval(np.nan)
-    z = 1.96
-    middle = (num_passed + z * z / 2) / (num + z * z)
-    half = z / (num + z * z) * sqrt(num_passed * (num - num_passed) / num + z * z / 4)
-    return Interval(num_passed / num, max(0.0, middle - half), min(1.0, middle + half))

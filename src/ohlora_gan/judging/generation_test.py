@@ -1,32 +1,22 @@
 """The image generation test: do the measured scores follow the intended strengths?
 
-A latent is moved along the directions of all edited properties at once, by every combination of a few strengths,
-and every picture is scored. The test of a property is the Pearson correlation of intended strength and measured
-score. The test is that of the published Oh-LoRA system; judging directions by re-scored pictures is the
-verification of HiGAN (arXiv 1911.09267).
-
-A picture may have no score, where a judge finds no face in it: then its whole row of scores is NaN. Such a picture
-is lost. Correlations are taken over the others, and a latent that lost a picture does not pass.
+A latent is moved along the directions of all edited properties at once, by every combination of a few strengths, and
+every picture is scored. The test of a property is the Pearson correlation of intended strength and measured score, as
+in the published Oh-LoRA system; judging directions by re-scored pictures is the verification of HiGAN (arXiv
+1911.09267). A picture may have no score, where a judge finds no face in it: its row of scores is NaN, and it is lost.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
-from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.moves import Mover
 from ohlora_gan.judging.figures import lost_pictures, slopes
-from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import CHOOSE, FaceSpace
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
-
-# --- What the image generation test asks for: the strengths of each property, and the correlations that p ---
-
 
 STRENGTHS: dict[str, dict[str, tuple[float, ...]]] = {
     "svm": {
@@ -91,18 +81,15 @@ def make_plan(
     Args:
         properties: the edited properties, in the order of their directions.
         option: whose published strengths eyes, mouth and pose get.
-        strengths: property -> strengths, in place of the published or the default ones.
-        thresholds: property -> correlation, likewise.
+        strengths, thresholds: by property, in place of the published or the default ones.
 
     Raises:
         ValueError: for an unknown option, settings of a property that is not edited, strengths that cannot be
             correlated, a threshold outside (0, 1], or too many pictures a latent.
     """
-    published = STRENGTHS[_known(option)]
-    strengths, thresholds = strengths or {}, thresholds or {}
+    published, strengths, thresholds = _published(option), strengths or {}, thresholds or {}
     for key, given in (("strengths", strengths), ("thresholds", thresholds)):
-        unknown = [name for name in given if name not in properties]
-        if unknown:
+        if unknown := [name for name in given if name not in properties]:
             raise ValueError(f"test.{key} names {', '.join(unknown)}, expected some of {', '.join(properties)}")
     rows = published | {name: tuple(map(float, values)) for name, values in strengths.items()}
     if len(properties) == 1 and not strengths and len(rows.get(properties[0], ())) < MIN_PICTURES:
@@ -118,36 +105,10 @@ def make_plan(
     return plan
 
 
-def nested(properties: Sequence[str]) -> list[str]:
-    """The properties from the slowest varying to the fastest: the published ones in their order, then others."""
-    return [*(name for name in NESTING if name in properties), *(name for name in properties if name not in NESTING)]
-
-
-def strength_grid(strengths: str | Mapping[str, Sequence[float]]) -> np.ndarray:
-    """All combinations of strengths.
-
-    Args:
-        strengths: a published option, or property -> strengths.
-
-    Returns:
-        float64 ``[K, k]``, columns in the order of the properties (``[50, 3]`` for an option, columns as in
-        ``EDITED_PROPERTIES``); which one varies slowest says ``nested``.
-
-    Raises:
-        ValueError: for an unknown option.
-    """
-    if isinstance(strengths, str):
-        of_option = STRENGTHS[_known(strengths)]
-        strengths = {name: of_option[name] for name in EDITED_PROPERTIES}
-    order = nested(list(strengths))
-    rows = [dict(zip(order, values, strict=True)) for values in product(*(strengths[name] for name in order))]
-    return np.array([[row[name] for name in strengths] for row in rows], dtype=np.float64)
-
-
-def _known(option: str) -> str:
+def _published(option: str) -> dict[str, tuple[float, ...]]:
     if option not in STRENGTHS:
         raise ValueError(f"option is {option!r}, expected one of {', '.join(STRENGTHS)}")
-    return option
+    return STRENGTHS[option]
 
 
 def _check(plan: Plan) -> None:
@@ -166,7 +127,20 @@ def _check(plan: Plan) -> None:
         )
 
 
-# --- The image generation test: do the measured scores follow the intended strengths? ---
+def nested(properties: Sequence[str]) -> list[str]:
+    """The properties from the slowest varying to the fastest: the published ones in their order, then others."""
+    return [*(name for name in NESTING if name in properties), *(name for name in properties if name not in NESTING)]
+
+
+def strength_grid(strengths: str | Mapping[str, Sequence[float]]) -> np.ndarray:
+    """All combinations of the strengths of a published option (``[50, 3]``, a column each of ``EDITED_PROPERTIES``) or
+    of property -> strengths: float64 ``[K, k]``; which one varies slowest says ``nested``."""
+    if isinstance(strengths, str):
+        of_option = _published(strengths)
+        strengths = {name: of_option[name] for name in EDITED_PROPERTIES}
+    order = nested(list(strengths))
+    rows = [dict(zip(order, values, strict=True)) for values in product(*(strengths[name] for name in order))]
+    return np.array([[row[name] for name in strengths] for row in rows], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -199,20 +173,14 @@ def correlations(
     names: Sequence[str] = PROPERTIES,
     edited: Sequence[str] = EDITED_PROPERTIES,
 ) -> dict[str, float]:
-    """Pearson correlation of each property's intended strengths and measured scores.
+    """Pearson correlation of each edited property's strengths and scores, -1 to 1.
 
-    Scores are rounded to 4 decimals first, as in the published tables. Where scores or strengths are all
-    equal the correlation is undefined: NaN, which never passes. Lost pictures are left out; where more than half are
-    lost, all correlations are undefined.
+    Scores are rounded to 4 decimals first, as in the published tables. Where scores or strengths are all equal, or more
+    than half of the pictures are lost, a correlation is undefined: NaN, which never passes.
 
     Args:
-        strengths: ``[K, k]``.
-        scores: ``[K, P]``; the row of a lost picture is NaN.
-        names: what the P columns of ``scores`` are.
-        edited: what the k columns of ``strengths`` are, all among ``names``.
-
-    Returns:
-        By edited property, -1 to 1 or NaN.
+        strengths: ``[K, k]``, a column a property of ``edited``.
+        scores: ``[K, P]``, a column a property of ``names``; the row of a lost picture is NaN.
 
     Raises:
         ValueError: for other shapes, or scores that are infinite.
@@ -224,8 +192,7 @@ def correlations(
             f"strengths {list(strengths.shape)} and scores {list(rounded.shape)}: "
             f"expected [K, {len(edited)}] and [K, {len(names)}]"
         )
-    num_bad = np.count_nonzero(np.isinf(rounded))
-    if num_bad:
+    if num_bad := np.count_nonzero(np.isinf(rounded)):
         raise ValueError(f"{num_bad} of {rounded.size} scores are not finite")
     seen = ~lost_pictures(rounded)
     if 2 * seen.sum() < len(seen):
@@ -233,27 +200,40 @@ def correlations(
     return {name: _pearson(strengths[seen, i], rounded[seen, names.index(name)]) for i, name in enumerate(edited)}
 
 
-def passed(corrs: Mapping[str, float], signed: bool = True, thresholds: Mapping[str, float] = PASS_THRESHOLDS) -> bool:
-    """Whether every correlation reaches its threshold.
+def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+    if x.min() == x.max() or y.min() == y.max():
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
 
-    Args:
-        corrs: by edited property; NaN fails.
-        signed: demand that the score rises with the strength, as directions of positive sign promise. False
-            is the published rule, which also accepts a score that falls.
-        thresholds: by edited property.
-    """
+
+def passed(corrs: Mapping[str, float], signed: bool = True, thresholds: Mapping[str, float] = PASS_THRESHOLDS) -> bool:
+    """Whether every correlation reaches its threshold, see ``Plan``; NaN fails."""
     return all((corrs[name] if signed else abs(corrs[name])) >= least for name, least in thresholds.items())
 
 
+def make_cases(plan: Plan, groups: Sequence[str] | np.ndarray, scores: np.ndarray, names: Sequence[str]) -> list[Case]:
+    """The test of every latent, by the edited properties that a judge measures.
+
+    Args:
+        plan: what was asked for.
+        groups: of the latents, ``[N]``.
+        scores: ``[N, K, P]``; the row of a lost picture is NaN.
+        names: what the P scores are.
+    """
+    columns = [i for i, name in enumerate(plan.strengths) if name in names]
+    thresholds = {name: least for name, least in plan.thresholds.items() if name in names}
+    grid, cases = plan.grid[:, columns], []
+    for i, (group, of_latent) in enumerate(zip(groups, np.asarray(scores, dtype=np.float32), strict=True)):
+        corrs = correlations(grid, of_latent, names, list(thresholds))
+        complete = not lost_pictures(of_latent).any()
+        cases.append(Case(i, str(group), corrs, complete and passed(corrs, plan.signed, thresholds), of_latent))
+    return cases
+
+
 def summary(table: Sequence[Case]) -> dict[str, float]:
-    """What a table of cases says as a whole.
-
-    An undefined correlation counts as 0 in the means: a direction without effect must not improve them.
-
-    Returns:
-        ``{property}_mean_corr``: mean correlation with its sign; ``sum_mean_corr``: their sum;
-        ``mean_sum_abs_corr``: mean sum of absolute correlations; ``num_cases``; ``num_passed``;
-        ``share_passed``, 0 to 1; ``num_undefined``: the number of undefined correlations.
+    """What cases say as a whole: ``{property}_mean_corr`` with its sign, ``sum_mean_corr``, ``mean_sum_abs_corr``,
+    ``num_cases``, ``num_passed``, ``share_passed``, and ``num_undefined``, the number of undefined correlations, which
+    count as 0 in the means: a direction without effect must not improve them.
 
     Raises:
         ValueError: for an empty table.
@@ -275,41 +255,6 @@ def summary(table: Sequence[Case]) -> dict[str, float]:
     }
 
 
-def make_case(
-    index: int,
-    group: str,
-    strengths: np.ndarray,
-    scores: np.ndarray,
-    names: Sequence[str] = PROPERTIES,
-    thresholds: Mapping[str, float] = PASS_THRESHOLDS,
-    signed: bool = True,
-) -> Case:
-    """The test of one latent from the scores of its pictures.
-
-    Args:
-        index: position of the latent among those tested.
-        group: its group.
-        strengths: ``[K, k]``, a column a property of ``thresholds``, in its order.
-        scores: ``[K, P]``; the row of a lost picture is NaN.
-        names: what the P scores are.
-        thresholds: what each edited property has to reach.
-        signed: see ``passed``.
-    """
-    corrs = correlations(strengths, scores, names, list(thresholds))
-    complete = not lost_pictures(scores).any()
-    scores = np.asarray(scores, dtype=np.float32)
-    return Case(index, group, corrs, complete and passed(corrs, signed, thresholds), scores)
-
-
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    if x.min() == x.max() or y.min() == y.max():
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-# --- Directions tested on faces that played no part in finding them ---
-
-
 @dataclass
 class VectorTest:
     """The image generation test of directions, by the scorer that they were found with.
@@ -328,104 +273,7 @@ class VectorTest:
     cases: list[Case]
     mover: Mover
 
-    def summary(self) -> dict[str, float]:
-        """What the cases say as a whole, see ``generation_test.summary``."""
-        return summary(self.cases)
-
     def response(self) -> np.ndarray:
-        """What a unit of strength along each direction brings, see ``response``."""
-        return response(self.plan.grid, self.cases)
-
-
-def make_cases(plan: Plan, groups: Sequence[str] | np.ndarray, scores: np.ndarray, names: Sequence[str]) -> list[Case]:
-    """The test of every latent by the edited properties that a judge measures.
-
-    Args:
-        plan: what was asked for.
-        groups: of the latents, ``[N]``.
-        scores: ``[N, K, P]``.
-        names: what the P scores are.
-    """
-    columns = [i for i, name in enumerate(plan.strengths) if name in names]
-    thresholds = {name: least for name, least in plan.thresholds.items() if name in names}
-    grid = plan.grid[:, columns]
-    return [
-        make_case(i, str(group), grid, of_latent, names, thresholds, plan.signed)
-        for i, (group, of_latent) in enumerate(zip(groups, scores, strict=True))
-    ]
-
-
-def response(strengths: ArrayLike, cases: Sequence[Case]) -> np.ndarray:
-    """Score units of each property [P] that one unit of strength along each direction [k] brings: [k, P].
-
-    Least squares over the strength combinations of each latent, averaged over latents. What is off the property's own
-    column is leakage.
-    """
-    return slopes(np.asarray(strengths, dtype=np.float64), np.stack([case.scores for case in cases])).mean(axis=0)
-
-
-# --- Which way directions of unknown sign point: measured on a generator by a scorer ---
-
-
-CLEAR = 2.0  # a response is clear from so many standard errors on
-
-
-def measure_response(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """How much the own score of each direction rises along it, from one standard deviation behind to one ahead.
-
-    The standard deviation is that of the latents' vectors along the direction, so that the step is of the size of
-    natural differences at any layer.
-
-    Args:
-        space: generator and scorer; its seed decides the latents.
-        layer: the layer of the directions.
-        found: directions whose properties the scorer measures.
-        num_latents: latents of the stream "choose", at least 2.
-        progress: told of each of the k x G directions.
-
-    Returns:
-        Mean score difference over latents and its standard error, float64 ``[k, G]`` each.
-
-    Raises:
-        ValueError: for too few latents, or a property that is not scored.
-    """
-    if num_latents < 2:
-        raise ValueError(f"num_latents is {num_latents}, expected at least 2")
-    unknown = [name for name in found.properties if name not in space.property_names]
-    if unknown:
-        raise ValueError(
-            f"the scorer does not measure {', '.join(unknown)} but {', '.join(space.property_names)}: give another "
-            f"scorer, or say what the sign is, up or down"
-        )
-    codes = space.codes(layer, *space.latents(CHOOSE, range(num_latents)))
-    rises = np.empty((*found.directions.shape[:2], num_latents))
-    for i, j in np.ndindex(*rises.shape[:2]):
-        direction = found.directions[i, j]
-        step = (codes @ direction).std() * direction
-        scores = space.score_codes(layer, np.concatenate([codes + step, codes - step]))
-        own = scores[:, space.property_names.index(found.properties[i])].astype(np.float64)
-        rises[i, j] = own[:num_latents] - own[num_latents:]
-        if progress is not None:
-            progress.update()
-    return rises.mean(axis=2), rises.std(axis=2, ddof=1) / np.sqrt(num_latents)
-
-
-def turn_up(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
-) -> tuple[DirectionSet, str]:
-    """Turns every direction so that its own score rises along it; see ``measure_response``.
-
-    Returns:
-        The turned directions, and a sentence: how many were turned, and how many have no clear response.
-    """
-    response, error = measure_response(space, layer, found, num_latents, progress)
-    falls = response < 0
-    unclear = np.count_nonzero(np.abs(response) < CLEAR * error)
-    said = f"{np.count_nonzero(falls)} of {falls.size} directions turned, by their response on {num_latents} latents"
-    if unclear:
-        said += f"; {unclear} have no response clear of chance, so that their sign says little"
-    turned = np.where(falls[..., None], -found.directions, found.directions)
-    provenance = found.provenance | {"sign_response": np.abs(response).tolist(), "sign_response_error": error.tolist()}
-    return replace(found, directions=turned, provenance=provenance), said
+        """Score units of each property that one unit of strength along each direction brings, ``[k, P]``: slopes of
+        each latent, averaged. What is off the property's own column is leakage."""
+        return slopes(self.plan.grid, np.stack([case.scores for case in self.cases])).mean(axis=0)

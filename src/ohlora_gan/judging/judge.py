@@ -1,12 +1,11 @@
 """The honest judge: one test of directions, by the scorer that found them and by others that had no part in it.
 
 Directions are found on one stream of latents ("bank"), calibrated and chosen on a second ("choose"), and judged here
-on a third ("test"). Every picture is made once and scored by every judge. Means over latents come with 95 % intervals:
-bootstrap over latents, for shares of latents that pass Wilson's.
+on a third ("test"). Means over latents come with 95 % intervals: bootstrap over latents, of shares that pass Wilson's.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,36 +36,24 @@ from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.zoo import open_scorer
 
-# --- One judge's figures ---
-
-
 ALONG = np.linspace(-4, 4, 17)
-"""Strengths of each property alone, between which its saturation is sought."""
+"""Strengths of each property alone, in sigmas, between which its saturation is sought."""
 
 
-def figures_of(
-    seen: Seen,
-    plan: Plan,
-    groups: np.ndarray,
-    along: Scores,
-    bootstrap: Bootstrap,
-) -> dict[str, Any]:
+def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootstrap: Bootstrap) -> dict[str, Any]:
     """One judge's figures; those of a property are there for every edited property that the judge measures.
 
     Args:
-        seen: what the judge saw, in sigmas.
-        plan: what was asked for.
+        seen: what the judge saw of N latents, in sigmas.
         groups: of the latents, ``[N]``.
         along: scores along each property alone, ``[n, k, S, P]``, see ``move_along``.
-        bootstrap: of N latents.
 
     Returns:
         ``role``, ``names`` (what is measured), ``lost`` (share of pictures without a score); as `Interval`: ``corr``
         (mean signed correlation, by property; undefined counts as 0), ``sum_corr``, ``sum_abs_corr``, ``pass_share``,
-        ``drift`` (by attribute that is not edited, see ``figures.drift``), ``miss`` (by property; for
-        sigmas alone); ``response`` (mean over latents, ``[k, P]``), ``leakage`` (by property, see
-        ``figures.Leak``), ``linearity`` (by property, mean over latents), ``saturation`` (by property, in
-        sigmas), ``retest`` (None without a second draw).
+        ``drift`` (by attribute that is not edited), ``miss`` (by property; for sigmas alone); ``response`` (mean over
+        latents, ``[k, P]``), ``leakage`` (by property, see ``figures.Leak``), ``linearity`` (by property, mean over
+        latents), ``saturation`` (by property, in sigmas), ``retest`` (None without a second draw).
     """
     names, strengths = seen.names, plan.grid
     columns = {name: i for i, name in enumerate(plan.strengths)}
@@ -106,8 +93,8 @@ def figures_of(
 
 
 def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray) -> dict[str, Any] | None:
-    """The pass share of a second draw of the same latents, the share of passes that are passed again (None where none
-    passed), and how much scores change from draw to draw (``figures.draw_change``)."""
+    """What a second draw of the same latents says: its pass share, the share of passes that are passed again, and how
+    much scores change from draw to draw."""
     if seen.again is None:
         return None
     second = np.array([case.passed for case in make_cases(plan, groups, seen.again, seen.names)])
@@ -116,12 +103,6 @@ def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray) ->
         "passed_both": passed_again(passes, second),
         "change": draw_change(seen.scores, seen.again),
     }
-
-
-# --- All judges, and what they found ---
-
-
-LANDMARKS = "landmarks"
 
 
 @dataclass
@@ -147,17 +128,18 @@ class Judgement:
     def to_dict(self) -> dict[str, Any]:
         """Everything but single latents as plain data; None is what could not be measured."""
         seconds = dict(self.about.get("seconds", {})) | {"testing": round(self.seconds, 1)}
-        found = {
-            **self.about,
-            "edited": list(self.test.plan.strengths),
-            "grid": self.test.plan.unit,
-            "num_latents": len(self.test.cases),
-            "seconds": seconds,
-            "by": self.by,
-            "image_change": self.image_change,
-            "features_by": self.features_by,
-        }
-        return plain_data(found)
+        return plain_data(
+            {
+                **self.about,
+                "edited": list(self.test.plan.strengths),
+                "grid": self.test.plan.unit,
+                "num_latents": len(self.test.cases),
+                "seconds": seconds,
+                "by": self.by,
+                "image_change": self.image_change,
+                "features_by": self.features_by,
+            }
+        )
 
 
 def plain_data(value: Any) -> Any:
@@ -171,14 +153,16 @@ def plain_data(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+LANDMARKS = "landmarks"
+
+
 def open_judges(
     space: FaceSpace, scorer: str, judge: str | Sequence[str] | None, landmarks_pose: str = "turn"
 ) -> list[Judge]:
-    """The finding scorer and those who judge it.
+    """The scorer that directions were found with in a space, first, and those who judge it.
 
     Args:
-        space: what the directions were found in.
-        scorer: the name or file of its scorer.
+        scorer: the name or file of the space's scorer.
         judge: names or files of other property networks, ``"landmarks"``, a list of such, or None.
         landmarks_pose: what ``pose`` is for landmarks, see ``LandmarkJudge``.
 
@@ -221,9 +205,6 @@ class Extent:
         retest: draw every edited picture a second time, with fresh noise.
         num_saturation: latents that are moved along each property alone, 0 or more.
         region: where the face is.
-
-    Raises:
-        ValueError: for limits under 1.
     """
 
     num_latents: int
@@ -246,15 +227,7 @@ def judge_vectors(
     extent: Extent,
     progress: tqdm | None = None,
 ) -> Judgement:
-    """Tests what moves codes on latents of the stream "test".
-
-    Args:
-        space, layer: where codes lie and what makes their pictures.
-        mover: what moves them.
-        plan: the strengths and thresholds.
-        judges: the finding scorer first, see ``open_judges``.
-        extent: how much is looked at.
-        progress: told of each latent.
+    """Tests what moves a layer's codes on latents of the stream "test"; ``progress`` is told of each.
 
     Raises:
         ValueError: for a judge that measures none of the properties.
@@ -270,11 +243,17 @@ def judge_vectors(
     meter = ChangeMeter(extent.region, networks[0] if networks else None)
     scoring = Scoring(partial(space.render, layer), judges, meter)
 
+    passes = 0
+
     def move(codes: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
         return mover(codes, groups, plan.changes(plan.grid), plan.unit).codes
 
-    enough = _passes_full(plan, judges[0].property_names, extent.max_passes)
-    seen = scoring.measure(codes, groups, move, extent.retest, enough, progress)
+    def enough(_: int, scores: Scores) -> bool:
+        nonlocal passes
+        passes += make_cases(plan, [""], scores[None], judges[0].property_names)[0].passed
+        return passes == extent.max_passes
+
+    seen = scoring.measure(codes, groups, move, extent.retest, enough if extent.max_passes else None, progress)
     num = len(seen[0].scores)
     alone = move_along(codes[: extent.num_saturation], groups, mover, plan, scoring)
     bootstrap = Bootstrap(num, space.seed)
@@ -305,32 +284,12 @@ def check_judges(judges: Sequence[Judge], plan: Plan) -> None:
             )
 
 
-def _passes_full(plan: Plan, names: Sequence[str], max_passes: int | None) -> Callable[[int, Scores], bool] | None:
-    """Whether a latent's pass makes the number full, for ``measure``."""
-    if max_passes is None:
-        return None
-    passes = 0
-
-    def enough(_: int, scores: Scores) -> bool:
-        nonlocal passes
-        passes += make_cases(plan, [""], scores[None], names)[0].passed
-        return passes >= max_passes
-
-    return enough
-
-
 def move_along(
-    codes: np.ndarray,
-    groups: Sequence[str] | np.ndarray,
-    mover: Mover,
-    plan: Plan,
-    scoring: Scoring,
-    strengths: np.ndarray = ALONG,
+    codes: np.ndarray, groups: Sequence[str] | np.ndarray, mover: Mover, plan: Plan, scoring: Scoring
 ) -> list[Scores]:
-    """Every judge's scores float32 ``[n, k, S, P]`` of faces moved along each of k properties alone, by sigmas."""
-    num = len(plan.strengths)
-    changes = plan.changes(np.concatenate([strengths[:, None] * np.eye(num)[i] for i in range(num)]))
-    shape = (num, len(strengths))
+    """Every judge's scores float32 ``[n, k, S, P]`` of faces moved along each of k properties alone, by ``ALONG``."""
+    shape = (len(plan.strengths), len(ALONG))
+    changes = plan.changes(np.concatenate([ALONG[:, None] * row for row in np.eye(shape[0])]))
     parts = [[np.empty((0, *shape, len(judge.property_names)), np.float32)] for judge in scoring.judges]
     for i in range(len(codes)):
         moved = mover(codes[i : i + 1], groups[i : i + 1], changes).codes

@@ -17,9 +17,6 @@ from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import change_map
 from ohlora_gan.models.gan import from_uint8, to_uint8
 
-# --- Judges: what scores pictures in the test. One of them found the directions, the others had no part i ---
-
-
 Scores = NDArray[np.float32]
 Role = Literal["finding", "judging"]
 
@@ -53,10 +50,8 @@ class NetworkJudge:
     directions: in the embedded world it stands for the renderer's truth.
 
     Args:
-        name: of the judge.
         net: images [n, 3, R, R] in [-1, 1] to scores [n, P]; its ``property_names`` say what they are.
         device: where and in which precision it runs.
-        role: see ``Judge``.
         quantize: score 8-bit pictures, as files would hold them.
     """
 
@@ -76,8 +71,7 @@ class NetworkJudge:
         """See ``Judge.score``; ValueError if a score is not finite, which means that the network is broken."""
         with self.device.autocast():
             scores = self.net(self._seen(images)).float().cpu().numpy()
-        num_bad = np.count_nonzero(~np.isfinite(scores))
-        if num_bad:
+        if num_bad := np.count_nonzero(~np.isfinite(scores)):
             raise ValueError(f"{num_bad} of {scores.size} scores of {self.name} are not finite: use device=cpu")
         return scores
 
@@ -128,9 +122,6 @@ class LandmarkJudge:
         return np.stack([found[column] for column in self.columns.values()], axis=1).astype(np.float32)
 
 
-# --- Pictures of moved latents: each is rendered once and scored by all judges, a batch of latents at a t ---
-
-
 # --- What an edit does to the picture besides its scores ---
 
 
@@ -138,16 +129,8 @@ KINDS = ("whole", "face", "outside", "features")
 
 
 def pixel_change(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute change of a picture's pixels: everywhere, inside a mask, outside of it.
-
-    Args:
-        before, after: images ``[n, 3, R, R]`` in [-1, 1]; values beyond are cut off, as files cut them off.
-        mask: bool ``[R, R]``.
-
-    Returns:
-        float32 ``[n, 3]`` on the scale of pixels in [0, 1]: 0 is no change, 1 is black against white. NaN where no
-        pixel lies inside, or none outside.
-    """
+    """Mean change of the pixels of pictures ``[n, 3, R, R]``, see ``change_map``: everywhere, inside a mask bool
+    ``[R, R]``, outside of it; ``[n, 3]``, NaN where no pixel lies inside, or none outside."""
     change = change_map(before, after)
     inside = mask.to(change.device, change.dtype)
     parts = [change.mean(dim=(1, 2))]
@@ -157,9 +140,7 @@ def pixel_change(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
 
 def mean_distance(features: NDArray[np.float32]) -> float:
     """Mean Euclidean distance of two different rows of ``[N, F]``; NaN for fewer than two rows."""
-    if len(features) < 2:
-        return float("nan")
-    return float(torch.pdist(torch.from_numpy(features)).mean())
+    return float(torch.pdist(torch.from_numpy(features)).mean()) if len(features) > 1 else float("nan")
 
 
 @dataclass
@@ -199,12 +180,8 @@ class ChangeMeter:
         self._changes.append(change.numpy())
 
     def result(self, num_latents: int, num_pictures: int) -> dict[str, NDArray[np.float64]]:
-        """By the names of ``KINDS``: mean change of each latent's pictures, ``[N]``; NaN where it is not known.
-
-        Args:
-            num_latents: N, of those that were begun first.
-            num_pictures: pictures a latent.
-        """
+        """By the names of ``KINDS``: mean change of the pictures of each latent, of those that were begun first,
+        ``[num_latents]``; NaN where it is not known. Each latent has ``num_pictures``."""
         changes = np.concatenate(self._changes).astype(np.float64).reshape(-1, num_pictures, len(KINDS))
         means = changes[:num_latents].mean(axis=1)
         means[:, 3] /= mean_distance(np.concatenate(self._features)[:num_latents]) if self._features else np.nan
@@ -217,6 +194,9 @@ class ChangeMeter:
 Render = Callable[[np.ndarray, int | None, int], Iterator[Tensor]]
 """Codes ``[M, D]``, the number of a draw of noise (None: the fixed noise) and of the first picture, to pictures
 ``[m, 3, R, R]`` in about [-1, 1], batch by batch."""
+
+Move = Callable[[np.ndarray, Sequence[str] | np.ndarray], np.ndarray]
+"""Codes ``[n, D]`` and their groups ``[n]`` to all K edits of each: float32 ``[n, K, D]``."""
 
 SECOND_DRAW = 1
 """The number of the noise of the second draw."""
@@ -267,10 +247,6 @@ class Seen:
         return replace(self, unedited=unedited, scores=scores, again=again)
 
 
-Move = Callable[[np.ndarray, Sequence[str] | np.ndarray], np.ndarray]
-"""Codes ``[n, D]`` and their groups ``[n]`` to all K edits of each: float32 ``[n, K, D]``."""
-
-
 @dataclass
 class Scoring:
     """What makes pictures of codes, and who scores them.
@@ -296,12 +272,9 @@ class Scoring:
         enough: Callable[[int, Scores], bool] | None = None,
         progress: tqdm | None = None,
     ) -> list[Seen]:
-        """Moves latents and has every judge score every picture.
+        """Moves latents, float32 ``[N, D]`` of groups ``[N]``, and has every judge score every picture.
 
         Args:
-            codes: vectors of the latents, float32 ``[N, D]``.
-            groups: their groups, ``[N]``.
-            move: what moves them.
             retest: make every edited picture a second time, with fresh noise.
             enough: told the number and the first judge's scores ``[K, P]`` of each latent in turn; True ends the test
                 with that latent.
@@ -309,9 +282,6 @@ class Scoring:
 
         Returns:
             What each judge saw of the latents tested, in their own units where they are ``raw``.
-
-        Raises:
-            ValueError: for lengths that differ, or no latent or judge.
         """
         judges, at_once = self.judges, self.latents_per_batch
         if len(groups) != len(codes) or not len(codes) or not judges or at_once < 1:
@@ -349,28 +319,22 @@ class Scoring:
     def score(
         self, moved: np.ndarray, noise_seed: int | None = None, first: int = 0, meter: ChangeMeter | None = None
     ) -> list[Scores]:
-        """Every judge's scores float32 ``[n, K, P]`` of the pictures of codes ``[n, K, D]``.
-
-        Args:
-            moved: the codes.
-            noise_seed, first: see ``Render``.
-            meter: told of the pictures.
+        """Every judge's scores float32 ``[n, K, P]`` of the pictures of codes ``[n, K, D]``, of which a meter is told;
+        ``noise_seed`` and ``first`` as in ``Render``.
 
         Raises:
             ValueError: if a judge gives another number of scores than it has names.
         """
         num_latents, num_strengths, size = moved.shape
-        parts: list[list[Scores]] = [[] for _ in self.judges]
-        position = 0
+        parts, position = [], 0
         for images in self.render(moved.reshape(-1, size), noise_seed, first):
             if meter is not None:
                 meter.compare(images, torch.arange(position, position + len(images)) // num_strengths)
             position += len(images)
-            for judge, of_judge in zip(self.judges, parts, strict=True):
-                of_judge.append(np.asarray(judge.score(images), dtype=np.float32))
+            parts.append([judge.score(images) for judge in self.judges])
         results = []
-        for judge, of_judge in zip(self.judges, parts, strict=True):
-            scores = np.concatenate(of_judge)
+        for judge, of_judge in zip(self.judges, zip(*parts, strict=True), strict=True):
+            scores = np.concatenate(of_judge, dtype=np.float32)
             expected = (num_latents * num_strengths, len(judge.property_names))
             if scores.shape != expected:
                 raise ValueError(f"{judge.name} gave scores of shape {list(scores.shape)}, expected {list(expected)}")

@@ -23,14 +23,14 @@ from ohlora_gan.data.datasets import matching_indices
 from ohlora_gan.data.landmarks import measure as measure_landmarks
 from ohlora_gan.devices import Device
 from ohlora_gan.images import grid
-from ohlora_gan.judging.figures import Interval, resamples
+from ohlora_gan.judging.figures import Interval, markdown, resamples
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer
 from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
-from ohlora_gan.world.versions import SHIPPED, Member, World, check_same_world, network, networks, open_world
+from ohlora_gan.world.versions import SHIPPED, Member, check_same_world, network, networks, open_world
 
 REFERENCE_START = 30_000_000
 """Number of the first rendered face of comparisons: no training, validation or test split holds it."""
@@ -39,16 +39,13 @@ FACES_LOOKED_FOR = 1000
 
 @dataclass(frozen=True)
 class Fresh:
-    """Which faces of a generator are looked at, and where they are made.
+    """Which faces of a generator are looked at, at least one, and where they are made.
 
     Attributes:
-        num: how many, at least 1.
+        num: how many.
         seed: of the latents, and of the resamples that intervals come from.
         psi: truncation of w toward its average; 1: none.
         device: where networks run; None: the CPU.
-
-    Raises:
-        ValueError: for no faces.
     """
 
     num: int
@@ -101,13 +98,12 @@ class Quality:
     kernel_floor: float
 
     def table(self) -> str:
-        """The figures as text, for a terminal or a README."""
-        lines = ["| property | spread, generated | spread, reference | ratio |", "|---|---|---|---|"]
-        lines += [f"| {name} | {s:.2f} | {r:.2f} | {ratio:.2f} |" for name, (s, r, ratio) in self.spread.items()]
-        lines += ["", "| distance | generated to reference | reference to reference |", "|---|---|---|"]
-        lines.append(f"| Fréchet | {self.frechet:.3f} | {self.frechet_floor:.3f} |")
-        lines.append(f"| kernel x 1000 | {self.kernel:.3f} | {self.kernel_floor:.3f} |")
-        return "\n".join(lines)
+        """The figures as Markdown."""
+        spread = [(name, *(f"{value:.2f}" for value in values)) for name, values in self.spread.items()]
+        between = [("Fréchet", self.frechet, self.frechet_floor), ("kernel x 1000", self.kernel, self.kernel_floor)]
+        far = [(name, f"{value:.3f}", f"{floor:.3f}") for name, value, floor in between]
+        of_spread = markdown(("property", "spread, generated", "spread, reference", "ratio"), spread)
+        return f"{of_spread}\n\n{markdown(('distance', 'generated to reference', 'reference to reference'), far)}"
 
 
 def batches(images: np.ndarray, size: int = 250) -> Iterable[Tensor]:
@@ -128,11 +124,7 @@ def scores_of(scorer: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def distances(features: Features, images: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Fréchet distance, and kernel distance times 1000, between two sets of uint8 images [N, H, W, 3].
-
-    Raises:
-        ValueError: for sets smaller than 100 images.
-    """
+    """Fréchet distance, and kernel distance times 1000, between two sets of at least 100 uint8 images [N, H, W, 3]."""
     smaller = min(len(images), len(reference))
     if smaller < 100:
         raise ValueError(f"distances need at least 100 images a set, got {smaller}: raise n")
@@ -153,10 +145,9 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
     scorer = scorer.eval().requires_grad_(False)
     mine, theirs = scores_of(scorer, images), scores_of(scorer, reference)
     spread, means = {}, {}
-    for i, name in enumerate(scorer.property_names):  # type: ignore[arg-type]
-        a, b = float(mine[:, i].std()), float(theirs[:, i].std())
-        spread[name] = (a, b, a / b)
-        means[name] = (float(mine[:, i].mean()), float(theirs[:, i].mean()))
+    for name, a, b in zip(scorer.property_names, mine.T, theirs.T, strict=True):  # type: ignore[arg-type]
+        spread[name] = (float(a.std()), float(b.std()), float(a.std()) / float(b.std()))
+        means[name] = (float(a.mean()), float(b.mean()))
     features = Features(scorer)
     return Quality(spread, means, *distances(features, images, reference), *distances(features, second, reference))
 
@@ -166,7 +157,7 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
 
 @dataclass(frozen=True)
 class Reference:
-    """What a generator's faces are compared with.
+    """What a generator's faces are compared with: rendered ones, or photographs.
 
     Attributes:
         keep: attributes that rendered faces have.
@@ -179,11 +170,7 @@ class Reference:
     world: int | None = None
 
     def chosen_world(self, checkpoint: str, scorer: str) -> int | None:
-        """The version that is rendered; None for photographs.
-
-        Raises:
-            ValueError: if the networks have learnt from another one.
-        """
+        """The version that is rendered, None for photographs; ValueError if the networks have learnt from another."""
         used = network("generator", checkpoint, called="checkpoint"), network("scorer", scorer)
         if self.pictures:
             check_same_world(*used)
@@ -198,24 +185,17 @@ class Reference:
         if self.pictures and world is None:
             return photographs(self.pictures, num, resolution, seed)
         faces = open_world(world or SHIPPED)
-        starts = (REFERENCE_START, 2 * REFERENCE_START)
-        first, second = (rendered_faces(faces, num, start, resolution, self.keep) for start in starts)
-        return first, second
 
+        def rendered(start: int) -> np.ndarray:
+            indices = matching_indices(0, start, num, self.keep, world=faces.version)
+            attributes = [faces.sample_attributes(0, i) for i in indices]
+            return np.stack([faces.render(face, resolution) for face in tqdm(attributes, desc="rendering")])
 
-def rendered_faces(faces: World, num: int, start: int, resolution: int, keep: Mapping[str, float]) -> np.ndarray:
-    """uint8 faces [num, R, R, 3] of the embedded world."""
-    indices = matching_indices(0, start, num, keep, world=faces.version)
-    attributes = [faces.sample_attributes(0, i) for i in indices]
-    return np.stack([faces.render(face, resolution) for face in tqdm(attributes, desc="rendering")])
+        return rendered(REFERENCE_START), rendered(2 * REFERENCE_START)
 
 
 def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of uint8 pictures [num, R, R, 3] of a folder or zip, which share none.
-
-    Raises:
-        ValueError: if it holds fewer than two sets.
-    """
+    """Two sets of uint8 pictures [num, R, R, 3] of a folder or zip, which share none; ValueError for too few."""
     found = ImageFolderDataModule(folder, resolution).pictures
     if len(found) < 2 * num:
         raise ValueError(f"--n {num} takes {2 * num} pictures, {folder} holds {len(found)}: give a smaller --n")
@@ -224,17 +204,11 @@ def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.
     return pictures[:num], pictures[num:]
 
 
-def share_found(images: np.ndarray) -> float:
-    """The share of the first thousand of uint8 images [N, R, R, 3] in which the face mesh finds a face."""
-    return float(measure_landmarks(images[:FACES_LOOKED_FOR])["found"].mean())
-
-
 @dataclass(frozen=True)
 class Comparison:
     """A generator's faces beside a reference.
 
     Attributes:
-        quality: figures.
         images, reference: uint8 ``[N, R, R, 3]``.
         world: version of the rendered faces; None: photographs.
         found: share of faces that the face mesh finds; empty where nobody asked.
@@ -258,11 +232,10 @@ class Comparison:
 def compare_faces(
     checkpoint: str, scorer: str, reference: Reference, fresh: Fresh, landmarks: bool = False
 ) -> Comparison:
-    """Measures a generator's faces against rendered ones or photographs.
+    """Measures a generator's faces against a reference.
 
     Args:
         checkpoint, scorer: shipped models' names or files.
-        reference: what its faces are compared with.
         fresh: faces of each kind; its seed chooses photographs too.
         landmarks: find faces in the first thousand images of each kind, too (extra ``landmarks``).
 
@@ -276,7 +249,8 @@ def compare_faces(
     first, second = reference.sets(fresh.num, generator.resolution, fresh.seed, world)
     found = {}
     if landmarks:
-        found = {"faces_found": share_found(images), "faces_found_reference": share_found(first)}
+        shown = {"faces_found": images[:FACES_LOOKED_FOR], "faces_found_reference": first[:FACES_LOOKED_FOR]}
+        found = {name: float(measure_landmarks(faces)["found"].mean()) for name, faces in shown.items()}
     return Comparison(measure(space.scorer, images, first, second), images, first, world, found)
 
 
@@ -295,9 +269,7 @@ ALL = "all"
 
 def mean_figures(values: NDArray[Any], seed: int = 0) -> list[Interval]:
     """The mean of every column of ``[N, P]`` with the percentile interval of resampled rows."""
-    values = np.asarray(values, dtype=np.float64)
-    counts = resamples(len(values), seed, "filter_figures/bootstrap")
-    found = Interval.of_draws(values.mean(axis=0), counts @ values / len(values))
+    found = Interval.of_means(values, resamples(len(values), seed, "filter_figures/bootstrap"))
     return [Interval(*map(float, row)) for row in zip(*found, strict=True)]
 
 
@@ -321,7 +293,7 @@ class FilterFigures:
     def of(
         cls, scores: NDArray[Any], names: Sequence[str], thresholds: Mapping[str, Threshold], seed: int = 0
     ) -> "FilterFigures":
-        """From probabilities ``[N, len(names)]``; ``seed`` decides the resamples."""
+        """From probabilities ``[N, len(names)]``."""
         passing = {name: bound.passes(scores[:, names.index(name)]) for name, bound in thresholds.items()}
         passing[ALL] = within(scores, names, thresholds)
         shares = mean_figures(np.stack(list(passing.values()), axis=1), seed)
@@ -351,10 +323,8 @@ def filter_means(
     """Generator -> what filters say of fresh images of it.
 
     Args:
-        generators: shipped models' names or files.
-        filters: filter ensembles, shipped or files.
+        generators, filters: shipped models' names or files; filters are ensembles.
         require: filter -> bound; None: the reference system's, of those filters that are given.
-        fresh: which images.
 
     Raises:
         ValueError: for no filters, bounds that do not fit them, or networks of two worlds.
@@ -372,13 +342,10 @@ def filter_means(
 
 
 def filter_table(figures: Mapping[str, FilterFigures]) -> str:
-    """Generators side by side, as text for a terminal or a README: means, then shares within the bounds."""
+    """Generators side by side, as Markdown: means, then shares within the bounds."""
     one = next(iter(figures.values()))
     heads = [f"{name} (n = {found.num:,})" for name, found in figures.items()]
-    lines = [f"| filter: mean | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
-    lines += [f"| {name} | {' | '.join(str(f.means[name]) for f in figures.values())} |" for name in one.means]
-    lines += ["", f"| share within | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
-    for name in one.shares:
-        title = f"{name} {one.bounds.get(name, '')}".strip()
-        lines.append(f"| {title} | {' | '.join(str(f.shares[name]) for f in figures.values())} |")
-    return "\n".join(lines)
+    means = [(name, *(str(found.means[name]) for found in figures.values())) for name in one.means]
+    titles = {name: f"{name} {one.bounds.get(name, '')}".strip() for name in one.shares}
+    shares = [(title, *(str(found.shares[name]) for found in figures.values())) for name, title in titles.items()]
+    return f"{markdown(('filter: mean', *heads), means)}\n\n{markdown(('share within', *heads), shares)}"

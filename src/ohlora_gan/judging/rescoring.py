@@ -5,9 +5,10 @@ proposal, and is judged by how much the score rises on images moved along it. Di
 compete on the same faces. The faces are those of the stream ``choose``: a winner is reported on others.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +18,9 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.judging.figures import Interval, resamples
+from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
-
-# --- Directions that compete, and the faces that they compete on ---
-
 
 OWN = "own"
 """The group of candidates that move each face along the direction of its own group."""
@@ -31,6 +29,7 @@ STEP = 2.0
 MIN_SAMPLES = 10
 NUM_MATCHED = 64  # faces that steps are matched on
 MATCH_ROUNDS, MATCH_TOLERANCE = 20, 0.01
+STREAM = "rescoring"  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Source:
         """Vectors [n, D] of faces, and the directions [n, k, D] that apply to them."""
         codes = space.codes(self.layer, batch.z, batch.label)
         groups, cuts = [self.group] * len(codes), self.found.medians
-        if self.group == OWN and cuts:
+        if self.group == OWN:
             groups = group_names(batch.scores, cuts, space.property_names).tolist()
         return codes, np.stack([self.found.direction(x, group) for x, group in zip(codes, groups, strict=True)])
 
@@ -110,10 +109,13 @@ def check_sampling(n: int, step: float) -> None:
         raise ValueError(f"step is {step}, expected a positive length such as {STEP}")
 
 
-def batches(space: FaceSpace, n: int) -> Iterator[Batch]:
-    """The first n faces of the stream, before they are moved."""
+def batches(space: FaceSpace, n: int, progress: tqdm | None) -> Iterator[Batch]:
+    """The first n faces of the stream, before they are moved; each is told of when it is done with."""
     for start in range(0, n, space.batch_size):
-        yield face_batch(space, range(start, min(start + space.batch_size, n)))
+        indices = range(start, min(start + space.batch_size, n))
+        yield face_batch(space, indices)
+        if progress is not None:
+            progress.update(len(indices))
 
 
 def face_batch(space: FaceSpace, indices: Sequence[int]) -> Batch:
@@ -123,11 +125,7 @@ def face_batch(space: FaceSpace, indices: Sequence[int]) -> Batch:
 
 
 def picture(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """Images [n, 3, R, R] of vectors [n, D], and their scores [n, P].
-
-    Raises:
-        ValueError: if scores are not finite.
-    """
+    """Images [n, 3, R, R] of vectors [n, D], and their scores [n, P]; ValueError if scores are not finite."""
     images = torch.cat(list(space.render(layer, codes)))
     scores = space.score(images).cpu().numpy()
     if not np.isfinite(scores).all():
@@ -141,30 +139,19 @@ def compare(space: FaceSpace, batch: Batch, layer: Layer, moved: np.ndarray) -> 
     return scores - batch.scores, change_map(batch.images, images).mean(dim=(1, 2)).cpu().numpy()
 
 
-def moved_codes(
-    space: FaceSpace, chosen: Chosen, steps: Sequence[float], batch: Batch
-) -> Iterator[tuple[Layer, np.ndarray]]:
-    """Each candidate's layer and moved vectors [n, D] of a batch."""
-    left = iter(steps)
-    for source, columns in chosen:
-        codes, directions = source.directions(space, batch)
-        for k in columns:
-            yield source.layer, codes + np.float32(next(left)) * directions[:, k]
-
-
 def matched_steps(space: FaceSpace, chosen: Chosen, step: float) -> list[float]:
-    """Steps, one a candidate, that change images as much as the first candidate does with ``step``.
+    """Steps, one a candidate, that change images as much as the first candidate does with ``step``; ValueError for a
+    candidate that cannot."""
+    batch, steps, target = face_batch(space, range(NUM_MATCHED)), [], 0.0
 
-    Raises:
-        ValueError: for a candidate that cannot change images so much.
-    """
-    batch = face_batch(space, range(NUM_MATCHED))
-    steps: list[float] = []
-    target = 0.0
+    def image_change(layer: Layer, codes: np.ndarray, directions: np.ndarray, step: float) -> float:
+        images = torch.cat(list(space.render(layer, codes + np.float32(step) * directions)))
+        return float(change_map(batch.images, images).mean())
+
     for source, columns in chosen:
         codes, directions = source.directions(space, batch)
         for k in columns:
-            change = partial(image_change, space, source.layer, codes, directions[:, k], batch)
+            change = partial(image_change, source.layer, codes, directions[:, k])
             target = target or change(step)
             own = step_for(change, target, steps[-1] if steps else step)
             if own is None:
@@ -174,14 +161,6 @@ def matched_steps(space: FaceSpace, chosen: Chosen, step: float) -> list[float]:
                 )
             steps.append(own)
     return steps
-
-
-def image_change(
-    space: FaceSpace, layer: Layer, codes: np.ndarray, directions: np.ndarray, batch: Batch, step: float
-) -> float:
-    """Mean change of a batch's images by a step from vectors [n, D] along directions [n, D]."""
-    images = torch.cat(list(space.render(layer, codes + np.float32(step) * directions)))
-    return float(change_map(batch.images, images).mean())
 
 
 def step_for(change: Callable[[float], float], target: float, start: float) -> float | None:
@@ -203,7 +182,9 @@ def step_for(change: Callable[[float], float], target: float, start: float) -> f
 # --- Which of them raises a property most ---
 
 
-Floats = NDArray[np.float64]
+def in_words(row: Mapping[str, Any]) -> dict[str, str]:
+    """A table's row with its numbers as text."""
+    return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in row.items()}
 
 
 @dataclass(frozen=True)
@@ -247,45 +228,39 @@ class Rescoring:
     def draws(self) -> Floats:
         """Each candidate's ds of its own property in bootstrap resamples of the faces, ``[R, C]``."""
         gains = np.maximum(self.changes, 0)[:, np.arange(len(self.candidates)), self._own()].astype(np.float64)
-        return resamples(len(gains), self.seed, "rescoring") @ gains / len(gains)
+        return resamples(len(gains), self.seed, STREAM) @ gains / len(gains)
 
     def winners(self) -> dict[str, tuple[int, float]]:
         """By property: the number of its candidate with the largest ds, and the share of resamples in which it wins."""
-        ds, draws, own = self.ds(), self.draws(), [candidate.property for candidate in self.candidates]
+        ds, draws, own = self.ds(), self.draws(), np.array([candidate.property for candidate in self.candidates])
         found = {}
-        for name in dict.fromkeys(own):
-            rivals = np.flatnonzero(np.array(own) == name)
+        for name in dict.fromkeys(own.tolist()):
+            rivals = np.flatnonzero(own == name)
             best = int(rivals[ds[rivals, self.names.index(name)].argmax()])
             found[name] = (best, float((rivals[draws[:, rivals].argmax(axis=1)] == best).mean()))
         return found
 
-    def rows(self) -> list[list[str]]:
-        """A table of all candidates, header first: ds of the own property with its 95 % interval, the signed change,
-        and ds of every property."""
-        ds, mean, own = self.ds(), self.mean_change(), self._own()
+    def rows(self) -> list[dict[str, str]]:
+        """A table of all candidates: ds of the own property with its 95 % interval, the signed change, and ds of every
+        property."""
+        ds, mean, rows = self.ds(), self.mean_change(), []
         _, low, high = Interval.of_draws(ds, self.draws())
-        head = ["run", "method", "layer", "group", "property", "step", "image_change", "ds", "low", "high", "change"]
-        rows = [[*head, *(f"ds_{name}" for name in self.names)]]
-        for i, c in enumerate(self.candidates):
-            numbers = [c.step, c.image_change, ds[i, own[i]], low[i], high[i], mean[i, own[i]], *ds[i]]
-            rows.append([c.run, c.method, c.layer, c.group, c.property, *(f"{number:.4f}" for number in numbers)])
+        for i, (candidate, own) in enumerate(zip(self.candidates, self._own(), strict=True)):
+            row = asdict(candidate) | {"ds": ds[i, own], "low": low[i], "high": high[i], "change": mean[i, own]}
+            row |= {f"ds_{name}": value for name, value in zip(self.names, ds[i], strict=True)}
+            rows.append(in_words(row))
         return rows
 
     def table(self) -> str:
         """The winner of each property as text."""
-        of_all, draws = self.ds(), self.draws()
-        lines = [
-            "| property | winner | layer | group | ds, 95 % interval | wins | candidates | step | image change |",
-            "|---|---|---|---|---|---|---|---|---|",
-        ]
+        of_all, draws, rows = self.ds(), self.draws(), []
+        heads = ("winner", "layer", "group", "ds, 95 % interval", "wins", "candidates", "step", "image change")
         for name, (i, share) in self.winners().items():
             c, ds = self.candidates[i], Interval.of_draws(of_all[i, self.names.index(name)], draws[:, i])
             rivals = sum(candidate.property == name for candidate in self.candidates)
-            lines.append(
-                f"| {name} | {c.run} ({c.method}) | {c.layer} | {c.group} | {ds} | "
-                f"{share:.0%} | {rivals} | {c.step:.2f} | {c.image_change:.3f} |"
-            )
-        return "\n".join(lines)
+            row = (name, f"{c.run} ({c.method})", c.layer, c.group, str(ds), f"{share:.0%}", str(rivals))
+            rows.append((*row, f"{c.step:.2f}", f"{c.image_change:.3f}"))
+        return markdown(("property", *heads), rows)
 
     def _own(self) -> list[int]:
         """The column of each candidate's own property."""
@@ -304,8 +279,6 @@ def rescore(
     """Moves n faces along every candidate, and scores them before and after.
 
     Args:
-        space: generator and scorer.
-        sources: where candidates come from.
         n: number of faces, at least 10; the paper takes 1,000 to 2,000.
         step: length of the moves.
         matched: the first candidate alone takes this step, all others the step that changes images as much (mean
@@ -320,12 +293,15 @@ def rescore(
     chosen = chosen_properties(space, sources, properties)
     steps = matched_steps(space, chosen, step) if matched else [step] * sum(len(columns) for _, columns in chosen)
     changes, image_changes = [], []
-    for batch in batches(space, n):
-        found = [compare(space, batch, *moved) for moved in moved_codes(space, chosen, steps, batch)]
+    for batch in batches(space, n, progress):
+        found, left = [], iter(steps)
+        for source, columns in chosen:
+            codes, directions = source.directions(space, batch)
+            for k in columns:
+                moved = codes + np.float32(next(left)) * directions[:, k]
+                found.append(compare(space, batch, source.layer, moved))
         changes.append(np.stack([scores for scores, _ in found], axis=1))
         image_changes.append(np.stack([pixels for _, pixels in found], axis=1))
-        if progress is not None:
-            progress.update(len(changes[-1]))
     pairs = [(source, source.found.properties[k]) for source, columns in chosen for k in columns]
     sizes = np.concatenate(image_changes).mean(axis=0, dtype=np.float64)
     candidates = [
@@ -338,10 +314,6 @@ def rescore(
 # --- An edit given to the w of some synthesis layers only ---
 
 
-Range = tuple[int, int]
-"""The first and the last of some synthesis layers."""
-
-
 @dataclass(frozen=True)
 class LayerRescoring:
     """What a run's directions do where they reach some synthesis layers only.
@@ -352,7 +324,7 @@ class LayerRescoring:
         properties: the k whose directions were taken.
         resolutions: of the L synthesis layers.
         step: length of the moves.
-        ranges: the R sets of layers that were moved.
+        ranges: first and last of the layers that were moved, R such sets.
         changes: score differences float32 ``[n, R, k, P]``, after minus before.
         seed: of the bootstrap.
     """
@@ -364,21 +336,15 @@ class LayerRescoring:
     properties: tuple[str, ...]
     resolutions: list[int]
     step: float
-    ranges: list[Range]
+    ranges: list[tuple[int, int]]
     changes: NDArray[np.float32]
     seed: int = 0
 
-    def own(self) -> NDArray[np.float32]:
-        """Each direction's change of its own property, ``[n, R, k]``."""
-        columns = [self.names.index(name) for name in self.properties]
-        return np.stack([self.changes[:, :, k, column] for k, column in enumerate(columns)], axis=2)
-
     def ds(self) -> Interval:
-        """``ds`` of each direction's own property, ``[R, k]``; see ``rescoring``."""
-        gains = np.maximum(self.own(), 0).astype(np.float64)
-        draws = resamples(len(gains), self.seed, "rescoring") @ gains.reshape(len(gains), -1) / len(gains)
-        value = np.maximum(self.own(), 0).mean(axis=0, dtype=np.float64)
-        return Interval.of_draws(value, draws.reshape(-1, *gains.shape[1:]))
+        """``ds`` of each direction's own property, ``[R, k]``; see ``Rescoring``."""
+        own = [self.changes[:, :, k, self.names.index(name)] for k, name in enumerate(self.properties)]
+        gains = np.maximum(np.stack(own, axis=2), 0)
+        return Interval.of_means(gains, resamples(len(gains), self.seed, STREAM))
 
     def slopes(self) -> Floats:
         """Mean change of every property a unit of length along each direction, ``[R, k, P]``."""
@@ -392,38 +358,17 @@ class LayerRescoring:
         """Places of layers 0 to i, moved together, for i from 0 to L-1; the last is the whole edit."""
         return [self.ranges.index((0, i)) for i in range(len(self.resolutions))]
 
-    def rows(self) -> list[list[str]]:
-        """A table, header first: a row for each property's direction and range of layers."""
-        (ds, low, high), slopes = self.ds(), self.slopes()
-        head = [
-            "run",
-            "method",
-            "layer",
-            "property",
-            "first",
-            "last",
-            "first_resolution",
-            "last_resolution",
-            "step",
-            "ds",
-            "low",
-            "high",
-        ]
-        rows = [[*head, *(f"slope_{name}" for name in self.names)]]
+    def rows(self) -> list[dict[str, str]]:
+        """A table: a row for each property's direction and range of layers."""
+        (ds, low, high), slopes, rows = self.ds(), self.slopes(), []
         for k, name in enumerate(self.properties):
             for r, (first, last) in enumerate(self.ranges):
-                sides = self.resolutions[first], self.resolutions[last]
-                numbers = [self.step, ds[r, k], low[r, k], high[r, k], *slopes[r, k]]
-                rows.append(
-                    [
-                        self.run,
-                        self.method,
-                        self.layer,
-                        name,
-                        *map(str, (first, last, *sides)),
-                        *(f"{v:.4f}" for v in numbers),
-                    ]
-                )
+                row = {"run": self.run, "method": self.method, "layer": self.layer, "property": name}
+                row |= {"first": first, "last": last}
+                row |= {"first_resolution": self.resolutions[first], "last_resolution": self.resolutions[last]}
+                row |= {"step": self.step, "ds": ds[r, k], "low": low[r, k], "high": high[r, k]}
+                row |= {f"slope_{other}": value for other, value in zip(self.names, slopes[r, k], strict=True)}
+                rows.append(in_words(row))
         return rows
 
 
@@ -438,33 +383,28 @@ def rescore_layers(
     """Moves n faces along a run's directions in each synthesis layer alone, and in the first 1, 2, ... L of them.
 
     Args:
-        space: generator and scorer.
         source: the directions, of any extraction layer.
-        n: number of faces, at least 10.
-        step: length of the moves at the directions' own layer.
-        properties: whose directions are taken; None: all.
-        progress: told of each face.
+        n, step, properties, progress: as in ``rescore``; the step is a length at the directions' own layer.
 
     Raises:
-        ValueError: for too few faces, a step that is not positive, no direction, or scores that are not finite.
+        ValueError: as ``rescore``.
     """
     check_sampling(n, step)
     ((_, columns),) = chosen_properties(space, [source], properties)
     num = space.generator.num_layers
+    numbers = np.arange(num)[:, None]
     ranges = list(dict.fromkeys([*((i, i) for i in range(num)), *((0, i) for i in range(num))]))
     parts = []
-    for batch in batches(space, n):
+    for batch in batches(space, n, progress):
         codes, directions = source.directions(space, batch)
         base = to_wplus(space, source.layer, codes)
         added = [to_wplus(space, source.layer, codes + np.float32(step) * directions[:, k]) - base for k in columns]
-        found = [
-            compare(space, batch, WPlus(), (base + only(delta, layers)).reshape(len(base), -1))[0]
-            for layers in ranges
-            for delta in added
-        ]
+        found = []
+        for first, last in ranges:
+            reached = (first <= numbers) & (numbers <= last)
+            moved = [(base + delta * reached).reshape(len(base), -1) for delta in added]
+            found += [compare(space, batch, WPlus(), codes)[0] for codes in moved]
         parts.append(np.stack(found, axis=1).reshape(len(base), len(ranges), len(columns), -1))
-        if progress is not None:
-            progress.update(len(base))
     names = tuple(source.found.properties[k] for k in columns)
     sides = [side for side in space.generator.synthesis.resolutions for _ in range(2)]
     origin = source.run, source.found.method, source.layer.name
@@ -480,8 +420,54 @@ def to_wplus(space: FaceSpace, layer: Layer, codes: np.ndarray) -> np.ndarray:
     return wp.cpu().numpy()
 
 
-def only(delta: np.ndarray, layers: Range) -> np.ndarray:
-    """What is added to wp [n, L, w_dim], in some layers only."""
-    kept = np.zeros_like(delta)
-    kept[:, layers[0] : layers[1] + 1] = delta[:, layers[0] : layers[1] + 1]
-    return kept
+# --- Which way directions of unknown sign point ---
+
+
+CLEAR = 2.0  # a response is clear from so many standard errors on
+
+
+def measure_response(
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How much the own score of each direction rises along it, from one standard deviation of the latents' vectors
+    along it behind to one ahead, so that the step is of the size of natural differences at any layer.
+
+    Returns:
+        Mean score difference over latents of the stream "choose" and its standard error, float64 ``[k, G]`` each;
+        ``progress`` is told of each of these directions.
+
+    Raises:
+        ValueError: for a property that is not scored.
+    """
+    if unknown := [name for name in found.properties if name not in space.property_names]:
+        raise ValueError(
+            f"the scorer does not measure {', '.join(unknown)} but {', '.join(space.property_names)}: give another "
+            f"scorer, or say what the sign is, up or down"
+        )
+    codes = space.codes(layer, *space.latents(CHOOSE, range(num_latents)))
+    rises = np.empty((*found.directions.shape[:2], num_latents))
+    for i, j in np.ndindex(*rises.shape[:2]):
+        direction = found.directions[i, j]
+        step = (codes @ direction).std() * direction
+        scores = space.score_codes(layer, np.concatenate([codes + step, codes - step]))
+        own = scores[:, space.property_names.index(found.properties[i])].astype(np.float64)
+        rises[i, j] = own[:num_latents] - own[num_latents:]
+        if progress is not None:
+            progress.update()
+    return rises.mean(axis=2), rises.std(axis=2, ddof=1) / np.sqrt(num_latents)
+
+
+def turn_up(
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
+) -> tuple[DirectionSet, str]:
+    """Directions turned so that the own score of each rises along it, see ``measure_response``; and a sentence: how
+    many were turned, and how many have no clear response."""
+    response, error = measure_response(space, layer, found, num_latents, progress)
+    falls = response < 0
+    unclear = np.count_nonzero(np.abs(response) < CLEAR * error)
+    said = f"{np.count_nonzero(falls)} of {falls.size} directions turned, by their response on {num_latents} latents"
+    if unclear:
+        said += f"; {unclear} have no response clear of chance, so that their sign says little"
+    turned = np.where(falls[..., None], -found.directions, found.directions)
+    provenance = found.provenance | {"sign_response": np.abs(response).tolist(), "sign_response_error": error.tolist()}
+    return replace(found, directions=turned, provenance=provenance), said

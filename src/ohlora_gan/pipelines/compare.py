@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
-from ohlora_gan.files import write_rows, write_text
+from ohlora_gan.files import write_records, write_text
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import Source, check_sampling, rescore, rescore_layers, sources_of
 from ohlora_gan.latents.layers import layer_named
@@ -259,7 +259,7 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Mod
     with tqdm(desc="rescoring", total=how.n) as bar:
         candidates = [source for sources in competing for source in sources]
         found = rescore(space, candidates, how.n, how.step, how.match, how.properties, bar)
-    write_rows(output / "rescoring.csv", found.rows())
+    write_records(output / "rescoring.csv", found.rows())
     text = f"{found.table()}\n\n{described(len(found.changes), how.step, how.match)}"
     write_text(output / "winners.md", text + "\n")
     written = [output / "rescoring.csv"]
@@ -270,16 +270,16 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Mod
 
 def write_layers(space: FaceSpace, sources: Sequence[Source], output: Path, how: Rescoring) -> list[Path]:
     """``layers.csv`` of all runs, and ``layers_{run}.png`` of each that has directions for some of the properties."""
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     written = [output / "layers.csv"]
     for source in sources:
         if how.properties is not None and not set(how.properties) & set(source.found.properties):
             continue
         with tqdm(desc=f"layers of {source.run}", total=how.n) as bar:
             found = rescore_layers(space, source, how.n, how.step, how.properties, bar)
-        rows += found.rows()[1 if rows else 0 :]
+        rows += found.rows()
         written.append(draw_layers(output / f"layers_{source.run.replace('/', '_')}.png", found))
-    write_rows(written[0], rows)
+    write_records(written[0], rows)
     return written
 
 

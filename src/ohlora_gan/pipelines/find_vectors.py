@@ -20,7 +20,7 @@ from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own, Ste
 from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
-from ohlora_gan.judging.generation_test import Plan
+from ohlora_gan.judging.generation_test import Plan, summary
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
@@ -213,7 +213,7 @@ def write_results(
     folder, properties = Path(cfg.paths.output_dir), tuple(cfg.properties)
     fit_metrics = finder.metrics_ if finder else {}
     write_json(folder / "judge.json", judgement.to_dict())
-    results, name = test.summary(), cfg.method.name
+    results, name = summary(test.cases), cfg.method.name
     write_cases(folder / f"test_result_{name}_{layer.name}.csv", test.cases)
     k = int(0.2 * cfg.n) if "samples_per_class" in fit_metrics else None
     row = sweep_row(cfg.n, seconds, fit_metrics, results, k, properties)
