@@ -142,7 +142,8 @@ def compare(space: FaceSpace, batch: Batch, layer: Layer, moved: np.ndarray) -> 
 def matched_steps(space: FaceSpace, chosen: Chosen, step: float) -> list[float]:
     """Steps, one a candidate, that change images as much as the first candidate does with ``step``; ValueError for a
     candidate that cannot."""
-    batch, steps, target = face_batch(space, range(NUM_MATCHED)), [], 0.0
+    batch, target = face_batch(space, range(NUM_MATCHED)), 0.0
+    steps: list[float] = []
 
     def image_change(layer: Layer, codes: np.ndarray, directions: np.ndarray, step: float) -> float:
         images = torch.cat(list(space.render(layer, codes + np.float32(step) * directions)))
@@ -363,7 +364,7 @@ class LayerRescoring:
         (ds, low, high), slopes, rows = self.ds(), self.slopes(), []
         for k, name in enumerate(self.properties):
             for r, (first, last) in enumerate(self.ranges):
-                row = {"run": self.run, "method": self.method, "layer": self.layer, "property": name}
+                row: dict[str, Any] = {"run": self.run, "method": self.method, "layer": self.layer, "property": name}
                 row |= {"first": first, "last": last}
                 row |= {"first_resolution": self.resolutions[first], "last_resolution": self.resolutions[last]}
                 row |= {"step": self.step, "ds": ds[r, k], "low": low[r, k], "high": high[r, k]}
