@@ -4,8 +4,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint, TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor
 
 from ohlora_gan import rng
 from ohlora_gan.files import replacing, write_records
@@ -29,21 +29,23 @@ from ohlora_gan.training.loggers import log_image
 LAST = "last.ckpt"
 
 
+def check_positive(**numbers: int) -> None:
+    """Raises ValueError for a number below 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}, expected at least 1")
+
+
 class LastCheckpoint(Checkpoint):
     """Keeps ``last.ckpt``, from which a run continues as if it had never stopped.
 
     It is always written right after a batch: every ``every_n_train_steps``, after an epoch's last batch, and
     after the last batch of a run that stops early, by a signal, ``max_time`` or ``max_steps``. (Lightning's
     ModelCheckpoint also saves when such a run leaves its epoch; resuming then skips the rest of that epoch.)
-
-    Args:
-        dirpath: folder of ``last.ckpt``.
-        every_n_train_steps: interval in batches, at least 1.
     """
 
     def __init__(self, dirpath: str | Path, every_n_train_steps: int = 50):
-        if every_n_train_steps < 1:
-            raise ValueError(f"every_n_train_steps is {every_n_train_steps}, expected at least 1")
+        check_positive(every_n_train_steps=every_n_train_steps)
         self.path = Path(dirpath) / LAST
         self.every_n_train_steps = every_n_train_steps
 
@@ -85,9 +87,11 @@ class GracefulStop(Callback):
         self.requested = True
         self._restore()
 
-    def _restore(self) -> None:
+    def _restore(self, *_: Any) -> None:
         while self._previous:
             signal.signal(*self._previous.popitem())
+
+    on_train_end = on_exception = _restore
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
@@ -96,15 +100,6 @@ class GracefulStop(Callback):
             trainer.fit_loop.epoch_loop.min_steps = None
             trainer.limit_val_batches = 0
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._restore()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._restore()
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._restore()
-
 
 def was_stopped(callbacks: Iterable[Callback]) -> bool:
     """Whether a signal has ended the training that these callbacks watched."""
@@ -112,19 +107,13 @@ def was_stopped(callbacks: Iterable[Callback]) -> bool:
 
 
 class TrainingProgress(TQDMProgressBar):
-    """A progress bar of the figures that matter: losses, updates of D and G, AUROC or R^2, images a second.
-
-    Args:
-        refresh_rate: batches between two updates; 0 shows no bar.
-    """
+    """A progress bar of the figures that matter: losses, updates of D and G, AUROC or R^2, images a second."""
 
     SHORT_NAMES: ClassVar = {"train/loss": "loss", "val/loss": "val_loss", "val/r2_mean": "r2"}
 
     def __init__(self, refresh_rate: int = 10):
         super().__init__(refresh_rate=refresh_rate)
-        self._images = 0
-        self._since = 0.0
-        self._images_per_second = 0.0
+        self._images, self._since, self._images_per_second = 0, 0.0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -159,11 +148,8 @@ class ExportWeights(Callback):
     """Writes the trained networks to a ``.safetensors`` file when training ends, however it ends.
 
     After an exception they are written only if a batch was done. Where the weights come from, the module's ``parent``
-    and ``world``, is kept in checkpoints: a run that goes on has no other way to know.
-
-    Args:
-        path: the file.
-        command: the command that started the run, kept in the file.
+    and ``world``, is kept in checkpoints: a run that goes on has no other way to know. ``command``, which started the
+    run, is kept in the file.
     """
 
     def __init__(self, path: str | Path, command: str | None = None):
@@ -204,7 +190,11 @@ class ExportWeights(Callback):
             "command": self.command,
             "data": describe_data(getattr(trainer, "datamodule", None)),
         }
-        checkpoint.save(self.path, networks_of(pl_module), **info)
+        if isinstance(pl_module, GanModule):
+            networks = {"generator": pl_module.sampling_generator, "discriminator": pl_module.discriminator}
+        else:
+            networks = {"scorer": pl_module.get_submodule("net")}
+        checkpoint.save(self.path, networks, **info)
 
 
 def describe_data(data: Any) -> dict[str, Any]:
@@ -215,67 +205,36 @@ def describe_data(data: Any) -> dict[str, Any]:
     return info
 
 
-def networks_of(module: pl.LightningModule) -> dict[str, nn.Module]:
-    """The networks that a module trains, by the names they have in our files."""
-    if isinstance(module, GanModule):
-        return {"generator": module.sampling_generator, "discriminator": module.discriminator}
-    return {"scorer": module.get_submodule("net")}
-
-
-# --- Pictures drawn while a GAN trains, to look at and to score ---
-
-
-@contextmanager
-def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; afterwards every module is in the mode in which it was."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def check_positive(**numbers: int) -> None:
-    """Raises ValueError for a number below 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} is {number}, expected at least 1")
-
-
 @torch.no_grad()
 def draw_images(module: GanModule, seed: int, stream: str, indices: range, batch_size: int) -> Tensor:
     """uint8 images [len(indices), R, R, 3] from random z and labels, with the fixed noise buffers.
 
     z and label come from the streams ``{stream}/z`` and ``{stream}/label``; no other random numbers are
-    drawn, and ``w_avg`` stays as it is. The level of detail is that of training.
+    drawn, and ``w_avg`` and all modules' modes stay as they are. The level of detail is that of training.
     """
-    generator, device, parts = module.sampling_generator, module.device, []
-    with eval_mode(generator):
+    generator, parts = module.sampling_generator, []
+    modes = {part: part.training for part in generator.modules()}
+    generator.eval()
+    try:
         for start in range(0, len(indices), batch_size):
             chunk = indices[start : start + batch_size]
-            z = rng.normal(seed, f"{stream}/z", chunk, generator.z_dim).to(device)
+            z = rng.normal(seed, f"{stream}/z", chunk, generator.z_dim).to(module.device)
             label = None
             if generator.label_dim:
-                label = rng.normal(seed, f"{stream}/label", chunk, generator.label_dim).to(device)
+                label = rng.normal(seed, f"{stream}/label", chunk, generator.label_dim).to(module.device)
             wp = generator.truncation(generator.mapping(z, label).w)
             parts.append(to_uint8(generator.synthesis(wp, lod=module.lod)).cpu())
+    finally:
+        for part, training in modes.items():
+            part.training = training
     return torch.cat(parts)
 
 
 class SampleGrid(Callback):
     """Draws the same faces again and again: ``samples/batch_000050.png``, and in loggers that show images.
 
-    Drawn before the first batch, every ``every_n_batches`` and at the end.
-    Trainings of no GAN are left alone.
-
-    Args:
-        dirpath: the run's folder.
-        every_n_batches: interval, at least 1.
-        num_images, columns: size of the grid.
-        seed: seed of z and labels.
-        batch_size: images a forward pass.
+    Drawn before the first batch, every ``every_n_batches`` and at the end. Trainings of no GAN are left alone.
+    ``seed`` is that of z and labels, ``batch_size`` that of a forward pass.
     """
 
     def __init__(
@@ -302,9 +261,6 @@ class SampleGrid(Callback):
         if trainer.global_step % self.every_n_batches == 0:
             self.draw(trainer, pl_module)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.draw(trainer, pl_module)
-
     def draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the grid of the present batch, once, on rank zero."""
         step = trainer.global_step
@@ -315,6 +271,8 @@ class SampleGrid(Callback):
         picture = grid(images.numpy(), self.columns)
         save_png(self.folder / f"batch_{step:06d}.png", picture)
         log_image(trainer.loggers, "samples", picture, step)
+
+    on_train_end = draw
 
 
 def filters_for(resolution: int) -> list[str]:
@@ -328,12 +286,7 @@ def filters_for(resolution: int) -> list[str]:
 
 
 def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, resolution: int) -> Panel | None:
-    """All that scores images of one size: a property network, and filters; None if nothing does.
-
-    Args:
-        scorer: a shipped model's name or a file; None for no property network.
-        filters: shipped models' names or files; None for all shipped ones that take images of this size.
-        resolution: side of the images, in pixels.
+    """All that scores images of one size: a property network, and filters (None: `filters_for` it); None for nothing.
 
     Raises:
         ValueError: if one takes images of another size, or if two score the same attribute.
@@ -346,8 +299,9 @@ def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, 
     for name, network in networks.items():
         if network.resolution != resolution:
             key, none = ("filters", "[]") if name in judges else ("scorer_checkpoint", "null")
+            size = network.resolution
             raise ValueError(
-                f"the scorer {name!r} takes {network.resolution}x{network.resolution} images, the generator makes "
+                f"the scorer {name!r} takes {size}x{size} images, the generator makes "
                 f"{resolution}x{resolution}: set {key} to a scorer of that size, or to {none} for none"
             )
     if not networks:
@@ -364,15 +318,7 @@ class ScoreMeans(Callback):
     Done where the batch's number in its epoch is a multiple of ``every_n_batches``, five times as often in the first
     epoch. ``train_log.csv`` gets a row each time. Its rows are part of checkpoints: a run that continues, in whatever
     folder, begins with the rows up to there. Trainings of no GAN are left alone. Filters' scores are probabilities.
-
-    Args:
-        dirpath: the run's folder.
-        scorer_checkpoint: the property network: a shipped model's name or a file; None for none.
-        every_n_batches: interval, at least 1.
-        num_images: images that are drawn and scored each time.
-        seed: seed of z and labels.
-        batch_size: images a forward pass.
-        filters: filter ensembles: shipped models' names or files. None: all shipped ones for images of this size.
+    What scores is given as for `open_panel`, ``num_images``, ``seed`` and ``batch_size`` as for `draw_images`.
     """
 
     TRAIN_FIGURES: ClassVar = {
@@ -409,15 +355,11 @@ class ScoreMeans(Callback):
         with torch.random.fork_rng(devices=[]):  # a network draws its first weights, which are then replaced
             self.panel = open_panel(self.scorer_checkpoint, self.filters, pl_module.sampling_generator.resolution)
 
-    @property
-    def columns(self) -> list[str]:
-        """The columns of ``train_log.csv``."""
-        names = () if self.panel is None else self.panel.property_names
-        return ["epoch", "idx", *self.TRAIN_FIGURES, *(f"mean_{name}_score" for name in names)]
-
     def write(self) -> None:
         """Writes all rows; those of a run that scored by other networks keep what they have in common."""
-        write_records(self.path, self.rows, self.columns)
+        names = () if self.panel is None else self.panel.property_names
+        columns = ["epoch", "idx", *self.TRAIN_FIGURES, *(f"mean_{name}_score" for name in names)]
+        write_records(self.path, self.rows, columns)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -450,21 +392,16 @@ class ScoreMeans(Callback):
         images = draw_images(pl_module, self.seed, "scores", indices, self.batch_size)
         parts = images.to(pl_module.device).split(self.batch_size)
         scores = torch.cat([self.panel(from_uint8(part)) for part in parts])
-        means, stds = scores.mean(dim=0), scores.std(dim=0, correction=0)
+        means, stds = scores.mean(dim=0).tolist(), scores.std(dim=0, correction=0).tolist()
         names = self.panel.property_names
-        figures = {f"scores/mean/{name}": float(x) for name, x in zip(names, means, strict=True)}
-        figures |= {f"scores/std/{name}": float(x) for name, x in zip(names, stds, strict=True)}
+        figures = {f"scores/mean/{name}": mean for name, mean in zip(names, means, strict=True)}
+        figures |= {f"scores/std/{name}": std for name, std in zip(names, stds, strict=True)}
         # Straight to the loggers: what is logged by the module reaches them every log_every_n_steps only.
         pl_module.log_dict(figures, logger=False, rank_zero_only=True)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step)
-        self.add_row(trainer, batch_idx, figures)
-
-    def add_row(self, trainer: pl.Trainer, batch_idx: int, figures: dict[str, float]) -> None:
-        found = trainer.callback_metrics
-        row: dict[str, float] = {"epoch": trainer.current_epoch, "idx": batch_idx}
-        row |= {column: round(float(found[name]), 4) for column, name in self.TRAIN_FIGURES.items()}
-        means = {k.removeprefix("scores/mean/"): v for k, v in figures.items() if k.startswith("scores/mean/")}
-        row |= {f"mean_{name}_score": round(value, 4) for name, value in means.items()}
-        self.rows.append(row)
+        trained = {column: float(trainer.callback_metrics[name]) for column, name in self.TRAIN_FIGURES.items()}
+        scored = {f"mean_{name}_score": mean for name, mean in zip(names, means, strict=True)}
+        rounded = {column: round(value, 4) for column, value in (trained | scored).items()}
+        self.rows.append({"epoch": trainer.current_epoch, "idx": batch_idx} | rounded)
         self.write()

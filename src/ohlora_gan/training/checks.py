@@ -1,14 +1,13 @@
-"""Which weights a training stage starts from, and which of its tensors are new."""
+"""What a training starts from: a parent's weights, data that its model can learn from, one version of the world."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 
-from ohlora_gan.data.datasets import ScoredDataset
 from ohlora_gan.data.generated import GeneratedDataModule
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
 from ohlora_gan.models.gan import Discriminator, Generator
@@ -19,20 +18,14 @@ from ohlora_gan.training.scorers import RegressorModule
 from ohlora_gan.world.versions import Member, check_same_world, network, networks, world_of
 
 
-def fresh_generator_tensors(stage: str, generator: Generator) -> set[str]:
-    """Tensors that the stage before lacks or has in another shape, by stage; they start as initialised."""
-    names = set(generator.state_dict())
-    if stage == "finetune_v1":  # the label joins z: dense0 grows from 512 to 528 inputs
-        return names & {"mapping.label_weight", "mapping.dense0.weight"}
-    if stage == "finetune_v9":  # the new branch of the mapping
-        return {name for name in names if name.startswith("mapping.dense_new")}
-    return set()
-
-
-def fresh_discriminator_tensors(stage: str, discriminator: Discriminator) -> set[str]:
-    """As ``fresh_generator_tensors``: in v1 the label joins the last layer's input."""
-    last = discriminator.last_layer
-    return {f"{last}.weight", f"{last}.bias"} if stage == "finetune_v1" else set()
+def fresh_tensors(stage: str, generator: Generator, discriminator: Discriminator) -> dict[str, set[str]]:
+    """Tensors of a stage's networks that the stage before lacks or has in another shape; they start as initialised."""
+    names, last = set(generator.state_dict()), discriminator.last_layer
+    if stage == "finetune_v1":  # the label joins z (dense0 grows from 512 to 528 inputs) and the last layer's input
+        joined = names & {"mapping.label_weight", "mapping.dense0.weight"}
+        return {"generator": joined, "discriminator": {f"{last}.weight", f"{last}.bias"}}
+    branch = {name for name in names if name.startswith("mapping.dense_new")} if stage == "finetune_v9" else set()
+    return {"generator": branch, "discriminator": set()}
 
 
 def open_parents(names: str | Path | Sequence[str | Path]) -> tuple[Checkpoint, str]:
@@ -50,53 +43,27 @@ def open_parents(names: str | Path | Sequence[str | Path]) -> tuple[Checkpoint, 
 def start_gan(
     stage: str, generator: Generator, discriminator: Discriminator, parent: Checkpoint
 ) -> dict[str, list[str]]:
-    """Loads a stage's start weights into its networks.
-
-    Returns:
-        The tensors of each network that the parent did not have.
+    """Loads a stage's start weights into its networks; returns the tensors of each that the parent did not have.
 
     Raises:
         CheckpointError: if a network is missing, or anything but the stage's new tensors does not fit.
     """
-    source = parent.generator_name
-    for name in (source, "discriminator"):
-        if name not in parent.tensors:
+    fresh = fresh_tensors(stage, generator, discriminator)
+    parts = {"generator": (generator, parent.generator_name), "discriminator": (discriminator, "discriminator")}
+    for _, source in parts.values():
+        if source not in parent.tensors:
             raise CheckpointError(
-                f"{parent.source} holds {sorted(parent.tensors)} but no {name}, which {stage} starts from: "
+                f"{parent.source} holds {sorted(parent.tensors)} but no {source}, which {stage} starts from: "
                 f"give both files, checkpoint=[generator.pth,discriminator.pth]"
             )
     return {
-        "generator": load_strictly(
-            generator, parent.tensors[source], f"{parent.source} ({source})", fresh_generator_tensors(stage, generator)
-        ),
-        "discriminator": load_strictly(
-            discriminator,
-            parent.tensors["discriminator"],
-            f"{parent.source} (discriminator)",
-            fresh_discriminator_tensors(stage, discriminator),
-        ),
+        name: load_strictly(network, parent.tensors[source], f"{parent.source} ({source})", fresh[name])
+        for name, (network, source) in parts.items()
     }
 
 
-# --- Whether a model can learn from a set of data ---
-
-
-class ScoredData(Protocol):
-    """What every data module of this package is."""
-
-    attribute_names: tuple[str, ...]
-
-    def dataset(self, split: str) -> ScoredDataset: ...
-
-
-def check_data(model: str, module: pl.LightningModule, data: ScoredData) -> None:
-    """Raises ValueError, with the remedy, if a module cannot learn from the data's scores.
-
-    Args:
-        model: what the module is called.
-        module: a regressor, or a GAN, of which some are conditional on scores.
-        data: the data module.
-    """
+def check_data(model: str, module: pl.LightningModule, data: Any) -> None:
+    """Raises ValueError, with the remedy, if a model's module cannot learn from the scores of a data module."""
     if isinstance(module, RegressorModule):
         check_regression(model, module.property_names, module.binary_names, data)
     elif isinstance(module, GanModule) and module.settings.label_source == "data":
@@ -109,7 +76,7 @@ def check_data(model: str, module: pl.LightningModule, data: ScoredData) -> None
             )
 
 
-def check_regression(model: str, outputs: list[str], logits: list[str], data: ScoredData) -> None:
+def check_regression(model: str, outputs: list[str], logits: list[str], data: Any) -> None:
     """The scores must be the network's outputs, in their order, and yes or no where these are logits, only there."""
     names = list(data.attribute_names)
     if names != outputs:
@@ -130,20 +97,9 @@ def check_regression(model: str, outputs: list[str], logits: list[str], data: Sc
         )
 
 
-# --- Which version of the embedded world a model learns from ---
-
-
 def check_worlds(data: Any, start: Sequence[Member], scoring: Sequence[Member] = ()) -> int | None:
     """The version of the embedded world that a model learns from: its data's, or else that of its start weights; None
-    where neither is known to be of one.
-
-    Args:
-        data: the data module.
-        start: weights that training starts from, or the run that goes on, see `start_member`.
-        scoring: what scores a GAN's faces while it trains, see `scoring_members`.
-
-    Raises:
-        ValueError: if they are of several versions.
+    where neither is known to be of one. ValueError if these and what scores a GAN's faces are of several versions.
     """
     learning = [*data_members(data), *start]
     world = check_same_world(*learning)

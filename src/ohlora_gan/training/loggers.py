@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,6 @@ def wandb_logger(
         save_dir: the run's folder; nothing is written elsewhere.
         mode: ``offline`` needs no account and no network (``wandb sync`` uploads later), ``online`` uploads
             while training, ``disabled`` does nothing.
-        project: name of the project.
         timeout: seconds to wait for the network, at the start and at the end of the run.
         options: further arguments of ``wandb.init``, such as ``name``, ``group`` or ``tags``.
     """
@@ -68,8 +67,7 @@ def open_loggers(loggers: Iterable[Logger]) -> Iterator[list[Logger]]:
     opened = list(loggers)
     runs = [logger for logger in opened if isinstance(logger, WandbLogger)]
     exit_code = 1
-    variables = {name: value for run in runs for name, value in wandb_folders(run).items()}
-    with environment(variables), own_log_only("wandb"):
+    with wandb_apart(runs):
         try:
             for run in runs:
                 start(run)
@@ -83,35 +81,25 @@ def open_loggers(loggers: Iterable[Logger]) -> Iterator[list[Logger]]:
 
 
 @contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables for a while; wandb's mode, too, is afterwards what it was."""
-    before = {name: os.environ.get(name) for name in (*variables, "WANDB_MODE")}
-    os.environ.update(variables)
+def wandb_apart(runs: Sequence[WandbLogger]) -> Iterator[None]:
+    """What else wandb writes (its log, staged files) goes to the runs' folders, and none of its messages to our log.
+
+    Afterwards all that this takes is as before, and so is wandb's mode.
+    """
+    names, library = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_MODE"), logging.getLogger("wandb")
+    before, propagates = {name: os.environ.get(name) for name in names}, library.propagate
+    library.propagate = False
+    for run in runs:
+        folder = Path(run.save_dir or ".") / "wandb"
+        os.environ.update(WANDB_CACHE_DIR=str(folder / "cache"), WANDB_DATA_DIR=str(folder / "data"))
     try:
         yield
     finally:
+        library.propagate = propagates
         for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value
-
-
-@contextmanager
-def own_log_only(name: str) -> Iterator[None]:
-    """Keeps a library's log messages (tracebacks of errors that are handled here, too) to the library's own file."""
-    library = logging.getLogger(name)
-    before, library.propagate = library.propagate, False
-    try:
-        yield
-    finally:
-        library.propagate = before
-
-
-def wandb_folders(logger: WandbLogger) -> dict[str, str]:
-    """Where wandb keeps what else it writes (its own log, staged files): by default in the home directory."""
-    folder = Path(logger.save_dir or ".") / "wandb"
-    return {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data")}
 
 
 def first_line(error: Exception) -> str:
@@ -136,16 +124,17 @@ def start(logger: WandbLogger) -> None:
 @rank_zero_only
 def finish(logger: WandbLogger, exit_code: int) -> None:
     """Ends the run, so that a later one in this process does not join it."""
-    if logger._experiment is not None:
-        import wandb  # slow: only where it is used
+    if logger._experiment is None:
+        return
+    import wandb  # slow: only where it is used
 
-        try:
-            logger._experiment.finish(exit_code=exit_code)
-            if logger._wandb_init["mode"] == "offline":
-                wandb.teardown()  # the last figures are on the disk only when wandb's own process has ended
-        except Exception as error:  # the run's own results are safe: what it logged may not be complete
-            log.warning("wandb did not finish (%s): %s may be incomplete", first_line(error), logger.save_dir)
-        logger._experiment = None
+    try:
+        logger._experiment.finish(exit_code=exit_code)
+        if logger._wandb_init["mode"] == "offline":
+            wandb.teardown()  # the last figures are on the disk only when wandb's own process has ended
+    except Exception as error:  # the run's own results are safe: what it logged may not be complete
+        log.warning("wandb did not finish (%s): %s may be incomplete", first_line(error), logger.save_dir)
+    logger._experiment = None
 
 
 def log_image(loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], step: int) -> None:
@@ -156,21 +145,13 @@ def log_image(loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], 
 
 
 @rank_zero_only
-def log_files(loggers: Iterable[Logger], files: Iterable[str | Path], name: str, kind: str = "result") -> None:
-    """Keeps files, such as a report and the vectors found, as one artifact with every wandb run.
-
-    Args:
-        loggers: opened.
-        files: what to keep; a file that does not exist raises ValueError.
-        name: the artifact's name.
-        kind: the artifact's type.
-    """
-    files = [Path(file) for file in files]
+def log_files(loggers: Iterable[Logger], files: Sequence[str | Path], name: str) -> None:
+    """Keeps files that exist, such as a report and the vectors found, as one artifact with every wandb run."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb  # slow: only where it is used
 
-            artifact = wandb.Artifact(name, kind)
+            artifact = wandb.Artifact(name, "result")
             for file in files:
                 artifact.add_file(str(file))
             logger.experiment.log_artifact(artifact)
