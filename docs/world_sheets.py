@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ohlora_gan.world.face import SPREADS, FaceAttributes, sample_attributes
-from ohlora_gan.world.render import render
+from ohlora_gan.world.painter import render
 
 IMAGES = Path(__file__).parent / "images"
 

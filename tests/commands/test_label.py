@@ -74,7 +74,7 @@ def test_a_folder_becomes_labels_maps_and_sheets(pictures, tmp_path, capsys):
     assert "too small" in skipped["tiny.png"]
     assert "not a picture" in skipped["broken.jpg"]
     drawn = np.asarray(Image.open(out / "maps" / "more" / "4.png"))
-    np.testing.assert_array_equal(drawn, faces.parse_map(faces.sample_attributes(3, 4), 224))
+    np.testing.assert_array_equal(drawn, faces.render_with_parse_map(faces.sample_attributes(3, 4), 224)[1])
     assert Image.open(out / "sheet.png").width > Image.open(out / "top_pose.png").width > 0
     assert "5 of 9 pictures" in capsys.readouterr().out
 

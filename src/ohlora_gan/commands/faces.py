@@ -127,11 +127,12 @@ def write_rendered(num: int, wanted: Wanted, output: Path) -> str:
     from ohlora_gan.files import write_rows
     from ohlora_gan.images import save_png
     from ohlora_gan.names import PROPERTIES
+    from ohlora_gan.world.canvas import MAX_SIZE, MIN_SIZE
     from ohlora_gan.world.versions import LATEST, open_world
 
     world = open_world(LATEST if wanted.world is None else wanted.world)
-    if not world.MIN_SIZE <= wanted.size <= world.MAX_SIZE:
-        raise ValueError(f"--size is {wanted.size}, expected {world.MIN_SIZE} to {world.MAX_SIZE} pixels")
+    if not MIN_SIZE <= wanted.size <= MAX_SIZE:
+        raise ValueError(f"--size is {wanted.size}, expected {MIN_SIZE} to {MAX_SIZE} pixels")
     for name, value in wanted.keep.items():
         if name not in world.BINARY or value not in (0, 1):
             raise ValueError(f"--keep has {name}={value}, expected 0 or 1 for some of {', '.join(world.BINARY)}")

@@ -1,4 +1,7 @@
-"""Where a face is painted: a picture and its parse map, larger than what is asked for by a whole factor."""
+"""Where a face is painted: colours, a picture with its parse map, and the skin.
+
+Both are painted larger than what is asked for by a whole factor.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,54 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from ohlora_gan.world import colors
-from ohlora_gan.world.colors import Color
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_X, PIVOT_Y, PIVOT_Z, ROUNDNESS, Array, HeadSurface, View
 
 Bytes = NDArray[np.uint8]
 
 MIN_SIZE, MAX_SIZE = 32, 512
+
+Color = tuple[float, float, float]
+
+# palettes, which an attribute in [0, 1] walks along
+SKIN_COLORS = ((255, 228, 208), (248, 206, 176), (226, 172, 134), (178, 124, 90), (122, 80, 60))
+HAIR_COLORS = ((34, 26, 30), (84, 54, 44), (138, 88, 56), (194, 144, 88), (240, 206, 142))
+IRIS_COLORS = ((70, 44, 32), (124, 84, 40), (86, 126, 70), (58, 130, 146), (66, 122, 198))
+LIPS_COLORS = ((226, 122, 108), (208, 76, 86), (158, 36, 66))
+CLOTHES_COLORS = (
+    (32, 104, 112),
+    (44, 62, 116),
+    (104, 62, 116),
+    (202, 84, 84),
+    (228, 164, 76),
+    (126, 156, 114),
+    (236, 226, 212),
+)
+BACKDROP_COLORS = (
+    (24, 0, -24),
+    (26, -18, -8),
+    (8, -18, 10),
+    (-16, -8, 24),
+    (-26, 8, 18),
+    (-14, 16, -2),
+)  # sums of 0: brightness stays
+
+
+def mix(a: Color, b: Color, t: float) -> Color:
+    """The colour at ``t`` in [0, 1] on the way from ``a`` to ``b``."""
+    return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
+
+
+def ramp(stops: tuple[Color, ...], t: float) -> Color:
+    """The colour at ``t`` in [0, 1] of a piecewise linear palette."""
+    position = t * (len(stops) - 1)
+    index = min(int(position), len(stops) - 2)
+    return mix(stops[index], stops[index + 1], position - index)
+
+
+def shade(color: Color, factor: float, offset: float = 0.0) -> Color:
+    """``color * factor + offset``."""
+    return (color[0] * factor + offset, color[1] * factor + offset, color[2] * factor + offset)
 
 
 def band(x: Array, top: Array, bottom: Array) -> Array:
@@ -32,29 +75,21 @@ def between(first: Array, second: Array) -> Array:
 
 
 class Canvas:
-    """A picture and a parse map of ``size`` pixels, either of which may be left out.
+    """A picture and a parse map of ``size`` pixels.
 
     Polygons reach both through the same call: that is what keeps the map consistent with the picture. They are
     given in the picture's plane before the head's tilt, as `View.project` makes them.
-
-    Args:
-        size: side in pixels.
-        picture, codes: what is painted on.
-        view: whose tilt points are given.
-        warmth: of the light, -1 (cool) to 1 (warm).
     """
 
-    def __init__(
-        self, size: int, picture: Image.Image | None, codes: Image.Image | None, view: View, warmth: float = 0.0
-    ):
-        self.size, self.picture = size, picture
-        self._paint = ImageDraw.Draw(picture) if picture else None
-        self._mark = ImageDraw.Draw(codes) if codes else None
+    def __init__(self, picture: Image.Image, codes: Image.Image, view: View, warmth: float):
+        """``warmth`` is that of the light, -1 (cool) to 1 (warm)."""
+        self.size, self.picture = picture.width, picture
+        self._paint, self._mark = ImageDraw.Draw(picture), ImageDraw.Draw(codes)
         self._roll = view.roll
         self._tint = (1 + 0.05 * warmth, 1 + 0.005 * warmth, 1 - 0.07 * warmth)
-        cos, sin = math.cos(view.roll) * size, math.sin(view.roll) * size
+        cos, sin = math.cos(view.roll) * self.size, math.sin(view.roll) * self.size
         self._matrix = np.array([[cos, sin], [-sin, cos]])
-        self._origin = np.array([PIVOT_X, PIVOT_Y]) * size
+        self._origin = np.array([PIVOT_X, PIVOT_Y]) * self.size
         self._pivot = np.array([0.0, PIVOT_Y])
 
     def tilted(self, points: Array) -> Array:
@@ -76,27 +111,19 @@ class Canvas:
     def fill(self, pixels: Array, color: Color, code: int | None = None) -> None:
         """Fills a polygon, ``[n, 2]`` in pixels; without a code the parse map keeps what lies below."""
         outline = np.rint(pixels).ravel().tolist()
-        if self._paint:
-            self._paint.polygon(outline, fill=self.lighted(color))
-        if self._mark and code is not None:
-            self._mark.polygon(outline, fill=code)
-
-    def lighted(self, color: Color) -> tuple[int, int, int]:
-        """A colour in this picture's light."""
         r, g, b = self._tint
-        return (int(color[0] * r), int(color[1] * g), int(color[2] * b))
+        self._paint.polygon(outline, fill=(int(color[0] * r), int(color[1] * g), int(color[2] * b)))
+        if code is not None:
+            self._mark.polygon(outline, fill=code)
 
     def warmed(self, pixels: NDArray[np.uint8]) -> Image.Image:
         """A small picture in this picture's light."""
         return Image.fromarray(np.minimum(pixels * np.array(self._tint, dtype=np.float32), 255).astype(np.uint8))
 
-    def paste(self, texture: Image.Image, corner: tuple[int, int], outline: Array, code: int | None = None) -> None:
+    def paste(self, texture: Image.Image, corner: tuple[int, int], outline: Array, code: int) -> None:
         """Copies a picture that begins at ``corner`` into a polygon, ``[n, 2]`` in pixels."""
         points = np.rint(outline)
-        if self._mark and code is not None:
-            self._mark.polygon(points.ravel().tolist(), fill=code)
-        if self.picture is None:
-            return
+        self._mark.polygon(points.ravel().tolist(), fill=code)
         low = np.maximum(points.min(axis=0).astype(int), corner)
         high = np.minimum(points.max(axis=0).astype(int) + 1, np.add(corner, texture.size))
         if (high <= low).any():
@@ -110,10 +137,9 @@ class Canvas:
     def stretched(
         self, texture: Image.Image, box: tuple[float, float, float, float], outline: Array, tilt: bool
     ) -> tuple[Image.Image, tuple[int, int]]:
-        """A texture laid over the canvas: pixels that cover the polygon ``outline``, and their upper left corner.
+        """A small picture laid over the canvas: pixels that cover the polygon ``outline``, and their upper left corner.
 
         Args:
-            texture: a small picture.
             box: what it covers in the picture's plane before the tilt: left, top, right, bottom.
             outline: ``[n, 2]`` in pixels of the canvas.
             tilt: whether it tilts with the head.
@@ -133,9 +159,6 @@ class Canvas:
         return laid, (int(low[0]), int(low[1]))
 
 
-# --- Pictures and parse maps of faces: what both versions of the world share ---
-
-
 @dataclass(frozen=True)
 class Renderer:
     """Paints faces and their parse maps, larger than asked for by a whole factor, and reduces them.
@@ -143,70 +166,42 @@ class Renderer:
     Attributes:
         check: attributes -> nothing; raises ValueError for one that is out of range.
         backdrop: attributes and a side in pixels -> the picture without the face.
-        paint: attributes, side, picture and parse map, either of which may be left out: paints the face.
+        paint: attributes, side, picture, parse map: paints the face into both.
     """
 
     check: Callable[[Any], None]
     backdrop: Callable[[Any, int], Image.Image]
-    paint: Callable[[Any, int, Image.Image | None, Image.Image | None], None]
+    paint: Callable[[Any, int, Image.Image, Image.Image], None]
 
     def render(self, attributes: Any, size: int) -> Bytes:
-        """Paints a face.
+        """A face: RGB, uint8 ``[size, size, 3]``; see `render_with_parse_map`."""
+        return self.render_with_parse_map(attributes, size)[0]
+
+    def render_with_parse_map(self, attributes: Any, size: int) -> tuple[Bytes, Bytes]:
+        """A face and what each of its pixels shows.
 
         Args:
             attributes: the face.
             size: height and width in pixels, 32 to 512.
 
         Returns:
-            RGB, uint8 ``[size, size, 3]``; the same arguments always give the same picture.
+            The picture, RGB, uint8 ``[size, size, 3]``; the same arguments always give the same. The parse map, uint8
+            ``[size, size]``: 0 background, 1 skin, 2 brows, 3 eyeglasses, 4 left and 5 right eye (as seen in the
+            picture), 6 nose, 7 upper lip, 8 inner mouth, 9 lower lip, 10 hair, 11 clothes, 12 neck.
 
         Raises:
             ValueError: if the size or an attribute is out of range.
         """
-        scale = self._checked_scale(attributes, size)
-        picture = self.backdrop(attributes, size * scale)
-        self.paint(attributes, size * scale, picture, None)
-        return _finished(attributes, picture, scale)
-
-    def parse_map(self, attributes: Any, size: int) -> Bytes:
-        """What each pixel of ``render(attributes, size)`` shows.
-
-        Returns:
-            uint8 ``[size, size]``: 0 background, 1 skin, 2 brows, 3 eyeglasses, 4 left and 5 right eye (as seen
-            in the picture), 6 nose, 7 upper lip, 8 inner mouth, 9 lower lip, 10 hair, 11 clothes, 12 neck.
-
-        Raises:
-            ValueError: if the size or an attribute is out of range.
-        """
-        scale = self._checked_scale(attributes, size)
-        codes = Image.new("L", (size * scale, size * scale))
-        self.paint(attributes, size * scale, None, codes)
-        return _centers(codes, scale)
-
-    def render_with_parse_map(self, attributes: Any, size: int) -> tuple[Bytes, Bytes]:
-        """``render`` and ``parse_map`` in one pass, see there."""
-        scale = self._checked_scale(attributes, size)
-        picture = self.backdrop(attributes, size * scale)
-        codes = Image.new("L", (size * scale, size * scale))
-        self.paint(attributes, size * scale, picture, codes)
-        return _finished(attributes, picture, scale), _centers(codes, scale)
-
-    def _checked_scale(self, attributes: Any, size: int) -> int:
-        """Validates the arguments; how many canvas pixels across make a pixel of the result."""
         if not MIN_SIZE <= size <= MAX_SIZE:
             raise ValueError(f"size is {size}, expected {MIN_SIZE} to {MAX_SIZE} pixels")
         self.check(attributes)
-        return 4 if size < 64 else 3 if size < 128 else 2
-
-
-def _finished(attributes: Any, picture: Image.Image, scale: int) -> Bytes:
-    reduced = picture.reduce(scale)
-    return np.array(reduced if attributes.quality else broken(reduced))
-
-
-def _centers(codes: Image.Image, scale: int) -> Bytes:
-    """The map at the pixels' centres: codes cannot be averaged."""
-    return np.array(codes)[scale // 2 :: scale, scale // 2 :: scale]
+        scale = 4 if size < 64 else 3 if size < 128 else 2  # canvas pixels across that make a pixel of the result
+        picture = self.backdrop(attributes, size * scale)
+        codes = Image.new("L", picture.size)
+        self.paint(attributes, size * scale, picture, codes)
+        reduced = picture.reduce(scale)
+        centers = np.array(codes)[scale // 2 :: scale, scale // 2 :: scale]  # codes cannot be averaged
+        return np.array(reduced if attributes.quality else broken(reduced)), centers
 
 
 def broken(picture: Image.Image) -> Image.Image:
@@ -224,9 +219,6 @@ def broken(picture: Image.Image) -> Image.Image:
     return Image.fromarray(mixed.astype(np.uint8))
 
 
-# --- The skin of a face as a small picture: the surface's colour under one soft light, as it is seen ---
-
-
 TOP, BOTTOM, REACH = 0.12, 0.90, 0.30  # of the picture of the skin: rows, and columns on both sides of the pivot
 
 _ANGLES = np.linspace(-1.9, 1.9, 49)
@@ -237,28 +229,25 @@ _FRONT = np.clip(np.cos(_ANGLES) * 4, 0, 1)
 
 
 class Skin:
-    """The skin of one face, seen.
-
-    Args:
-        face: whose it is.
-        surface: its surface.
-        view: how it is seen.
-        rows: how fine the picture is: its number of rows; it has 4/5 as many columns.
+    """The skin of one face as a small picture: the surface's colour under one soft light, as it is seen.
 
     Attributes:
         outline: the silhouette ``[2 rows, 2]`` in the picture's plane before the tilt.
         picture: uint8 ``[rows, 4/5 rows, 3]``, from `TOP` to `BOTTOM` and over `REACH` to both sides of the pivot.
         base, shadow, light: the skin's colours.
+        toward_light: unit vector to the light, in the picture's axes.
     """
 
     def __init__(self, face: FaceAttributes, surface: HeadSurface, view: View, rows: int):
         self.face, self.surface, self.view = face, surface, view
-        self.base = colors.ramp(colors.SKIN, face.skin)
+        self.base = ramp(SKIN_COLORS, face.skin)
         if face.age:
-            self.base = colors.mix(self.base, (206, 184, 172), 0.2)
-        self.shadow = colors.mix(colors.shade(self.base, 0.66), (120, 44, 44), 0.16)
-        self.light = colors.mix(self.base, (255, 248, 236), 0.38)
-        self.toward_light = _unit(0.75 * face.light_direction, -0.45, 0.72)
+            self.base = mix(self.base, (206, 184, 172), 0.2)
+        self.shadow = mix(shade(self.base, 0.66), (120, 44, 44), 0.16)
+        self.light = mix(self.base, (255, 248, 236), 0.38)
+        light = (0.75 * face.light_direction, -0.45, 0.72)
+        length = math.sqrt(sum(part * part for part in light))
+        self.toward_light = (light[0] / length, light[1] / length, light[2] / length)
         y = np.linspace(TOP, BOTTOM, rows)
         seen, points = self._table(y)
         there = seen[:, -1] - seen[:, 0] > 0.01  # above and below the head there is nothing
@@ -325,8 +314,8 @@ class Skin:
             jaw = np.clip((y - 0.62) / 0.08, 0, 1) * np.clip((beside + 1.3 * (y - 0.66)) / 0.08, 0, 1)
             rough = 0.20 * jaw
         table = np.empty((*lit.shape, 3))
-        blush = colors.mix(self.base, (228, 84, 84), 0.55)
-        beard = colors.mix(colors.shade(self.base, 0.66), (84, 84, 96), 0.45)
+        blush = mix(self.base, (228, 84, 84), 0.55)
+        beard = mix(shade(self.base, 0.66), (84, 84, 96), 0.45)
         for channel in range(3):
             value = self.base[channel] + rosy * (blush[channel] - self.base[channel])
             value = value + rough * (beard[channel] - value)
@@ -353,9 +342,4 @@ class Skin:
 
     def tone(self, brightness: float) -> Color:
         """The skin's colour at a brightness of 0 (shadow) to 1."""
-        return colors.mix(self.shadow, self.base, min(max(brightness, 0.0), 1.0))
-
-
-def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
-    length = math.sqrt(x * x + y * y + z * z)
-    return x / length, y / length, z / length
+        return mix(self.shadow, self.base, min(max(brightness, 0.0), 1.0))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ohlora_gan.names import Part
-from ohlora_gan.world.colors import Color, mix, ramp, shade
+from ohlora_gan.world.canvas import Color, mix, ramp, shade
 
 # --- Colours, shapes and the canvas that the embedded world's faces are painted on ---
 

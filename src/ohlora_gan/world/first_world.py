@@ -127,5 +127,4 @@ def _backdrop(attributes: FaceAttributes, size: int) -> Image.Image:
 
 
 _RENDERER = Renderer(check, _backdrop, _paint)
-render, parse_map = _RENDERER.render, _RENDERER.parse_map
-render_with_parse_map = _RENDERER.render_with_parse_map
+render, render_with_parse_map = _RENDERER.render, _RENDERER.render_with_parse_map

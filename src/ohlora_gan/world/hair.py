@@ -11,12 +11,10 @@ import math
 
 import numpy as np
 
-from ohlora_gan.world import colors
-from ohlora_gan.world.canvas import Canvas, Color, between
+from ohlora_gan.names import Part
+from ohlora_gan.world.canvas import HAIR_COLORS, Canvas, Color, between, ramp, shade
 from ohlora_gan.world.face import FaceAttributes
 from ohlora_gan.world.head import PIVOT_Z, Array, View
-
-HAIR = 10  # code in the parse map
 
 RING_Y, AXIS_Z = 0.41, -0.015
 WAVE_LENGTH = 0.1
@@ -63,14 +61,7 @@ _SWELLING = 0.9 * _HALF_SPAN * np.repeat([-1, 1], len(_STRANDS))[:, None] * np.t
 
 
 class Hair:
-    """The hair of one face.
-
-    Args:
-        face: whose it is.
-        view: how it is seen.
-        toward_light: unit vector to the light, in the picture's axes.
-        canvas: where it is painted.
-    """
+    """The hair of one face, seen and lit as its skin is."""
 
     def __init__(self, face: FaceAttributes, view: View, toward_light: tuple[float, float, float], canvas: Canvas):
         self.face, self.view, self.light, self.canvas = face, view, toward_light, canvas
@@ -87,7 +78,7 @@ class Hair:
         self.parting = -0.16 if female else -0.34
         self.hairline = math.radians(56 if female else 54)
         self.tip = 0.745 + 0.225 * face.hair_length
-        self.color = colors.ramp(colors.HAIR, face.hair_color)
+        self.color = ramp(HAIR_COLORS, face.hair_color)
         self.limbs = {side: view.limb(side, self.depth / self.width) for side in (-1, 1)}
         self.last = {side: (limb - self.first) / (math.pi - self.first) for side, limb in self.limbs.items()}
         left, right = np.split(self._locks(), 2)
@@ -173,12 +164,10 @@ class Hair:
             skull = self._seen(np.full(12, side * self.limbs[side]), RING_Y - self.height * np.cos(arc), np.sin(arc))
             back = self.pixels[side][len(_CLIPPED) : len(_CLIPPED) + _BACK]
             sides.append(np.concatenate([self.canvas.hanging(skull), back[0, _CAP:], back[1:, -1]]))
-        self.canvas.fill(between(*sides), colors.shade(self.color, 0.46, -10), HAIR)
-        if self.canvas.picture is None:
-            return
+        self.canvas.fill(between(*sides), shade(self.color, 0.46, -10), Part.HAIR)
         for side in (-1, 1):
             for line, other in _pairs(self.pixels[side][len(_CLIPPED) + _BACK :]):
-                self.canvas.fill(between(line[_CAP:], other[_CAP:]), colors.shade(self.color, 0.84, 12))
+                self.canvas.fill(between(line[_CAP:], other[_CAP:]), shade(self.color, 0.84, 12))
 
     def paint_front(self) -> None:
         """What hangs before or beside the face, the farther side first."""
@@ -188,9 +177,7 @@ class Hair:
     def _paint_side(self, side: int) -> None:
         lines, last = self.pixels[side], self.last[side]
         outline = lines[:_OUTLINE, : None if last > 0 else _CAP]  # without what hangs behind the face
-        self.canvas.fill(np.concatenate([between(outline[0], outline[-1]), outline[::-1, 0]]), self.color, HAIR)
-        if self.canvas.picture is None:
-            return
+        self.canvas.fill(np.concatenate([between(outline[0], outline[-1]), outline[::-1, 0]]), self.color, Part.HAIR)
         for dark, (low, high), (line, other) in zip(_DARK, _STRANDS, _pairs(lines[_STRAND_ROWS]), strict=True):
             end = None if low < last else _CAP
             tone = self._tone(side, (low + high) / 2, -0.42 if dark else 0.22)
@@ -202,7 +189,7 @@ class Hair:
         """The colour of a lock by how it faces the light; ``lighter`` -1 to 1."""
         angle = side * (self.first + (math.pi - self.first) * share) + self.view.yaw
         lit = self.light[0] * math.sin(angle) + self.light[2] * math.cos(angle)
-        return colors.shade(self.color, 1 + lighter + 0.13 * lit, 34 * lighter)
+        return shade(self.color, 1 + lighter + 0.13 * lit, 34 * lighter)
 
 
 def _pairs(edges: Array) -> zip[tuple[Array, Array]]:

@@ -1,15 +1,37 @@
-"""Paints a face of the embedded world, back to front."""
+"""Pictures and parse maps of the embedded world's faces, at any size from 32 to 512 pixels, painted back to front.
+
+The world stands in for a set of photographs, aligned to the face as such sets are: the crops of the attribute networks
+fall on eyes, mouth, nose, hair and backdrop. As everything about a face is known, all that is read off its picture can
+be checked against the truth.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from PIL import Image
 
 from ohlora_gan.names import Part
-from ohlora_gan.world import colors
-from ohlora_gan.world.canvas import BOTTOM, REACH, TOP, Canvas, Skin, band, between
-from ohlora_gan.world.face import FaceAttributes
+from ohlora_gan.world.canvas import (
+    BACKDROP_COLORS,
+    BOTTOM,
+    CLOTHES_COLORS,
+    IRIS_COLORS,
+    LIPS_COLORS,
+    REACH,
+    TOP,
+    Canvas,
+    Color,
+    Renderer,
+    Skin,
+    band,
+    between,
+    mix,
+    ramp,
+    shade,
+)
+from ohlora_gan.world.face import FaceAttributes, check
 from ohlora_gan.world.hair import Hair
 from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_Z, Array, HeadSurface, View
 
@@ -46,13 +68,7 @@ def _forehead_lines() -> Array:
 
 
 class FacePainter:
-    """Paints one face on a canvas.
-
-    Args:
-        canvas: where to paint; its picture, if any, holds the backdrop.
-        face: a valid face.
-        view: how it is seen.
-    """
+    """Paints one face on a canvas, whose picture holds the backdrop."""
 
     def __init__(self, canvas: Canvas, face: FaceAttributes, view: View):
         self.canvas, self.face, self.view = canvas, face, view
@@ -60,7 +76,7 @@ class FacePainter:
         self.skin = Skin(face, self.surface, view, 56 if canvas.size < 200 else 80 if canvas.size < 400 else 128)
         self.hair = Hair(face, view, self.skin.toward_light, canvas)
         self.near = 1 if view.yaw < 0 else -1  # the side of the picture whose ear is seen
-        self.cloth = colors.ramp(colors.CLOTHES, face.clothes)
+        self.cloth = ramp(CLOTHES_COLORS, face.clothes)
         axis = -(PIVOT_Z + 0.03) * math.sin(view.yaw)  # the neck's axis lies behind the face
         self.neck_shift = (axis, 0.62 * axis)  # of its upper and its lower end
         self.lines = self._placed()
@@ -104,7 +120,7 @@ class FacePainter:
             what: part.reshape(*lines.shape[1:], 2) for (what, lines), part in zip(flat.items(), parts, strict=True)
         }
 
-    def _fill(self, points: Array, color: colors.Color, code: int | None = None) -> None:
+    def _fill(self, points: Array, color: Color, code: int | None = None) -> None:
         self.canvas.fill(self.canvas.tilted(points), color, code)
 
     # --- body and head ------------------------------------------------------------------------------------
@@ -116,13 +132,11 @@ class FacePainter:
         x = _U * shoulder
         body = band(x + down, 0.915 + 0.10 * np.abs(_U) ** 2.6, np.full_like(x, 1.06))
         canvas.fill(canvas.upright(body), self.cloth, Part.CLOTHES)
-        if canvas.picture is None:
-            return
         for side in (-1, 1):  # each shoulder by its light
             along = np.linspace(0.30, 1.0, 7)
             upper = 0.915 + 0.10 * along**2.6
             slope = band(side * along * shoulder + down, upper, np.linspace(1.06, upper[-1], 7))
-            tone = colors.shade(self.cloth, 0.90 + 0.12 * side * self.skin.toward_light[0])
+            tone = shade(self.cloth, 0.90 + 0.12 * side * self.skin.toward_light[0])
             canvas.fill(canvas.upright(slope), tone)
 
     def _neck(self) -> None:
@@ -136,7 +150,7 @@ class FacePainter:
         opening = 0.925 + (0.075 if self.face.gender else 0.045) * _DOME**0.7
         chest = band(_U * (half + 0.035) + down, np.full_like(_U, 0.91), opening)
         collar = band(_U * 1.10 * (half + 0.035) + down, np.full_like(_U, 0.93), opening + 0.014)
-        canvas.fill(canvas.upright(collar), colors.shade(self.cloth, 0.78), Part.CLOTHES)
+        canvas.fill(canvas.upright(collar), shade(self.cloth, 0.78), Part.CLOTHES)
         self._neck_skin(chest, neck, center[0], half, down)
 
     def _neck_skin(self, chest: Array, neck: Array, axis: float, half: float, down: float) -> None:
@@ -150,13 +164,10 @@ class FacePainter:
         dark = np.clip(1.05 - 1.1 * lit[None], 0, 1) * 0.55 + (1 - fall) * 0.45
         base, shadow = np.array(skin.base), np.array(skin.shadow)
         table = base + np.clip(dark, 0, 1)[..., None] * (shadow - base)
-        texture = canvas.warmed(np.clip(table, 0, 255).astype(np.uint8)) if canvas.picture else None
+        texture = canvas.warmed(np.clip(table, 0, 255).astype(np.uint8))
         reach = half * 1.9
         for outline in (chest, neck):
             pixels = canvas.upright(outline)
-            if texture is None:
-                canvas.fill(pixels, skin.base, Part.NECK)
-                continue
             box = (0.6 * axis + 0.4 * down - reach, 0.59, 0.6 * axis + 0.4 * down + reach, 1.01)
             laid, corner = canvas.stretched(texture, box, pixels, tilt=False)
             canvas.paste(laid, corner, pixels, Part.NECK)
@@ -165,9 +176,6 @@ class FacePainter:
         """The skull's and face's skin, kept for what is painted again."""
         canvas = self.canvas
         outline = canvas.tilted(self.skin.outline)
-        if canvas.picture is None:
-            canvas.fill(outline, self.skin.base, Part.SKIN)
-            return
         texture = canvas.warmed(self.skin.picture)
         self._laid, self._corner = canvas.stretched(texture, (-REACH, TOP, REACH, BOTTOM), outline, tilt=True)
         canvas.paste(self._laid, self._corner, outline, Part.SKIN)
@@ -258,28 +266,25 @@ class FacePainter:
     def _eye(self, side: int) -> None:
         upper, lower, lash, lash_under, fold, fold_under = self.lines["eye", side]
         female, skin = self.face.gender, self.skin
-        if self.canvas.picture is not None:
-            lid = colors.mix(skin.shadow, (150, 84, 96), 0.25) if female else skin.shadow
-            self._fill(between(fold, lash_under), colors.mix(skin.base, lid, 0.42))
-            self._fill(between(fold, fold_under), colors.mix(skin.shadow, (90, 44, 44), 0.35))
+        lid = mix(skin.shadow, (150, 84, 96), 0.25) if female else skin.shadow
+        self._fill(between(fold, lash_under), mix(skin.base, lid, 0.42))
+        self._fill(between(fold, fold_under), mix(skin.shadow, (90, 44, 44), 0.35))
         self._fill(between(upper, lower), (240, 238, 236), Part.LEFT_EYE if side < 0 else Part.RIGHT_EYE)
-        if self.canvas.picture is None:
-            return
         self._fill(between(upper, upper + (lower - upper) * 0.22), (206, 200, 204))
         self._iris(self.lines["ball", side][0, 0], upper, lower)
-        self._fill(between(lower, lower + np.array([0.0, 0.004])), colors.mix(skin.shadow, (96, 52, 52), 0.4))
+        self._fill(between(lower, lower + np.array([0.0, 0.004])), mix(skin.shadow, (96, 52, 52), 0.4))
         self._fill(between(lash, lash_under), (40, 27, 30) if female else (58, 40, 38))
 
     def _iris(self, ball: Array, upper: Array, lower: Array) -> None:
         """Iris, pupil and lights, cut off by the lids; the eyes look halfway to the viewer."""
         x, y = ball - (0.016 * math.sin(self.view.yaw), 0.0)
         squeeze = math.cos(0.6 * self.view.yaw)
-        iris = colors.ramp(colors.IRIS, self.face.iris)
+        iris = ramp(IRIS_COLORS, self.face.iris)
         lit = self.skin.toward_light[0]
         discs = (
-            (0.0, 0.0, 0.0350, colors.shade(iris, 0.45)),
-            (0.0, 0.001, 0.0300, colors.shade(iris, 0.85)),
-            (0.0, 0.011, 0.0200, colors.mix(iris, (255, 250, 220), 0.30)),
+            (0.0, 0.0, 0.0350, shade(iris, 0.45)),
+            (0.0, 0.001, 0.0300, shade(iris, 0.85)),
+            (0.0, 0.011, 0.0200, mix(iris, (255, 250, 220), 0.30)),
             (0.0, 0.0, 0.0165, (18, 13, 18)),
             (0.012 * lit - 0.004, -0.012, 0.0098, (255, 255, 255)),
             (-0.012 * lit + 0.004, 0.012, 0.0050, (224, 232, 244)),
@@ -294,9 +299,9 @@ class FacePainter:
         for row, disc in enumerate(discs):
             self._fill(band(columns[row], first[row], last[row]), disc[3])
 
-    def _brow_color(self) -> colors.Color:
-        color = colors.mix((62, 42, 38), colors.shade(self.hair.color, 0.72), 0.35)
-        return colors.mix(color, (190, 184, 182), 0.55) if self.face.age else color
+    def _brow_color(self) -> Color:
+        color = mix((62, 42, 38), shade(self.hair.color, 0.72), 0.35)
+        return mix(color, (190, 184, 182), 0.55) if self.face.age else color
 
     def _nose(self) -> None:
         """The nose stands before the farther eye: its skin is painted again, then wings and nostrils."""
@@ -306,38 +311,33 @@ class FacePainter:
         left[:, 0] = np.minimum(left[:, 0], ridge[:, 0])
         right[:, 0] = np.maximum(right[:, 0], ridge[:, 0])
         outline = canvas.tilted(between(left, right))
-        if canvas.picture is None:
-            canvas.fill(outline, skin.base, Part.NOSE)
-            return
         canvas.paste(self._laid, self._corner, outline, Part.NOSE)
         for side in (-1, 1):
             if side * self.view.yaw < 0.35:  # or the wing is hidden
                 line = self.lines["wing", side][0]
-                crease = colors.mix(skin.shadow, (96, 44, 44), 0.25)
+                crease = mix(skin.shadow, (96, 44, 44), 0.25)
                 self._fill(between(line, line + np.array([0.004 * side, 0.001])), crease)
-            tone = colors.mix(skin.shadow, (60, 22, 24), 0.62 - 0.1 * side * skin.toward_light[0])
+            tone = mix(skin.shadow, (60, 22, 24), 0.62 - 0.1 * side * skin.toward_light[0])
             self._fill(between(*self.lines["nostril", side]), tone)
 
     def _mouth(self) -> None:
         above, top, bottom, under, teeth, tongue, shine, shine_under = self.lines["mouth", 0]
-        lips = colors.ramp(colors.LIPS, self.face.lips)
+        lips = ramp(LIPS_COLORS, self.face.lips)
         if self.face.gender:
-            lips = colors.mix(lips, self.skin.base, 0.10)
+            lips = mix(lips, self.skin.base, 0.10)
         else:
-            lips = colors.mix(colors.mix(self.skin.shadow, self.skin.base, 0.4), lips, 0.30)
+            lips = mix(mix(self.skin.shadow, self.skin.base, 0.4), lips, 0.30)
         self._fill(between(top, bottom), (88, 20, 34), Part.INNER_MOUTH)
-        if self.canvas.picture is not None:
-            inside = slice(2, -2)  # towards the corners the lips leave no room
-            self._fill(between(tongue[inside], bottom[inside]), (202, 84, 92))
-            self._fill(between(top[inside], teeth[inside]), (252, 247, 240))
-        self._fill(between(above, top), colors.shade(lips, 0.84), Part.UPPER_LIP)
+        inside = slice(2, -2)  # towards the corners the lips leave no room
+        self._fill(between(tongue[inside], bottom[inside]), (202, 84, 92))
+        self._fill(between(top[inside], teeth[inside]), (252, 247, 240))
+        self._fill(between(above, top), shade(lips, 0.84), Part.UPPER_LIP)
         self._fill(between(bottom, under), lips, Part.LOWER_LIP)
-        if self.canvas.picture is not None:
-            self._fill(between(shine, shine_under), colors.mix(lips, (255, 240, 232), 0.36))
+        self._fill(between(shine, shine_under), mix(lips, (255, 240, 232), 0.36))
 
     def _wrinkles(self) -> None:
         """Lines beside nose and mouth, under the eyes and on the forehead."""
-        crease = colors.mix(self.skin.shadow, (96, 50, 44), 0.30)
+        crease = mix(self.skin.shadow, (96, 50, 44), 0.30)
         for what, side in (("cheek", -1), ("bag", -1), ("cheek", 1), ("bag", 1)):
             self._fill(between(*self.lines[what, side]), crease)
         for line, other in self.lines["forehead", 0].reshape(2, 2, -1, 2):
@@ -368,3 +368,32 @@ class FacePainter:
             for below in (0.0, 0.012)
         ]
         self._fill(between(*bridge), frame, Part.GLASSES)
+
+
+_GRID = 32
+_Y, _X = np.mgrid[0:_GRID, 0:_GRID] / (_GRID - 1.0)
+_BESIDE = (_Y < 0.5) & ((np.abs(_X - 0.5) > 0.3) | (_Y < 0.1))  # the upper half beside a typical head
+
+
+def _backdrop(attributes: FaceAttributes, size: int) -> Image.Image:
+    """A wall with a soft light, whose brightness has the asked mean and deviation in the upper half."""
+    across = _X - 0.5 - 0.55 * attributes.background_x
+    down = _Y - 0.35 - 0.45 * attributes.background_y
+    pattern = np.exp(-(across * across + 0.8 * down * down) * 3.2)
+    beside = pattern[_BESIDE]
+    mean = beside.sum() / len(beside)
+    pattern = np.clip((pattern - mean) / beside.std(), -1.7, 1.9)
+    deviation = 7 + 27 * attributes.background_std  # never flat: no generator paints an even wall
+    brightness = 72 + 120 * attributes.background_mean + deviation * pattern
+    tint = ramp(BACKDROP_COLORS, attributes.background_hue)
+    wall = np.clip(brightness[..., None] + tint, 0, 255).astype(np.uint8)
+    return Image.fromarray(wall).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _paint(attributes: FaceAttributes, size: int, picture: Image.Image, codes: Image.Image) -> None:
+    view = View.of(attributes)
+    FacePainter(Canvas(picture, codes, view, 2 * attributes.light_warmth - 1), attributes, view).paint()
+
+
+_RENDERER = Renderer(check, _backdrop, _paint)
+render, render_with_parse_map = _RENDERER.render, _RENDERER.render_with_parse_map

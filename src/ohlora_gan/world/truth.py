@@ -26,7 +26,7 @@ from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.models.zoo import open_truth
 from ohlora_gan.names import Part
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, FaceAttributes, sample_attributes
-from ohlora_gan.world.render import render_with_parse_map
+from ohlora_gan.world.painter import render_with_parse_map
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ class Reading:
     Attributes:
         values: float64 ``[N, A]``: the attributes `NAMES` in the units of `FaceAttributes`.
         rendered: uint8 ``[N, R, R, 3]``: the faces that have these attributes.
-        codes: uint8 ``[N, R, R]``: their parse maps, see `world.render.parse_map`.
+        codes: uint8 ``[N, R, R]``: their parse maps, see `painter.render_with_parse_map`.
         images: uint8 ``[N, R, R, 3]``: the pictures.
     """
 

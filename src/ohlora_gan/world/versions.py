@@ -1,4 +1,4 @@
-"""The versions of the embedded world behind one interface: 1 is ``first_world``, 2 ``face`` and ``render``."""
+"""The versions of the embedded world behind one interface: 1 is ``first_world``, 2 ``face`` and ``painter``."""
 
 import pickle
 import warnings
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ohlora_gan.models.checkpoint import load_info
 from ohlora_gan.models.zoo import ASSETS, resolve
-from ohlora_gan.world.canvas import MAX_SIZE, MIN_SIZE
 
 SHIPPED, LATEST = 1, 2
 """The version that the shipped models have learnt from, and the newest one."""
@@ -29,23 +28,18 @@ class World:
     Attributes:
         version: 1 or 2.
         CONTINUOUS, BINARY: names of the attributes that are numbers on a scale, and of those that are 0 or 1.
-        MIN_SIZE, MAX_SIZE: of pictures, in pixels.
         sample_attributes: (seed, number) -> the attributes of a face.
         standardized: (name, value) -> a continuous attribute in standard deviations from its mean.
         render: (attributes, size) -> RGB, uint8 ``[size, size, 3]``.
-        parse_map: (attributes, size) -> what each pixel shows, uint8 ``[size, size]``, see ``data.parse_scores``.
-        render_with_parse_map: both at once.
+        render_with_parse_map: that and what each pixel shows, uint8 ``[size, size]``, see ``data.parse_scores``.
     """
 
     version: int
     CONTINUOUS: tuple[str, ...]
     BINARY: tuple[str, ...]
-    MIN_SIZE: int
-    MAX_SIZE: int
     sample_attributes: Callable[[int, int], Any]
     standardized: Callable[[str, float], float]
     render: Callable[[Any, int], Bytes]
-    parse_map: Callable[[Any, int], Bytes]
     render_with_parse_map: Callable[[Any, int], tuple[Bytes, Bytes]]
 
     @property
@@ -78,17 +72,14 @@ def _opened(version: int) -> World:
         painter = faces
     else:
         from ohlora_gan.world import face as faces
-        from ohlora_gan.world import render as painter
+        from ohlora_gan.world import painter
     return World(
         version,
         CONTINUOUS=faces.CONTINUOUS,
         BINARY=faces.BINARY,
-        MIN_SIZE=MIN_SIZE,
-        MAX_SIZE=MAX_SIZE,
         sample_attributes=faces.sample_attributes,
         standardized=faces.standardized,
         render=painter.render,
-        parse_map=painter.parse_map,
         render_with_parse_map=painter.render_with_parse_map,
     )
 
