@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from ohlora_gan.models.checkpoint import file_hash
 log = logging.getLogger(__name__)
 
 MAX_HASHED = 1 << 28  # larger files are known by size and time of change
-RESUMED_BY_CHECKPOINT = "last.ckpt"
+RECORD, LAST = "stage.json", "last.ckpt"
 
 
 class StageError(UserError):
@@ -43,30 +44,20 @@ class StageError(UserError):
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of the chain.
-
-    Args:
-        name: the stage's name and that of its folder.
-        program: what Python runs: ``train.py``, or ``-m ohlora_gan filter-means``.
-        folder: the run folder.
-        settings: ``key=value`` arguments of a Hydra program.
-        arguments: arguments of a plain program.
-        output: the file that is there when the stage has ended well, relative to the folder.
-        figures: what to show of the stage's ``metrics.json``.
-    """
+    """One command of the chain, and what of its ``metrics.json`` is shown."""
 
     name: str
-    program: str
-    folder: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    arguments: Sequence[str] = ()
-    output: str = "model.safetensors"
+    program: str  # what Python runs: train.py, or -m ohlora_gan filter-means
+    folder: Path  # the run folder
+    settings: Mapping[str, Any] = field(default_factory=dict)  # key=value arguments of a Hydra program
+    arguments: Sequence[str] = ()  # of a plain program
+    output: str = "model.safetensors"  # the file in the folder that is there when the stage has ended well
     figures: Sequence[str] = ()
 
     def command(self, resumed: bool) -> list[str]:
         """The arguments of the Python interpreter; a training that was interrupted goes on from its checkpoint."""
         settings = dict(self.settings)
-        last = self.folder / RESUMED_BY_CHECKPOINT
+        last = self.folder / LAST
         if resumed and self.settings and last.is_file():
             settings.pop("checkpoint", None)
             settings["ckpt_path"] = last
@@ -81,28 +72,26 @@ class Stage:
         what = [self.program, dict(self.settings), list(self.arguments), inputs]
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
-    def record(self) -> dict[str, Any]:
-        """What ``stage.json`` says; empty where the stage was never started, or the file cannot be read."""
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of the folder; empty where it is not there or cannot be read."""
         try:
-            return json.loads((self.folder / "stage.json").read_text())
+            return json.loads((self.folder / name).read_text())
         except (OSError, json.JSONDecodeError):
             return {}
 
     def write_record(self, **record: Any) -> None:
-        write_json(self.folder / "stage.json", record)
+        write_json(self.folder / RECORD, record)
 
     def is_done(self, key: str) -> bool:
         """Whether the stage has ended well with this key and its output is there."""
-        record = self.record()
+        record = self.read(RECORD)
         return record.get("key") == key and "seconds" in record and (self.folder / self.output).is_file()
 
-    def shown_figures(self) -> str:
-        """The chosen figures of ``metrics.json`` as text."""
-        try:
-            metrics = json.loads((self.folder / "metrics.json").read_text())
-        except (OSError, json.JSONDecodeError):
-            return ""
-        return ", ".join(f"{name} {metrics[name]:.3f}" for name in self.figures if name in metrics)
+    def shown(self, width: int) -> str:
+        """A line: its name, how long it took, its figures."""
+        metrics = self.read("metrics.json")
+        figures = ", ".join(f"{name} {metrics[name]:.3f}" for name in self.figures if name in metrics)
+        return f"  {self.name:{width}} {self.read(RECORD).get('seconds', 0):8.1f} s  {figures}".rstrip()
 
 
 def literal(value: Any) -> str:
@@ -120,15 +109,10 @@ def literal(value: Any) -> str:
     return str(value)
 
 
-def leaves(value: Any) -> Iterator[Any]:
+def leaves(value: Any) -> list[Any]:
     """The values in nested dicts and lists."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from leaves(item)
-    else:
-        yield value
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else None
+    return [value] if items is None else [leaf for item in items for leaf in leaves(item)]
 
 
 def is_input(value: str, folder: Path) -> bool:
@@ -152,11 +136,7 @@ def fingerprint(path: Path) -> str:
 
 
 def read_stages(cfg: DictConfig, root: Path) -> list[Stage]:
-    """The stages of a composed ``conf/chain.yaml``, in order, with paths relative to ``root`` where they lie in it.
-
-    Raises:
-        StageError: if ``only`` or ``skip`` names a stage that there is not.
-    """
+    """The stages of a composed ``conf/chain.yaml``, in order, with paths relative to ``root`` where they lie in it."""
     chain = Path(relative(str(cfg.paths.output_dir), root))
     chosen: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     described = {name: given for name, given in chosen["stages"].items() if given is not None}
@@ -194,9 +174,8 @@ def make_room(stage: Stage) -> None:
     """Moves the folder of an outdated stage aside."""
     if not stage.folder.exists():
         return
-    number = 1
-    while (old := stage.folder.with_name(f"{stage.name}.{number}")).exists():
-        number += 1
+    names = (stage.folder.with_name(f"{stage.name}.{number}") for number in count(1))
+    old = next(folder for folder in names if not folder.exists())
     stage.folder.rename(old)
     log.info("%s: what it depends on has changed; its old folder is now %s", stage.name, old)
 
@@ -206,9 +185,7 @@ def locked(folder: Path) -> Iterator[int]:
     """Holds the chain's folder, and yields the lock's descriptor for the stage to inherit.
 
     A process that is killed unlocks nothing: the lock then ends with the stage, the last that has the file open.
-
-    Raises:
-        StageError: if another process holds it, such as a stage that outlived a killed chain.
+    StageError if another process holds it, such as a stage that outlived a killed chain.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptors: list[int] = []
@@ -228,13 +205,8 @@ def raise_interrupt(number: int, frame: Any) -> None:
 
 
 def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mapping[str, str] | None) -> None:
-    """Runs a stage, or goes on with it.
-
-    Raises:
-        KeyboardInterrupt: if it was interrupted.
-        StageError: if it failed or left no output.
-    """
-    resumed = stage.record().get("key") == key
+    """Runs a stage, or goes on with it; KeyboardInterrupt if it was interrupted."""
+    resumed = stage.read(RECORD).get("key") == key
     if not resumed:
         make_room(stage)
     command = stage.command(resumed)
@@ -272,13 +244,5 @@ def run_chain(cfg: DictConfig, root: Path, environment: Mapping[str, str] | None
                 continue
             log.info("[%d/%d] %s: python %s", number, len(stages), stage.name, " ".join(stage.command(False)))
             run_stage(stage, key, root, lock, environment)
-    log.info("The chain is up to date:\n%s", table(stages))
-
-
-def table(stages: Sequence[Stage]) -> str:
-    """A line a stage: its name, how long it took, its figures."""
     width = max((len(stage.name) for stage in stages), default=0)
-    return "\n".join(
-        f"  {stage.name:{width}} {stage.record().get('seconds', 0):8.1f} s  {stage.shown_figures()}".rstrip()
-        for stage in stages
-    )
+    log.info("The chain is up to date:\n%s", "\n".join(stage.shown(width) for stage in stages))

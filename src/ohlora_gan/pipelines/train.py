@@ -1,9 +1,8 @@
-"""train(cfg): instantiate in order, run, save; no maths. ``vector_pipeline`` has find_vectors(cfg)."""
+"""train(cfg): instantiate in order, run, save; no maths."""
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,8 @@ from ohlora_gan.training.loggers import open_loggers
 log = logging.getLogger(__name__)
 
 
-# ---------------------------------------------------------------------- train
-
-
 def train(cfg: DictConfig) -> float | None:
-    """Trains the model of a composed ``conf/train.yaml``; returns the metric named ``optimized_metric``, for sweepers.
-
-    Raises:
-        ValueError: at the end, if the run logged no such metric.
-    """
+    """Trains the model of a composed ``conf/train.yaml``; returns ``optimized_metric``, for sweepers."""
     check_train(cfg)
     cfg.command = cfg.command or command_line()
     device, data = open_device(cfg), open_data(cfg)
@@ -56,7 +48,7 @@ def train(cfg: DictConfig) -> float | None:
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
         if module is None:
-            metrics = train_filter(cfg, device, data, loggers, partial(make_callbacks, cfg), world)
+            metrics = train_filter(cfg, device, data, loggers, world)
         else:
             metrics = train_module(cfg, module, device, data, loggers)
     rank_zero_only(write_json)(Path(cfg.paths.output_dir) / "metrics.json", metrics)
@@ -67,11 +59,7 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def open_data(cfg: DictConfig) -> Any:
-    """The data module of a composed config, with the attributes that the model learns.
-
-    Raises:
-        ValueError: where the model learns from scores and the pictures have none.
-    """
+    """The data module of a composed config, with the attributes that the model learns."""
     if is_filter(cfg):
         cfg.data.attributes = filter_attributes(cfg)
     elif "attributes" in cfg.model and cfg.data.get("attributes") is None:
@@ -103,8 +91,7 @@ def train_module(
 ) -> dict[str, float]:
     """Fits and, where the model asks for it, tests a module; returns what it logged.
 
-    Raises:
-        KeyboardInterrupt: when a signal has ended training early, and all is saved.
+    Raises KeyboardInterrupt when a signal has ended training early, and all is saved.
     """
     if device.compile and isinstance(module, GanModule):
         module.compile_networks()
@@ -125,23 +112,24 @@ def build_module(cfg: DictConfig, attribute_names: Sequence[str] = ()) -> pl.Lig
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.stream_key(cfg.model.seed, "init") % 2**63)
-        parent = start_name(cfg)
         if is_gan(cfg):
             networks = {name: instantiate(cfg.model.module[name]) for name in ("generator", "discriminator")}
         else:
             names = {"names": list(attribute_names)} if "names" in cfg.model.module.net else {}
             networks = {"net": instantiate(cfg.model.module.net, **names)}
         parent_hash = None
-        if parent is not None:
+        if (parent := start_name(cfg)) is not None:
             weights, parent_hash = open_parents(parent)
-            if "net" in networks:
-                if "scorer" not in weights.tensors:
-                    raise CheckpointError(f"{weights.source} holds {sorted(weights.tensors)}, expected a scorer")
-                load_strictly(networks["net"], weights.tensors["scorer"], weights.source)
-                new: dict[str, list[str]] = {}
-            else:
+            fresh: list[str] = []
+            if is_gan(cfg):
                 new = start_gan(cfg.model.module.stage, **networks, parent=weights)
-            log.info("%s starts from %s%s", cfg.model.name, weights.source, describe_new(new))
+                fresh = [f"{network}.{key}" for network, keys in new.items() for key in keys]
+            elif "scorer" in weights.tensors:
+                load_strictly(networks["net"], weights.tensors["scorer"], weights.source)
+            else:
+                raise CheckpointError(f"{weights.source} holds {sorted(weights.tensors)}, expected a scorer")
+            said = f"; new: {', '.join(fresh)}" if fresh else ""
+            log.info("%s starts from %s%s", cfg.model.name, weights.source, said)
         module: pl.LightningModule = instantiate(cfg.model.module, **networks)
     module.parent = parent_hash  # type: ignore[assignment]
     return module
@@ -156,27 +144,14 @@ def start_name(cfg: DictConfig) -> Any:
 
 
 def learnt_world(cfg: DictConfig, data: Any) -> int | None:
-    """The version of the embedded world that a model learns from, see `check_worlds`.
-
-    Raises:
-        ValueError: if data, start weights and what scores a GAN's faces are of several versions.
-    """
+    """The version of the embedded world that a model learns from, see `check_worlds`."""
     resumed = cfg.ckpt_path is not None
     name = cfg.ckpt_path if resumed else start_name(cfg)
     names = [] if name is None else name if isinstance(name, list) else [name]
     start = [start_member(name, data, resumed) for name in names]
-    scores = OmegaConf.select(cfg, "callbacks.scores")
-    if scores is None or not is_gan(cfg):
-        return check_worlds(data, start)
-    return check_worlds(data, start, scoring_members(scores.scorer_checkpoint, scores.filters, cfg.resolution))
-
-
-def describe_new(new: dict[str, list[str]]) -> str:
-    names = [f"{network}.{key}" for network, keys in new.items() for key in keys]
-    return f"; new: {', '.join(names)}" if names else ""
-
-
-# ---------------------------------------------------------------------- shared
+    scores = OmegaConf.select(cfg, "callbacks.scores") if is_gan(cfg) else None
+    scoring = scoring_members(scores.scorer_checkpoint, scores.filters, cfg.resolution) if scores else []
+    return check_worlds(data, start, scoring)
 
 
 def open_device(cfg: DictConfig) -> Device:
@@ -195,12 +170,9 @@ def command_line() -> str:
 
 def make_callbacks(cfg: DictConfig) -> list[Callback]:
     """The callbacks of ``conf/callbacks``, less those that a Trainer flag switches off."""
-    switched_off = [
-        kind
-        for kind, flag in ((ProgressBar, "enable_progress_bar"), (Checkpoint, "enable_checkpointing"))
-        if not cfg.trainer[flag]
-    ]
-    return [c for c in instantiate(cfg.callbacks).values() if not isinstance(c, tuple(switched_off))]
+    flags = {"enable_progress_bar": ProgressBar, "enable_checkpointing": Checkpoint}
+    switched_off = tuple(kind for flag, kind in flags.items() if not cfg.trainer[flag])
+    return [c for c in instantiate(cfg.callbacks).values() if not isinstance(c, switched_off)]
 
 
 def make_loggers(cfg: DictConfig) -> list[Logger]:
@@ -210,12 +182,8 @@ def make_loggers(cfg: DictConfig) -> list[Logger]:
 
 def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:
     """Keeps the run's whole configuration in its folder, and the networks that it uses so that they are found again."""
-    folder = Path(cfg.paths.output_dir)
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    write_origins(folder, used)
-
-
-# --- train(cfg) of `model=filter_cnn`: a filter's folds, their ensemble, its figures ---
+    write_text(Path(cfg.paths.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    write_origins(Path(cfg.paths.output_dir), used)
 
 
 NO_SETTINGS = ("default_root_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler")
@@ -223,26 +191,12 @@ NO_SETTINGS = ("default_root_dir", "enable_progress_bar", "enable_model_summary"
 
 
 def train_filter(
-    cfg: DictConfig,
-    device: Device,
-    data: Any,
-    loggers: Sequence[Logger],
-    make_callbacks: Callable[[], list[Callback]],
-    world: int | None = None,
+    cfg: DictConfig, device: Device, data: Any, loggers: Sequence[Logger], world: int | None
 ) -> dict[str, float]:
-    """Trains all folds of ``cfg.attribute``, saves ``model.safetensors`` and ``folds.csv``; returns the figures.
+    """Trains all folds of ``cfg.attribute``, saves their ensemble and ``folds.csv``; returns the figures.
 
-    Args:
-        cfg: a composed ``conf/train.yaml``.
-        device: what to train on.
-        data: data module with ``dataset("train")`` and ``dataset("test")``, whose first score is the attribute, the
-            others the auxiliary ones.
-        loggers: opened; they get every epoch of every fold.
-        make_callbacks: the run's callbacks, made anew; those for other models are left out.
-        world: version of the embedded world that is learnt from, kept in the file.
-
-    Raises:
-        KeyboardInterrupt: after a signal; finished folds stay in the folder.
+    The first score of the data is the attribute, the others the auxiliary ones. A signal raises KeyboardInterrupt;
+    finished folds stay in the folder.
     """
     folder, name = Path(cfg.paths.output_dir), cfg.attribute
     plan: CrossValidation = instantiate(cfg.model.folds)
@@ -253,9 +207,8 @@ def train_filter(
             raise ValueError(
                 f"model.auxiliary: {other} is not known of {unknown} pictures, expected of all: leave it out"
             )
-    fit = make_fit(cfg, plan, device, loggers, make_callbacks)
     labelled = filters.Labelled(name, train, train.scores, cfg.data.batch_size, cfg.data.num_workers)
-    done = filters.run_folds(plan, labelled, fit, folder, settings_of(cfg))
+    done = filters.run_folds(plan, labelled, make_fit(cfg, device, loggers), folder, settings_of(cfg))
     ensemble, metrics = FilterEnsemble.of([fold.net for fold in done], name), filters.summary(done, plan.threshold)
     log.info("%s, best epochs on each fold's validation part:\n%s", name, filters.format_folds(done, plan.threshold))
     test = data.dataset("test")
@@ -278,13 +231,7 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     return settings
 
 
-def make_fit(
-    cfg: DictConfig,
-    plan: CrossValidation,
-    device: Device,
-    loggers: Sequence[Logger],
-    make_callbacks: Callable[[], list[Callback]],
-) -> Fit:
+def make_fit(cfg: DictConfig, device: Device, loggers: Sequence[Logger]) -> Fit:
     """The function that trains one attempt at a fold."""
     start = cfg.checkpoint or cfg.model.default_checkpoint
     parents = [] if start == "scratch" else list(read_filters(start)[0].folds)
@@ -300,11 +247,11 @@ def make_fit(
             else:
                 parent = parents[int(stream.partition("/")[0].removeprefix("fold_")) % len(parents)]
                 load_strictly(module.net, parent.state_dict(), str(start))
-            callbacks = [c for c in make_callbacks() if isinstance(c, GracefulStop | TrainingProgress)]
+            callbacks = [c for c in make_callbacks(cfg) if isinstance(c, GracefulStop | TrainingProgress)]
             # not strict: a signal in the first epoch ends it without validation
             trainer: pl.Trainer = instantiate(
                 cfg.trainer,
-                callbacks=[*callbacks, EarlyStopping("val/loss", patience=plan.patience, strict=False)],
+                callbacks=[*callbacks, EarlyStopping("val/loss", patience=cfg.model.folds.patience, strict=False)],
                 logger=loggers,
                 enable_checkpointing=False,
                 **device.trainer_options(),
