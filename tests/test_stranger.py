@@ -47,8 +47,8 @@ class HalfW(W):
 
     name = "half_w"
 
-    def extract(self, mapped):
-        return mapped.w / 2
+    def codes(self, generator, z, label):
+        return super().codes(generator, z, label) / 2
 
     def to_w(self, generator, codes):
         return 2 * codes

@@ -32,6 +32,6 @@ def test_each_part_of_the_picture_has_its_own(bank):
     found = [stored_metric(bank, W(), IMAGE | {"region": part}, FACE) for part in ("all", "face", "border")]
     found.append(stored_metric(bank, W(), IMAGE | {"region": "face"}, Region()))
     assert len(stored(bank)) == 4
-    expected = make_metric(bank.space, W(), Measured("image", 3, 2, 0.1), weights=FACE.border_weights)
+    expected = make_metric(bank.space, W(), Measured("image", 3, 2, 0.1), weights=FACE.weights("border"))
     np.testing.assert_allclose(found[2], expected)
     assert not any(np.allclose(found[i], found[j]) for i in range(4) for j in range(i))

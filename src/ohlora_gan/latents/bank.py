@@ -1,11 +1,8 @@
 """Banks: what is known of samples 0, 1, 2, ... of a face space, kept on disk.
 
 Sample i depends on (seed, i) alone, so a bank of 4,000 is the beginning of one of 240,000. A bank grows in files of
-some hundred samples; one that was cut off goes on where it stopped, and a damaged file is made again.
-
-The bank of scores stores what is dear, not what is cheap: an image and its scores cost thousands of times what its
-latent and vectors cost, so z, label and the vector at any layer are made again from (seed, index) when they are needed.
-All layers and methods share one bank.
+some hundred samples; one that was cut off goes on where it stopped, and a damaged file is made again. Only what is dear
+is kept, images and scores: latents and vectors at any layer are made again, so all layers and methods share one bank.
 """
 
 import hashlib
@@ -34,9 +31,7 @@ class Bank(ABC):
     """Scores of samples 0, 1, 2, ... of a face space, in files of ``shard`` samples.
 
     Args:
-        folder: where banks lie; each has a sub-folder named by what determines its numbers.
-        space: generator, scorer and their device.
-        identity: what determines the numbers, as plain data.
+        folder: where banks lie; each has a sub-folder named by what determines its numbers, its ``identity``.
     """
 
     shard: ClassVar[int] = 250  # samples a file: what an interrupted run loses at most
@@ -49,11 +44,7 @@ class Bank(ABC):
         self.folder = Path(folder) / key
 
     def scores(self, n: int, progress: tqdm | None = None) -> np.ndarray:
-        """Scores float32 [n, P] of the first n samples; those already on disk are read, the rest is made.
-
-        Raises:
-            ValueError: if n is below 1, scores are not finite, or the folder cannot be written.
-        """
+        """Scores float32 [n, P] of the first n samples; those already on disk are read, the rest is made."""
         if n < 1:
             raise ValueError(f"{self.num_key} is {n}, expected at least 1")
         if not (self.folder / "bank.json").exists():
@@ -82,20 +73,14 @@ class Bank(ABC):
         """Makes the samples of a file, and returns their scores."""
 
     def check_finite(self, scores: np.ndarray, start: int) -> None:
-        """Raises ValueError for scores [shard, P] that are no numbers."""
-        bad = int((~np.isfinite(scores)).any(axis=1).sum())
-        if bad:
+        if bad := int((~np.isfinite(scores)).any(axis=1).sum()):
             raise ValueError(
                 f"{bad} of samples {start} to {start + self.shard - 1} have scores that are not finite: "
                 f"check the weights of the generator and of what scores its images"
             )
 
     def write(self, path: Path, content: bytes | memoryview) -> None:
-        """Writes a file of the bank, whole or not at all.
-
-        Raises:
-            ValueError: if it cannot be written.
-        """
+        """Writes a file of the bank, whole or not at all."""
         try:
             with replacing(path) as partial:
                 partial.write_bytes(content)
@@ -107,12 +92,7 @@ class Bank(ABC):
 
 
 class ScoreBank(Bank):
-    """The bank that directions are found with: scores alone.
-
-    Args:
-        folder: see `Bank`.
-        space: see `Bank`.
-    """
+    """The bank that directions are found with: scores alone."""
 
     num_key, folder_key = "n", "paths.bank_dir"
 
@@ -148,13 +128,9 @@ class ScoreBank(Bank):
         return self.space.codes(layer, *self.space.latents(FIND, range(n)))
 
     def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array that is dear to make, from the bank's folder where it was made before.
+        """An array that is dear to make (``kind``: ``jacobian``, ``metric``), from the folder where it was made before.
 
-        Args:
-            kind: of array: ``jacobian``, ``metric``.
-            layer: where it was measured.
-            what: besides bank, kind and layer, what determines its numbers, as plain data or bytes.
-            make: makes it.
+        ``what``, plain data or bytes, says what determines its numbers besides bank, kind and layer.
         """
         described = what if isinstance(what, bytes) else json.dumps(what, sort_keys=True, default=str).encode()
         path = self.folder / f"{kind}_{layer.name}_{hashlib.sha256(described).hexdigest()[:16]}.safetensors"
@@ -166,19 +142,13 @@ class ScoreBank(Bank):
             return made
 
 
-# --- The image bank: generated images and what networks say of them, kept on disk to train on ---
-
-
 STREAM = "generated"
 
 
 class ImageBank(Bank):
-    """Images and scores; the scorer of the space may be several networks, a `Panel`.
+    """Images and scores, to train on; the scorer of the space may be several networks, a `Panel`.
 
-    Args:
-        folder: see `Bank`.
-        space: see `Bank`.
-        psi: truncation of w toward its average, in all layers; 1 is none.
+    With ``psi`` below 1 every w is truncated toward its average, in all layers.
     """
 
     num_key, folder_key = "num_generated", "cache_dir"

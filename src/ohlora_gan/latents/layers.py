@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ohlora_gan.models.gan import Generator, MappingOutput
+from ohlora_gan.models.gan import Generator
 from ohlora_gan.registry import LAYERS
 
 
@@ -15,15 +15,11 @@ class Layer(ABC):
     """A place between z and the synthesis network where directions are sought.
 
     A layer makes codes of latents and goes on from edited codes to the image's w, and knows which of their values
-    edits may move.
-
-    Attributes:
-        name: the layer's name in configs and files.
-        equivalent_to_w: every edit at this layer equals an edit of w.
+    edits may move. Configs and files call it by its ``name``.
     """
 
     name: str
-    equivalent_to_w = False
+    equivalent_to_w = False  # whether every edit at this layer equals an edit of w
 
     @classmethod
     def named(cls, name: str) -> "Layer | None":
@@ -73,18 +69,7 @@ class Z(Layer):
         return generator.mapping(z, label if generator.label_dim else None).w
 
 
-class MappedLayer(Layer):
-    """A layer whose vectors the mapping network passes on its way to w."""
-
-    @abstractmethod
-    def extract(self, mapped: MappingOutput) -> Tensor:
-        """The vectors [N, D] of mapped latents."""
-
-    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
-        return self.extract(generator.mapping(z, label))
-
-
-class W(MappedLayer):
+class W(Layer):
     """w itself: D = w_dim (512)."""
 
     name = "w"
@@ -92,28 +77,21 @@ class W(MappedLayer):
     def size(self, generator: Generator) -> int:
         return generator.w_dim
 
-    def extract(self, mapped: MappingOutput) -> Tensor:
-        return mapped.w
+    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+        return generator.mapping(z, label).w
 
     def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
         return codes
 
 
-class SplitLayer(MappedLayer):
-    """A layer of the split/merge (v9) mapping; its first ``hidden`` values belong to the old branch."""
+class SplitLayer(Layer):
+    """A layer of the split/merge (v9) mapping; its first values belong to the old branch."""
 
     def check(self, generator: Generator) -> None:
         if not generator.mapping.split:
             raise ValueError(
                 f"layer {self.name} needs a generator with a split (v9) mapping, this one's is plain: use layer=w"
             )
-
-
-def both(first: Tensor | None, second: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The two branches' vectors, which a plain mapping lacks."""
-    assert first is not None
-    assert second is not None
-    return first, second
 
 
 class MappingSplit1(SplitLayer):
@@ -124,8 +102,9 @@ class MappingSplit1(SplitLayer):
     def size(self, generator: Generator) -> int:
         return int(generator.config["mapping_dim"]) + 4 * generator.w_dim
 
-    def extract(self, mapped: MappingOutput) -> Tensor:
-        return torch.cat(both(mapped.w1, mapped.w2), dim=1)
+    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+        mapped = generator.mapping(z, label)
+        return torch.cat([mapped.w1, mapped.w2], dim=1)
 
     def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
         hidden = int(generator.config["mapping_dim"])
@@ -145,8 +124,9 @@ class MappingSplit2(SplitLayer):
     def size(self, generator: Generator) -> int:
         return 2 * generator.w_dim
 
-    def extract(self, mapped: MappingOutput) -> Tensor:
-        return torch.cat(both(mapped.w1_, mapped.w2_), dim=1)
+    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+        mapped = generator.mapping(z, label)
+        return torch.cat([mapped.w1_, mapped.w2_], dim=1)
 
     def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
         return codes[:, : generator.w_dim] + codes[:, generator.w_dim :]
@@ -205,11 +185,7 @@ class WPlus(Layer):
 
 
 def layer_named(name: str) -> Layer:
-    """The layer of a name as files have it, such as ``w`` or ``wplus_4_7``.
-
-    Raises:
-        ValueError: if there is no such layer.
-    """
+    """The layer of a name as files have it, such as ``w`` or ``wplus_4_7``; ValueError if there is none."""
     for kind in LAYERS.classes():
         if (layer := kind.named(name)) is not None:
             return layer

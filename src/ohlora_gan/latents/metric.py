@@ -50,13 +50,9 @@ class Measured:
 
     Attributes:
         name: one of ``METRICS``.
-        num_latents: latents for ``image``; ``cloud`` takes 100 times as many, for which no picture is made.
+        num_latents: latents for ``image``, at least 2; ``cloud`` takes 100 times as many, without pictures.
         num_probes: random pictures a latent; latents times probes should exceed the layer's size.
-        shrinkage: see above, above 0.
-        cloud: see above, at least 0.
-
-    Raises:
-        ValueError: for another name, or settings out of their range.
+        shrinkage, cloud: see above; above 0, and at least 0.
     """
 
     name: str
@@ -78,17 +74,9 @@ class Measured:
 def make_metric(
     space: FaceSpace, layer: Layer, how: Measured, weights: Weights | None = None, progress: tqdm | None = None
 ) -> Metric | None:
-    """A metric, measured anew.
+    """A metric, measured anew, of the values that edits at a layer may move: float64 ``[D, D]``; None for ``euclid``.
 
-    Args:
-        space: the generator.
-        layer: where steps are made; the matrix is that of the values that edits may move.
-        how: which metric, and how well.
-        weights: for ``image``; None: all blocks alike.
-        progress: told of each latent.
-
-    Returns:
-        float64 ``[D, D]``; None for ``euclid``.
+    Without ``weights``, which count for ``image``, all blocks are alike. ``progress`` is told of each latent.
     """
     if how.name == "euclid":
         return None
@@ -116,13 +104,10 @@ def image_gram(
     weights: Weights | None = None,
     progress: tqdm | None = None,
 ) -> Metric:
-    """The mean of ``J^T J`` over codes ``[N, D]``, J being the Jacobian of a picture's block averages.
+    """The mean of ``J^T J``, float64 ``[D, D]``, over codes ``[N, D]``, J being the Jacobian of a picture's blocks.
 
     Estimated from random pictures u: ``E[(J^T u)(J^T u)^T] = J^T J`` for u of N(0, I) (Hutchinson 1990), which costs a
     pass backward each instead of one a pixel.
-
-    Returns:
-        float64 ``[D, D]``.
     """
     gram = np.zeros((codes.shape[1], codes.shape[1]))
     for start in range(0, len(codes), space.batch_size):
@@ -177,23 +162,12 @@ def scaled(matrix: np.ndarray, shrinkage: float) -> Metric:
     return matrix * (size / np.trace(matrix)) + shrinkage * np.eye(size)
 
 
-# --- Metrics by their settings, measured once for a generator, a layer and these settings ---
-
-
 def stored_metric(bank: ScoreBank, layer: Layer, settings: Mapping[str, Any], face: Region) -> np.ndarray | None:
-    """The metric of a layer, from the bank's folder where it was measured before.
+    """The metric of a layer, float64 ``[D, D]``, from the bank's folder where it was measured before.
 
     Args:
-        bank: of the space; metrics lie beside its samples.
-        layer: where steps are made.
-        settings: those of ``conf/metric``: ``name``, ``region``, and those of ``Measured``.
+        settings: those of ``conf/metric``: ``name``, ``region``, and those of `Measured`.
         face: where the face is, for ``region`` ``face`` and ``border``.
-
-    Returns:
-        float64 ``[D, D]``; None for ``euclid``.
-
-    Raises:
-        ValueError: for settings that cannot be used.
     """
     if settings["name"] == "euclid":
         return None
@@ -243,13 +217,6 @@ class Region:
         return down[:, None] ** 2 + across[None] ** 2 <= 1
 
     def weights(self, part: str) -> Weights | None:
-        """What says how much a change of each block counts, see ``latents.metric``: for one of ``PARTS``."""
-        return {"all": None, "face": self.face_weights, "border": self.border_weights}[part]
-
-    def face_weights(self, side: int) -> NDArray[np.floating]:
-        """How much a change counts where the face is to stay: 1 inside, ``FAINT`` outside, ``[side, side]``."""
-        return np.where(self.mask(side).numpy(), 1.0, FAINT)
-
-    def border_weights(self, side: int) -> NDArray[np.floating]:
-        """How much a change counts where what surrounds the face is to stay: 1 outside, ``FAINT`` inside."""
-        return np.where(self.mask(side).numpy(), FAINT, 1.0)
+        """How much a change of each block counts where one of ``PARTS`` is to stay: 1 there, ``FAINT`` elsewhere."""
+        inside, outside = {"all": (1.0, 1.0), "face": (1.0, FAINT), "border": (FAINT, 1.0)}[part]
+        return None if part == "all" else lambda side: np.where(self.mask(side).numpy(), inside, outside)

@@ -33,8 +33,7 @@ class SavedLatents:
     """Latents and what is known of them.
 
     Attributes:
-        z: float32 ``[N, z_dim]``.
-        label: float32 ``[N, label_dim]``; no columns where the generator is unconditional.
+        z, label: float32 ``[N, z_dim]`` and ``[N, label_dim]``, of no columns where the generator is unconditional.
         groups: names ``[N]``; empty where they are unknown.
         cases: number of each latent among those tested, int64 ``[N]``; empty where unknown.
         corrs: correlation of intended strength and measured score by property, float64 ``[N]``.
@@ -82,21 +81,12 @@ def write_latents(folder: str | Path, latents: SavedLatents, layer: str, option:
     """Writes ``latents.safetensors`` and the published system's two CSV files.
 
     Numbers in the CSVs are written exactly, so that a latent that barely passed passes again; the published files have
-    four decimals.
-
-    Args:
-        folder: made where there is none.
-        latents: with groups, cases and correlations, all of latents that passed.
-        layer: the extraction layer's name, for the file name.
-        option: the published system's word for how directions were found, such as ``mixed`` or ``svm_ms2``.
-
-    Raises:
-        LatentsError: where groups, cases or correlations are unknown.
+    four decimals. File names hold the extraction layer's name, and the published system's word for how directions were
+    found (``option``), such as ``mixed`` or ``svm_ms2``.
     """
     if not (latents.groups and len(latents.cases) and latents.corrs):
         raise LatentsError("latents lack groups, cases or correlations: test them first")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [save_latents(folder / FILE_NAME, latents)]
     values = np.hstack([latents.z, latents.label])
     paths.append(folder / f"ohlora_z_vectors_{option}.csv")
@@ -131,9 +121,6 @@ def read_latents(
         path: ``.safetensors`` of ``save_latents``, or ``ohlora_z_vectors_*.csv``: z, then label, one latent a row.
         groups_path: ``ohlora_*_group_names_*.csv`` beside the latter, one row a latent; None: groups are unknown.
         sizes: z_dim and label_dim of the generator, which say where in the CSV z ends.
-
-    Raises:
-        ValueError: naming the file, if one is damaged or of another size, or both have different numbers of rows.
     """
     if Path(path).suffix == ".safetensors":
         if groups_path is not None:

@@ -25,21 +25,11 @@ class FaceSpace:
     Scores do not depend on the batch size (up to the rounding of float arithmetic).
 
     Args:
-        generator: conditional or not, plain or split mapping.
-        scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, P]; its ``property_names`` say what they are.
-            None: faces are not scored.
-        device: where and in which precision both run.
-        batch_size: images at a time.
-        seed: seed of the latents.
+        scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, P], of its ``property_names``. None: faces are
+            not scored.
         quantize: score 8-bit pictures, as files would hold them, instead of the generator's exact output.
         truncation_psi: how far every w is from its average, in all synthesis layers: ``w_avg + psi (w - w_avg)``
             (Karras et al. 2019, section B); below 1 pictures are alike and clean. It comes after the edit of a vector.
-
-    Attributes:
-        property_names: what the scorer's P outputs are.
-
-    Raises:
-        ValueError: if generator and scorer have different resolutions, or the generator is not fully grown.
     """
 
     def __init__(
@@ -64,12 +54,12 @@ class FaceSpace:
                 f"the generator's level of detail is {float(generator.synthesis.lod):.2f}, expected 0: "
                 f"it was saved before it had grown to its full size, so train it on with ckpt_path="
             )
+        if not 0 < truncation_psi <= 1:
+            raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.device = device or Device()
         self.generator: Generator = self.device.place(generator)  # type: ignore[assignment]
         self._scorer = None if scorer is None else self.device.place(scorer)
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
-        if not 0 < truncation_psi <= 1:
-            raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
 
@@ -130,10 +120,9 @@ class FaceSpace:
         parts = drawn.to(self.device.torch_device).split([side * side for side in sides], dim=1)
         return [part.reshape(-1, 1, side, side) for part, side in zip(parts, sides, strict=True)]
 
-    def images(self, layer: Layer, codes: np.ndarray, noise_seed: int | None = None, first: int = 0) -> np.ndarray:
-        """uint8 images [N, R, R, 3] from vectors [N, D]; see ``render``."""
-        rendered = self.render(layer, codes, noise_seed, first)
-        return np.concatenate([to_uint8(images).cpu().numpy() for images in rendered])
+    def images(self, layer: Layer, codes: np.ndarray) -> np.ndarray:
+        """uint8 images [N, R, R, 3] from vectors [N, D]."""
+        return np.concatenate([to_uint8(images).cpu().numpy() for images in self.render(layer, codes)])
 
     def seeded(self, seed: int) -> "FaceSpace":
         """The same space with another seed; the networks are shared."""
@@ -156,44 +145,20 @@ class FaceSpace:
         with self.device.autocast():
             return self.scorer(images).float()
 
-    def score_codes(
-        self,
-        layer: Layer,
-        codes: np.ndarray,
-        progress: tqdm | None = None,
-        noise_seed: int | None = None,
-        first: int = 0,
-    ) -> np.ndarray:
-        """Property scores float32 [N, P] of the images of vectors [N, D]; see ``render``."""
+    def score_codes(self, layer: Layer, codes: np.ndarray, progress: tqdm | None = None) -> np.ndarray:
+        """Property scores float32 [N, P] of the images of vectors [N, D]."""
         parts: list[np.ndarray] = []
-        for images in self.render(layer, codes, noise_seed, first):
+        for images in self.render(layer, codes):
             parts.append(self.score(images).cpu().numpy())
             if progress is not None:
                 progress.update(len(images))
         return np.concatenate(parts)
 
 
-# --- Derivatives of scores and of pictures in the vector at a layer ---
+def score_jacobian(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores float32 ``[N, P]`` of vectors ``[N, D]``, and their derivatives in the vectors' values, ``[N, P, D]``.
 
-
-def score_jacobian(
-    space: FaceSpace, layer: Layer, codes: np.ndarray, progress: tqdm | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of vectors, and how each score changes with each of a vector's values.
-
-    Both networks are in eval mode, with the generator's fixed noise.
-
-    Args:
-        space: generator and scorer.
-        layer: where the vectors lie.
-        codes: float ``[N, D]``.
-        progress: told of each vector.
-
-    Returns:
-        Scores float32 ``[N, P]`` and derivatives float32 ``[N, P, D]``.
-
-    Raises:
-        ValueError: if a derivative is not finite.
+    Both networks are in eval mode, with the generator's fixed noise. ValueError if a derivative is not finite.
     """
     all_scores, parts = [], []
     for start in range(0, len(codes), space.batch_size):
@@ -206,11 +171,8 @@ def score_jacobian(
         ]
         all_scores.append(scores.detach().cpu().numpy())
         parts.append(torch.stack(rows, dim=1).cpu().numpy())
-        if progress is not None:
-            progress.update(len(v))
     jacobian = np.concatenate(parts)
-    num_bad = int((~np.isfinite(jacobian)).any(axis=(1, 2)).sum())
-    if num_bad:
+    if num_bad := int((~np.isfinite(jacobian)).any(axis=(1, 2)).sum()):
         raise ValueError(f"{num_bad} of {len(codes)} vectors have derivatives that are not finite: use device=cpu")
     return np.concatenate(all_scores), jacobian
 
@@ -235,16 +197,9 @@ def render_with_graph(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tupl
     return v, images
 
 
-# --- How far pictures are from each other, pixel by pixel ---
-
-
 def change_map(before: Tensor, after: Tensor) -> Tensor:
-    """Mean absolute change of the three colours of each pixel.
+    """Mean absolute change of the three colours of each pixel, ``[n, R, R]`` from 0 to 1, black against white.
 
-    Args:
-        before, after: images ``[n, 3, R, R]`` in [-1, 1]; values beyond are cut off, as files cut them off.
-
-    Returns:
-        ``[n, R, R]`` on the scale of pixels in [0, 1]: 0 is no change, 1 is black against white.
+    Images ``[n, 3, R, R]`` are in [-1, 1]; values beyond are cut off, as files cut them off.
     """
     return (before.clamp(-1, 1) - after.clamp(-1, 1)).abs().mean(dim=1) / 2
