@@ -271,32 +271,22 @@ class Skin:
         z = middle + depth * _AHEAD + self.surface.raised(x, y) * _FRONT
         cos, sin = math.cos(self.view.yaw), math.sin(self.view.yaw)
         seen = x * cos + (z - PIVOT_Z - (y - PIVOT_Y) * nod) * sin
-        if sin >= 0:
-            near, far = seen[:, :_MIDDLE], seen[:, _MIDDLE - 1 :]
-            near[:] = np.minimum.accumulate(near[:, ::-1], axis=1)[:, ::-1]
-            far[:] = np.maximum.accumulate(far, axis=1)
-        else:
-            near, far = seen[:, _MIDDLE + 1 :], seen[:, : _MIDDLE + 2]
-            near[:] = np.maximum.accumulate(near, axis=1)
-            far[:] = np.minimum.accumulate(far[:, ::-1], axis=1)[:, ::-1]
+        side, least, most = (seen, np.minimum, np.maximum) if sin >= 0 else (seen[:, ::-1], np.maximum, np.minimum)
+        near, far = side[:, :_MIDDLE], side[:, _MIDDLE - 1 :]
+        near[:] = least.accumulate(near[:, ::-1], axis=1)[:, ::-1]
+        far[:] = most.accumulate(far, axis=1)
         return seen, np.stack([x, y, z])
 
     def _colored(self, points: Array) -> Array:
         """Colours ``[R, T, 3]`` of the surface's points."""
-        x, y, _ = points
-        along, down = np.empty_like(points), np.empty_like(points)
-        along[:, :, 1:-1] = points[:, :, 2:] - points[:, :, :-2]
-        along[:, :, 0], along[:, :, -1] = along[:, :, 1], along[:, :, -2]
-        down[:, 1:-1] = points[:, 2:] - points[:, :-2]
-        down[:, 0], down[:, -1] = down[:, 1], down[:, -2]
-        nx = along[1] * down[2] - along[2] * down[1]
-        ny = along[2] * down[0] - along[0] * down[2]
-        nz = along[0] * down[1] - along[1] * down[0]
+        along = np.pad(points[:, :, 2:] - points[:, :, :-2], ((0, 0), (0, 0), (1, 1)), mode="edge")
+        down = np.pad(points[:, 2:] - points[:, :-2], ((0, 0), (1, 1), (0, 0)), mode="edge")
+        nx, ny, nz = np.cross(along, down, axis=0)
         cos, sin = math.cos(self.view.yaw), math.sin(self.view.yaw)
         lx, ly, lz = self.toward_light
         length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-12
         lit = (nx * (lx * cos - lz * sin) + ny * ly + nz * (lx * sin + lz * cos)) / length
-        return self._painted(x, y, lit)
+        return self._painted(points[0], points[1], lit)
 
     def _painted(self, x: Array, y: Array, lit: Array) -> Array:
         """Colours of points of given brightness: shadow, skin, shine; rosy cheeks, and a man's shaven chin."""
@@ -309,18 +299,13 @@ class Skin:
         shine = 0.75 * np.clip(lit - 0.62, 0, 1) ** 1.5 * 3.2
         rosy = np.exp(-(((beside - 0.125) / 0.045) ** 2) - ((y - 0.605) / 0.040) ** 2)
         rosy = (0.34 if self.face.gender else 0.18) * rosy
-        rough = np.zeros_like(x)
-        if not self.face.gender:
-            jaw = np.clip((y - 0.62) / 0.08, 0, 1) * np.clip((beside + 1.3 * (y - 0.66)) / 0.08, 0, 1)
-            rough = 0.20 * jaw
-        table = np.empty((*lit.shape, 3))
+        jaw = np.clip((y - 0.62) / 0.08, 0, 1) * np.clip((beside + 1.3 * (y - 0.66)) / 0.08, 0, 1)
+        rough = (0.0 if self.face.gender else 0.20) * jaw
         blush = mix(self.base, (228, 84, 84), 0.55)
         beard = mix(shade(self.base, 0.66), (84, 84, 96), 0.45)
-        for channel in range(3):
-            value = self.base[channel] + rosy * (blush[channel] - self.base[channel])
-            value = value + rough * (beard[channel] - value)
-            value = value + dark * (self.shadow[channel] - value)
-            table[..., channel] = value + shine * (self.light[channel] - value)
+        table = np.array(self.base)
+        for color, share in ((blush, rosy), (beard, rough), (self.shadow, dark), (self.light, shine)):
+            table = table + share[..., None] * (np.array(color) - table)
         return table
 
     def _resampled(self, seen: Array, table: Array) -> NDArray[np.uint8]:

@@ -32,6 +32,7 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 NAMES = (*CONTINUOUS, *BINARY)
+NUMBERS = len(CONTINUOUS)
 ROUNDS = 8
 GAIN = 0.7  # share of the difference of two readings that is added
 BATCH = 16
@@ -68,9 +69,6 @@ class Residuals:
     head: Floats
     worst: Floats
 
-    def __getitem__(self, which: slice | NDArray) -> Residuals:
-        return Residuals(self.whole[which], self.head[which], self.worst[which])
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -98,8 +96,7 @@ class Reading:
     @property
     def standardized(self) -> Floats:
         """``[N, A]``: continuous attributes in standard deviations from their mean, binary ones 0 or 1."""
-        numbers = len(CONTINUOUS)
-        return np.concatenate([(self.values[:, :numbers] - _MEAN) / _DEVIATION, self.values[:, numbers:]], axis=1)
+        return np.concatenate([(self.values[:, :NUMBERS] - _MEAN) / _DEVIATION, self.values[:, NUMBERS:]], axis=1)
 
     @cached_property
     def residuals(self) -> Residuals:
@@ -164,14 +161,13 @@ class Truth:
 
     def _read_batch(self, images: Bytes) -> tuple[Floats, Bytes, Bytes]:
         """Attributes ``[N, A]``, their renderings and parse maps."""
-        numbers = len(CONTINUOUS)
         first = self._scores(images)
-        values = np.concatenate([first[:, :numbers] * _DEVIATION + _MEAN, first[:, numbers:] > 0], axis=1)
+        values = np.concatenate([first[:, :NUMBERS] * _DEVIATION + _MEAN, first[:, NUMBERS:] > 0], axis=1)
         fit = _Fit.of(images, values)
         latest, rendered = fit.values, fit.rendered
         for _ in range(self.rounds):
             values = latest.copy()
-            values[:, :numbers] += GAIN * (first - self._scores(rendered))[:, :numbers] * _DEVIATION
+            values[:, :NUMBERS] += GAIN * (first - self._scores(rendered))[:, :NUMBERS] * _DEVIATION
             latest, rendered = fit.offer(values)
         for reach in REACHES if self.rounds else ():
             for name in SLIGHT:
@@ -198,9 +194,11 @@ class _Fit:
 
     @classmethod
     def of(cls, images: Bytes, values: Floats) -> _Fit:
-        values = _bounded(values)
+        """The renderings of attributes ``[N, A]``, of which continuous ones are first brought into their range."""
+        values = np.concatenate([np.clip(values[:, :NUMBERS], _LOW, _HIGH), values[:, NUMBERS:]], axis=1)
         rendered, codes = render_faces(values, images.shape[1])
-        return cls(images, values, rendered, codes, _distance(rendered, images))
+        distance = np.square(rendered.astype(np.float64) - images).mean((1, 2, 3))
+        return cls(images, values, rendered, codes, distance)
 
     def offer(self, values: Floats) -> tuple[Floats, Bytes]:
         """Takes attributes ``[N, A]`` where their rendering is nearer; returns them, in their range, and it."""
@@ -221,9 +219,8 @@ class _Fit:
 
 def face_of(values: Sequence[float] | Floats) -> FaceAttributes:
     """A row of `Reading.values` as attributes."""
-    numbers = len(CONTINUOUS)
-    continuous = {name: float(value) for name, value in zip(CONTINUOUS, values[:numbers], strict=True)}
-    binary = {name: int(value) for name, value in zip(BINARY, values[numbers:], strict=True)}
+    continuous = {name: float(value) for name, value in zip(CONTINUOUS, values[:NUMBERS], strict=True)}
+    binary = {name: int(value) for name, value in zip(BINARY, values[NUMBERS:], strict=True)}
     return FaceAttributes(**continuous, **binary)  # type: ignore[arg-type]
 
 
@@ -239,12 +236,7 @@ def render_faces(values: Floats, resolution: int) -> tuple[Bytes, Bytes]:
 
 
 def residuals(images: Bytes, rendered: Bytes, codes: Bytes) -> Residuals:
-    """How far pictures are from renderings; see `Residuals`.
-
-    Args:
-        images, rendered: uint8 ``[N, R, R, 3]``.
-        codes: the renderings' parse maps, uint8 ``[N, R, R]``.
-    """
+    """How far pictures are from renderings ``[N, R, R, 3]`` with parse maps ``[N, R, R]``; see `Residuals`."""
     parts = [_residuals(*(part[i : i + 256] for part in (images, rendered, codes))) for i in range(0, len(images), 256)]
     return Residuals(*(torch.cat(part).double().numpy() for part in zip(*parts, strict=True)))
 
@@ -293,20 +285,6 @@ def _tensor(images: Bytes) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float()
 
 
-def _bounded(values: Floats) -> Floats:
-    """Attributes ``[N, A]`` with the continuous ones in their range."""
-    numbers = len(CONTINUOUS)
-    return np.concatenate([np.clip(values[:, :numbers], _LOW, _HIGH), values[:, numbers:]], axis=1)
-
-
-def _distance(rendered: Bytes, images: Bytes) -> Floats:
-    """Mean square of the difference, ``[N]``."""
-    return np.square(rendered.astype(np.float64) - images).mean((1, 2, 3))
-
-
-# --- Faces as a generator spoils them, to try detectors of damage on; and as it makes them when all goes  ---
-
-
 Pixels = NDArray[np.float32]
 
 GHOST_START = 40_000_000  # numbers of the faces that appear in others
@@ -318,29 +296,23 @@ def spoil(image: Bytes, codes: Bytes, kind: str, seed: int, index: int) -> Bytes
     Args:
         image: uint8 ``[R, R, 3]``, R from 32 to 512.
         codes: its parse map, uint8 ``[R, R]``, which says where eyes, mouth and head are.
-        kind: one of `KINDS`.
+        kind: one of `KINDS`; ValueError for another.
         seed, index: decide strength and place; ``index`` is the picture's number.
-
-    Returns:
-        uint8 ``[R, R, 3]``.
-
-    Raises:
-        ValueError: for another kind, or a picture and a map that do not fit.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
-    _check(image, codes)
+    side = len(image)
+    if image.dtype != np.uint8 or image.shape != (side, side, 3) or codes.shape != (side, side):
+        raise ValueError(
+            f"picture {image.dtype} {list(image.shape)} and parse map {list(codes.shape)}, expected uint8 [R, R, 3] "
+            f"and [R, R]"
+        )
     changed = KINDS[kind](image.astype(np.float32), codes, rng.stream(seed, f"spoilt/{kind}", index))
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
 def weathered(image: Bytes, seed: int, index: int) -> Bytes:
-    """A face as a good generator makes it: a little blurred, warped and noisy, but whole.
-
-    Args:
-        image: uint8 ``[R, R, 3]``.
-        seed, index: decide the changes.
-    """
+    """A face uint8 ``[R, R, 3]`` as a good generator makes it: a little blurred, warped and noisy, but whole."""
     draws = rng.stream(seed, "weathered", index)
     side = len(image)
     field = draws.uniform(-1, 1, (2, 7, 7)) * draws.uniform(0.2, 0.8) * side / 64
@@ -350,18 +322,6 @@ def weathered(image: Bytes, seed: int, index: int) -> Bytes:
     picture += _enlarged(coarse.astype(np.float32), side).transpose(1, 2, 0)
     picture += draws.standard_normal(picture.shape) * draws.uniform(0.5, 2.5)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-
-
-def _check(image: Bytes, codes: Bytes) -> None:
-    side = len(image)
-    if image.dtype != np.uint8 or image.shape != (side, side, 3) or codes.shape != (side, side):
-        raise ValueError(
-            f"picture {image.dtype} {list(image.shape)} and parse map {list(codes.shape)}, expected uint8 [R, R, 3] "
-            f"and [R, R]"
-        )
-
-
-# --- ways of spoiling: picture, parse map, random numbers -> picture --------------------------------------------
 
 
 def _smeared_eyes(picture: Pixels, codes: Bytes, draws: np.random.Generator) -> Pixels:
@@ -432,9 +392,6 @@ KINDS: dict[str, Callable[[Pixels, Bytes, np.random.Generator], Pixels]] = {
 """Kinds of damage and what does them."""
 
 
-# --- tools -------------------------------------------------------------------------------------------------------
-
-
 def _middle(codes: Bytes, *wanted: int) -> tuple[float, float]:
     """Row and column of the middle of what has some codes; of the face's skin where nothing has."""
     for group in (wanted, (Part.SKIN, Part.NOSE)):
@@ -465,9 +422,8 @@ def _pulled(picture: Pixels, field: Pixels) -> Pixels:
 
 def _moved(picture: Pixels, right: float, down: float) -> Pixels:
     """A picture moved by so many pixels; edges are repeated."""
-    field = np.empty((2, len(picture), len(picture)), dtype=np.float32)
-    field[0], field[1] = -right, -down
-    return _pulled(picture, field)
+    shift = np.array([-right, -down], dtype=np.float32)[:, None, None]
+    return _pulled(picture, np.broadcast_to(shift, (2, *picture.shape[:2])))
 
 
 def _blurred(picture: Pixels) -> Pixels:

@@ -49,11 +49,7 @@ class World:
 
 
 def open_world(version: int) -> World:
-    """A version of the embedded world.
-
-    Raises:
-        ValueError: if there is no such version.
-    """
+    """A version of the embedded world; ValueError if there is no such version."""
     if type(version) is not int or version not in (SHIPPED, LATEST):
         raise ValueError(
             f"world is {version!r}, expected {SHIPPED}, which the shipped models have learnt from, or {LATEST}, "
@@ -84,9 +80,6 @@ def _opened(version: int) -> World:
     )
 
 
-# --- Networks and rendered faces that meet in a program must be of one version of the embedded world ---
-
-
 MADE_BY = {
     "generator": ("v9", "pretrain"),
     "scorer": ("property_cnn", "property_cnn"),
@@ -99,7 +92,7 @@ MADE_BY = {
 
 @dataclass(frozen=True)
 class Member:
-    """One of those that meet.
+    """One of the networks and rendered faces that meet in a program, which must be of one version of the world.
 
     Attributes:
         says: which version it is of, as a part of a sentence.
@@ -126,12 +119,8 @@ class Member:
 def world_of(name: str | Path, kind: str | None = None) -> int | None:
     """The version of the embedded world that a network has learnt from; None where its file says of none.
 
-    Args:
-        name: a shipped model's name, a file, or a folder of a foreign filter's folds.
-        kind: what it is asked for, see `zoo.resolve`.
-
-    Raises:
-        CheckpointError: if it is missing or damaged.
+    ``name`` is a shipped model's, a file, or a folder of a foreign filter's folds; ``kind`` is what it is asked for,
+    see `zoo.resolve`. CheckpointError if it is missing or damaged.
     """
     if Path(name).is_dir():
         return None
@@ -157,13 +146,7 @@ def _world_of_run(path: Path) -> Any:
 
 
 def network(use: str, name: str | Path, otherwise: str = "", called: str | None = None) -> Member:
-    """A network: a shipped model's name or a file.
-
-    Args:
-        use, otherwise: see `Member`.
-        name: of the network.
-        called: what the program calls it, such as ``checkpoint``; None: what it is used as.
-    """
+    """A shipped network's name or a file, and what the program calls it; None: what it is used as. See `Member`."""
     world = world_of(name, "scorer" if use == "judge" else use)
     return Member(f"{called or use} {name} has learnt from world {world}", world, use, otherwise)
 
@@ -176,8 +159,7 @@ def networks(use: str, names: Iterable[str | Path], otherwise: str = "") -> list
 def check_same_world(*members: Member) -> int | None:
     """The version that all are of; None where none is known.
 
-    Raises:
-        ValueError: naming the first that is of another version than one before it.
+    ValueError, which names the first that is of another version than one before it.
     """
     first = next((member for member in members if member.world is not None), None)
     if first is None or first.world is None:
