@@ -11,9 +11,8 @@ import pytest
 from ohlora_gan.images import grid
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.pipelines.compare import figure, read_cell
-from ohlora_gan.reports.leaderboard import Column, cut_rows, marks, write_leaderboard
+from ohlora_gan.reports.leaderboard import Column, FailedCell, cut_rows, marks, ranked, scorer_order, write_leaderboard
 from ohlora_gan.reports.pages import said, share
-from ohlora_gan.reports.runs_table import FailedCell, ranked, scorer_order
 from tests.judged_runs import judgement, scorer, write_run
 from tests.reports.test_report import Page
 

@@ -23,10 +23,9 @@ from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import FAILED_FILE
 from ohlora_gan.options import Models, Rescoring
 from ohlora_gan.pipelines.runs import SETTINGS, VECTORS, SpaceSettings, read_yaml, settings_of
-from ohlora_gan.reports.leaderboard import write_leaderboard
+from ohlora_gan.reports.leaderboard import Cell, FailedCell, ScorerFigures, write_leaderboard
 from ohlora_gan.reports.pages import listed, plain
 from ohlora_gan.reports.plots import draw_layers
-from ohlora_gan.reports.runs_table import Cell, FailedCell, ScorerFigures
 
 JUDGE_FILE = "judge.json"
 SAID_OR_IDLE = ("layer", "paths", "command", "device", "logger", "batch_size", "strips", "hydra", "experiment")

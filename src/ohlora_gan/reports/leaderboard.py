@@ -1,14 +1,14 @@
-"""The leaderboard: many judged runs on one self-contained page, and the same figures as CSV and Markdown.
+"""The leaderboard: many judged runs ("cells") on one self-contained page, and the same figures as CSV and Markdown.
 
 ``templates/leaderboard.html.j2`` and ``leaderboard.md.j2`` hold the words; what takes counting is counted here.
 """
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from math import isfinite
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +21,161 @@ from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.generation_test import DEFAULT_THRESHOLD, PASS_THRESHOLDS
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import listed, number, plain, share, write_page
-from ohlora_gan.reports.runs_table import UNKNOWN, Cell, FailedCell, largest, ranked, scorer_order
 
+UNKNOWN = Interval(nan)
 ALIKE = ("checkpoint", "scorer", "seed", "properties", "test")
 """Settings that cells have to share to be compared, by the start of their names."""
+
+
+@dataclass(frozen=True)
+class ScorerFigures:
+    """What one scorer says about a cell.
+
+    Attributes:
+        role: ``"judging"`` (played no part in finding) or ``"finding"``.
+        corr: edited property -> correlation of the strength asked for and the score measured, -1 to 1.
+        sum_corr: the sum of ``corr``, at most the number of edited properties.
+        sum_abs_corr: the sum of the correlations' sizes, as published.
+        pass_share: share of latents, 0 to 1, that pass the generation test.
+        passed_both: of the latents that pass, the share that passes on a second draw too; NaN where unknown.
+        leakage: edited property -> (its worst side effect, see ``judging.figures.Leak``, and on which attribute).
+        drift: attribute that was not edited -> how many sigmas an edit moves it, 0 or more.
+        lost: share of pictures without a score, 0 to 1.
+    """
+
+    role: str
+    corr: Mapping[str, Interval]
+    sum_corr: Interval
+    sum_abs_corr: Interval
+    pass_share: Interval
+    passed_both: float
+    leakage: Mapping[str, tuple[Interval, str]]
+    drift: Mapping[str, Interval]
+    lost: float
+
+    @property
+    def worst_leakage(self) -> tuple[Interval, str, str]:
+        """(figure, edited property, the other property) of the worst side effect; NaN where none was measured."""
+        known = [(value, name, other) for name, (value, other) in self.leakage.items() if isfinite(value.value)]
+        return max(known, default=(UNKNOWN, "", ""))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One judged run: a way of finding, a layer, a number of samples.
+
+    Attributes:
+        folder: the run's folder.
+        method: how directions were found.
+        layer: which vector is moved.
+        n: samples that directions were found with.
+        edited: the properties that were edited.
+        by: scorer -> what it says.
+        decorrelate: ``"none"``, ``"all"`` or the names of the properties that a direction leaves alone.
+        metric: how the length of an edit is measured (``"euclid"``, ``"cloud"``, ``"image"``).
+        grid: what a strength is: ``"sigma"`` or ``"reference"``.
+        num_latents: latents that the figures are over.
+        seconds: stage -> seconds.
+        equivalent_to_w: whether the layer's edits are w edits.
+        image_change: part of the picture -> mean absolute change of a pixel, 0 to 1.
+        config: the run's settings by dotted name.
+        settings: what sets the cell apart from others of its method, such as ``"seed=1"``.
+    """
+
+    folder: Path
+    method: str
+    layer: str
+    n: int
+    edited: tuple[str, ...]
+    by: Mapping[str, ScorerFigures]
+    decorrelate: str = "none"
+    metric: str = "euclid"
+    grid: str = "sigma"
+    num_latents: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    equivalent_to_w: bool = False
+    image_change: Mapping[str, Interval] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    settings: str = ""
+
+    @property
+    def way(self) -> str:
+        """The way of finding in words: all of a cell but layer and number of samples."""
+        parts = [plain(self.method)]
+        if self.decorrelate != "none":
+            parts.append("decorrelated" if self.decorrelate == "all" else f"decorrelated from {self.decorrelate}")
+        if self.metric != "euclid":
+            parts.append(f"{self.metric} metric")
+        return ", ".join([*parts, *([self.settings] if self.settings else [])])
+
+
+@dataclass(frozen=True)
+class FailedCell:
+    """A run without figures: its folder, what it was asked for, and a word on what is wrong."""
+
+    folder: Path
+    asked: str
+    word: str
+
+
+class Measure(NamedTuple):
+    """What cells are compared by.
+
+    Attributes:
+        title: in words.
+        pick: a scorer's figures -> the figure.
+        best: ``"highest"`` or ``"lowest"``.
+        say: the figure's numbers in words.
+    """
+
+    title: str
+    pick: Callable[[ScorerFigures], Interval]
+    best: str = "highest"
+    say: Callable[[float], str] = number
+
+    def of(self, cell: Cell, scorer: str) -> Interval:
+        """A cell's figure by a scorer."""
+        return self.pick(cell.by[scorer]) if scorer in cell.by else UNKNOWN
+
+
+SUM = Measure("sum of correlations", lambda figures: figures.sum_corr)
+PASS = Measure("share that passes", lambda figures: figures.pass_share, say=share)
+AGAIN = Measure("share of those that passes again", lambda figures: Interval(figures.passed_both), say=share)
+LEAK = Measure("side effect (σ per σ)", lambda figures: figures.worst_leakage[0], "lowest")
+
+
+def scorer_order(cells: Sequence[Cell], judge: str | None = None) -> list[str]:
+    """All scorers of some cells: the one that ranks them first, other judging ones next, finding ones last; ValueError
+    if no cell was measured by ``judge``."""
+    roles = {name: figures.role for cell in reversed(cells) for name, figures in cell.by.items()}
+    names = dict.fromkeys(name for cell in cells for name in cell.by)
+    order = sorted(names, key=lambda name: roles[name] != "judging")
+    if judge is not None and judge not in names:
+        raise ValueError(f"--judge is {judge!r}, expected one of the scorers of these runs: {', '.join(order)}")
+    return order if judge is None else [judge, *(name for name in order if name != judge)]
+
+
+def ranked(cells: Sequence[Cell], scorer: str) -> list[Cell]:
+    """Cells from the best to the worst: by the sum of correlations, then by pass share; unmeasured ones last."""
+
+    def key(cell: Cell) -> tuple[float, float]:
+        values = SUM.of(cell, scorer).value, PASS.of(cell, scorer).value
+        return (-values[0], -values[1]) if isfinite(sum(values)) else (inf, inf)
+
+    return sorted(cells, key=key)
+
+
+def largest(cells: Sequence[Cell]) -> list[Cell]:
+    """For each way of finding and layer the cell of most samples, in the order of the cells."""
+    found: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        best = found.setdefault((cell.way, cell.layer), cell)
+        if cell.n > best.n:
+            found[cell.way, cell.layer] = cell
+    return list(found.values())
+
+
+# --- What the page counts ---
 
 
 def write_leaderboard(
@@ -42,24 +193,28 @@ def write_leaderboard(
         ValueError: if no cell was measured by ``judge``.
     """
     scorers = scorer_order(cells, judge)
-    cells = ranked(cells, scorers[0])
+    first = scorers[0]
+    cells = ranked(cells, first)
     write_csv(folder / "leaderboard.csv", cells, failed, scorers)
     shared = {"cells": cells, "failed": failed, "scorers": scorers, "short_seconds": short_seconds}
     write_page(folder / "leaderboard.md", "leaderboard.md.j2", **shared)
-    judged = [cell.by[scorers[0]] for cell in cells if scorers[0] in cell.by]
-    several_sizes, several_layers = len({cell.n for cell in cells}) > 1, len({cell.layer for cell in cells}) > 1
+    judged = [cell.by[first] for cell in cells if first in cell.by]
+    ways, layers = plots.names_of(cells)
+    samples = partial(plots.panels, across="samples", mark_places=True)
+    seconds = partial(plots.panels, across="seconds of finding")
+    several_sizes = len({cell.n for cell in cells}) > 1
     return write_page(
         folder / "leaderboard.html",
         "leaderboard.html.j2",
         title="Ways to find directions, compared",
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        headline=headline(cells, scorers[0]),
+        headline=headline(cells, first),
         groups=column_groups(cells, scorers),
         link=partial(link_to, output=folder),
-        legend=[(way, *plots.look(i)) for i, way in enumerate(plots.names_of(cells)[0])],
-        over_samples=drawn(plots.over_samples, cells, scorers[0]) if several_sizes else [],
-        over_seconds=drawn(plots.over_seconds, cells, scorers[0]) if len(cells) > 1 else [],
-        by_layer=drawn(plots.by_layer, cells, scorers[0]) if several_layers else [],
+        legend=[(way, *plots.look(i)) for i, way in enumerate(ways)],
+        over_samples=drawn(samples, cells, first, lambda cell: cell.n) if several_sizes else [],
+        over_seconds=drawn(seconds, cells, first, seconds_of) if len(cells) > 1 else [],
+        by_layer=drawn(plots.by_layer, largest(cells), first, lambda cell: nan) if len(layers) > 1 else [],
         moves=moves(cells),
         thresholds=thresholds(cells),
         roles={figures.role for figures in judged},
@@ -69,24 +224,32 @@ def write_leaderboard(
     )
 
 
+def seconds_of(cell: Cell) -> float:
+    """Seconds of finding; NaN where they are unknown."""
+    return cell.seconds.get("finding", nan)
+
+
 def drawn(
-    draw: Callable[..., plots.Plot], cells: Sequence[Cell], scorer: str
-) -> list[tuple[plots.Measure, plots.Plot]]:
-    """A plot for each measure that some cell has."""
-    measures = [m for m in plots.MEASURES if any(isfinite(m.of(cell, scorer).value) for cell in cells)]
-    return [(measure, draw(measure, cells, scorer)) for measure in measures]
+    draw: Callable[..., plots.Plot], cells: Sequence[Cell], scorer: str, across: Callable[[Cell], float]
+) -> list[tuple[Measure, plots.Plot]]:
+    """A plot for each measure that some cell has; ``across`` is a cell's place on the horizontal axis."""
+    made = []
+    for measure in (SUM, PASS, LEAK):
+        points = [plots.Point(cell.way, cell.layer, across(cell), measure.of(cell, scorer)) for cell in cells]
+        if any(isfinite(point.figure.value) for point in points):
+            made.append((measure, draw(points, measure.title, measure.best)))
+    return made
 
 
 def headline(cells: Sequence[Cell], scorer: str) -> list[tuple[str, str, str]]:
     """The best figures, each with the cell that has it."""
     cards = []
-    for measure, say in zip(plots.MEASURES, (number, share, number), strict=True):
-        known = [(measure.of(cell, scorer).value, cell) for cell in cells]
-        known = [item for item in known if isfinite(item[0])]
+    for measure in (SUM, PASS, LEAK):
+        known = [(value, cell) for cell in cells if isfinite(value := measure.of(cell, scorer).value)]
         if known:
             value, cell = (max if measure.best == "highest" else min)(known, key=lambda item: item[0])
             hint = f"{cell.way} at {plain(cell.layer)}, {cell.n:,} samples"
-            cards.append((f"{measure.best} {measure.title}", say(value), hint))
+            cards.append((f"{measure.best} {measure.title}", measure.say(value), hint))
     return cards
 
 
@@ -102,6 +265,17 @@ def unlike(cells: Sequence[Cell]) -> list[str]:
     """Settings that the cells should share and do not."""
     names = dict.fromkeys(name for cell in cells for name in cell.config if name.partition(".")[0] in ALIKE)
     return [name for name in names if len({str(cell.config[name]) for cell in cells if name in cell.config}) > 1]
+
+
+def short_seconds(value: float | None) -> str:
+    """Seconds for readers: more digits for less."""
+    value = nan if value is None else value
+    return number(value, 0 if value >= 10 else 1 if value >= 1 else 2)
+
+
+def link_to(path: Path, output: Path) -> str:
+    """A path as seen from a folder, with forward slashes."""
+    return Path(os.path.relpath(path, output)).as_posix()
 
 
 # --- The columns of the table ---
@@ -136,7 +310,11 @@ def column_groups(
     for i, name in enumerate(scorers):
         role = next(cell.by[name].role for cell in cells if name in cell.by)
         groups.append((name, role, scorer_columns(name, first=i == 0)))
-    groups.append(("", "", other_columns(cells)))
+    others = [Column("find, s", lambda cell: Interval(seconds_of(cell)), short_seconds, highest=None)]
+    if part := next((part for part in CHANGES if any(part in cell.image_change for cell in cells)), None):
+        digits = partial(number, digits=3)
+        others.insert(0, Column(f"change {part}", lambda cell: cell.image_change.get(part, UNKNOWN), digits, False))
+    groups.append(("", "", others))
     return [(name, role, [(column, marks(column, cells)) for column in columns]) for name, role, columns in groups]
 
 
@@ -147,49 +325,32 @@ def scorer_columns(name: str, first: bool) -> list[Column]:
         _, edited, other = cell.by[name].worst_leakage if name in cell.by else (UNKNOWN, "", "")
         return f"{plain(edited)} moves {plain(other)}" if other else ""
 
-    def measured(pick: Callable[..., Interval]) -> Callable[[Cell], Interval]:
-        return lambda cell: pick(cell.by[name]) if name in cell.by else UNKNOWN
-
     def corrs(cell: Cell) -> str:
         corr = cell.by[name].corr if name in cell.by else {}
         return ", ".join(f"{plain(key)} {number(value.value)}" for key, value in corr.items())
 
-    again = Column("pass again", measured(lambda figures: Interval(figures.passed_both)), share)
     return [
-        Column("sum of r", measured(lambda figures: figures.sum_corr), hint=corrs),
-        Column("pass", measured(lambda figures: figures.pass_share), share),
-        *([again] if first else []),
-        Column("side effect", measured(lambda figures: figures.worst_leakage[0]), highest=False, hint=leak),
+        Column("sum of r", partial(SUM.of, scorer=name), hint=corrs),
+        Column("pass", partial(PASS.of, scorer=name), share),
+        *([Column("pass again", partial(AGAIN.of, scorer=name), share)] if first else []),
+        Column("side effect", partial(LEAK.of, scorer=name), highest=False, hint=leak),
     ]
-
-
-def other_columns(cells: Sequence[Cell]) -> list[Column]:
-    """Figures that need no scorer: change of the picture where it was measured, and seconds."""
-
-    def change(part: str) -> Callable[[Cell], Interval]:
-        return lambda cell: cell.image_change.get(part, UNKNOWN)
-
-    def seconds(cell: Cell) -> Interval:
-        return Interval(cell.seconds.get("finding", math.nan))
-
-    parts = [part for part in CHANGES if any(part in cell.image_change for cell in cells)][:1]
-    columns = [Column(f"change {part}", change(part), partial(number, digits=3), highest=False) for part in parts]
-    return [*columns, Column("find, s", seconds, short_seconds, highest=None)]
 
 
 def marks(column: Column, cells: Sequence[Any]) -> list[str]:
     """``best`` for what reads as the best of a column, ``near`` where the interval overlaps with the best one's."""
     figures = [column.of(cell) for cell in cells]
-    known = [figure for figure in figures if math.isfinite(figure.value)]
+    known = [figure for figure in figures if isfinite(figure.value)]
     if column.highest is None or len({column.say(figure.value) for figure in known}) < 2:
         return [""] * len(figures)
     best = (max if column.highest else min)(known, key=lambda figure: figure.value)
-    text = column.say(best.value)
-    return ["best" if column.say(f.value) == text else "near" if _overlap(f, best) else "" for f in figures]
 
+    def mark(figure: Interval) -> str:
+        if column.say(figure.value) == column.say(best.value):
+            return "best"
+        return "near" if figure.low <= best.high and best.low <= figure.high else ""  # not where one has no interval
 
-def _overlap(a: Interval, b: Interval) -> bool:
-    return a.low <= b.high and b.low <= a.high  # False where one has no interval
+    return [mark(figure) for figure in figures]
 
 
 # --- The same faces moved by different methods, side by side: rows cut from the strips that runs have saved ---
@@ -220,9 +381,9 @@ def moves(cells: Sequence[Cell]) -> list[Moves]:
 
     Runs whose strips are missing or cannot be cut are left out.
     """
-    shown, made = list(largest(cells).values()), []
+    shown, made = largest(cells), []
     for name in dict.fromkeys(name for cell in shown for name in cell.edited):
-        rows = [(cell, cut) for cell in shown if (cut := _saved_rows(cell, name)) is not None]
+        rows = [(cell, cut) for cell in shown if (cut := saved_rows(cell, name)) is not None]
         if rows:
             num_faces = min(MAX_FACES, *(len(cut) for _, cut in rows))
             reaches = {cell.config.get("strips.reach") for cell, _ in rows}
@@ -231,28 +392,8 @@ def moves(cells: Sequence[Cell]) -> list[Moves]:
     return made
 
 
-def cut_rows(picture: NDArray[np.uint8], columns: int, pad: int = PAD) -> NDArray[np.uint8]:
-    """The rows of a saved strip.
-
-    Args:
-        picture: uint8 ``[H, W, 3]`` of square faces, ``pad`` pixels between them.
-        columns: faces a row.
-        pad: pixels between faces.
-
-    Returns:
-        uint8 ``[rows, R, W, 3]``, R the side of a face.
-
-    Raises:
-        ValueError: if the picture is no such grid.
-    """
-    height, width = picture.shape[:2]
-    side = (width + pad) // columns - pad
-    if side < 1 or (width + pad) % columns or (height + pad) % (side + pad):
-        raise ValueError(f"a picture of {width}x{height} pixels is no grid of {columns} square faces a row")
-    return np.stack([picture[top : top + side] for top in range(0, height, side + pad)])
-
-
-def _saved_rows(cell: Cell, name: str) -> NDArray[np.uint8] | None:
+def saved_rows(cell: Cell, name: str) -> NDArray[np.uint8] | None:
+    """The rows of a run's strip of a property; None where there is none that can be cut."""
     columns = cell.config.get("strips.steps")
     path = cell.folder / "strips" / f"strip_{name}.png"
     if not isinstance(columns, int) or not path.is_file():
@@ -264,56 +405,60 @@ def _saved_rows(cell: Cell, name: str) -> NDArray[np.uint8] | None:
         return None
 
 
+def cut_rows(picture: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """The rows ``[rows, R, W, 3]`` of a saved strip ``[H, W, 3]`` of square faces of side R, so many a row; ValueError
+    if the picture is no such grid."""
+    height, width = picture.shape[:2]
+    side = (width + PAD) // columns - PAD
+    if side < 1 or (width + PAD) % columns or (height + PAD) % (side + PAD):
+        raise ValueError(f"a picture of {width}x{height} pixels is no grid of {columns} square faces a row")
+    return np.stack([picture[top : top + side] for top in range(0, height, side + PAD)])
+
+
 # --- The leaderboard's figures as a table ---
 
 
 WHOLE = ("rank", "equivalent_to_w", "n", "num_latents")
 
 
-def short_seconds(value: float) -> str:
-    """Seconds for readers: more digits for less."""
-    return number(value, 0 if value >= 10 else 1 if value >= 1 else 2)
-
-
-def link_to(path: Path, output: Path) -> str:
-    """A path as seen from a folder, with forward slashes."""
-    return Path(os.path.relpath(path, output)).as_posix()
-
-
 def write_csv(path: Path, cells: Sequence[Cell], failed: Sequence[FailedCell], scorers: Sequence[str]) -> None:
     """Writes a row a cell, in the order given, then a row a failed one; what was not measured is empty."""
     import pandas as pd  # a second that other commands need not wait
 
-    rows = [_csv_row(rank, cell, scorers, path.parent) for rank, cell in enumerate(cells, start=1)]
+    rows = []
+    for rank, cell in enumerate(cells, start=1):
+        row: dict[str, Any] = {"rank": rank, "run": link_to(cell.folder, path.parent), "failed": ""}
+        rows.append(row | csv_row(cell, scorers))
     rows += [{"run": link_to(item.folder, path.parent), "failed": f"{item.asked}: {item.word}"} for item in failed]
     table = pd.DataFrame(rows).astype(dict.fromkeys(WHOLE, "Int64"))
     with replacing(path) as partial_path:
         table.to_csv(partial_path, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _csv_row(rank: int, cell: Cell, scorers: Sequence[str], output: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"rank": rank, "run": link_to(cell.folder, output), "failed": ""}
-    row |= {"method": cell.method, "decorrelate": cell.decorrelate, "metric": cell.metric, "settings": cell.settings}
-    row |= {"layer": cell.layer, "equivalent_to_w": int(cell.equivalent_to_w), "n": cell.n}
-    row |= {"grid": cell.grid, "num_latents": cell.num_latents}
+def csv_row(cell: Cell, scorers: Sequence[str]) -> dict[str, Any]:
+    """A cell's columns: what it is, its figures by each scorer, and what needs none."""
+    told = ("method", "decorrelate", "metric", "settings", "layer", "equivalent_to_w", "n", "grid", "num_latents")
+    row: dict[str, Any] = {name: getattr(cell, name) for name in told}
+    row["equivalent_to_w"] = int(cell.equivalent_to_w)
     for name in scorers:
-        figures = cell.by.get(name)
-        if figures is None:
+        if name not in cell.by:
             continue
+        figures = cell.by[name]
         row[f"{name}/role"] = figures.role
-        means = {"sum_corr": figures.sum_corr, "pass_share": figures.pass_share, "sum_abs_corr": figures.sum_abs_corr}
-        means |= {f"corr_{key}": value for key, value in figures.corr.items()}
-        means |= {f"drift_{key}": value for key, value in figures.drift.items()}
-        for key, measured in means.items():
-            row |= _spread(f"{name}/{key}", measured)
+        for key in ("sum_corr", "pass_share", "sum_abs_corr"):
+            row |= spread(f"{name}/{key}", getattr(figures, key))
+        for kind, measured in (("corr", figures.corr), ("drift", figures.drift)):
+            for key, value in measured.items():
+                row |= spread(f"{name}/{kind}_{key}", value)
         row[f"{name}/passed_both"] = figures.passed_both
-        for key, (measured, other) in figures.leakage.items():
-            row |= {**_spread(f"{name}/leakage_{key}", measured), f"{name}/leakage_{key}_into": other}
+        for key, (value, other) in figures.leakage.items():
+            row |= spread(f"{name}/leakage_{key}", value) | {f"{name}/leakage_{key}_into": other}
         row[f"{name}/lost"] = figures.lost
-    for key, changed in cell.image_change.items():
-        row |= _spread(f"image_change/{key}", changed)
+    for key, value in cell.image_change.items():
+        row |= spread(f"image_change/{key}", value)
     return row | {f"seconds/{key}": value for key, value in cell.seconds.items()}
 
 
-def _spread(name: str, value: Interval) -> Mapping[str, float]:
+def spread(name: str, value: Interval) -> dict[str, Any]:
+    """A figure's columns."""
     return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}

@@ -5,9 +5,9 @@ matplotlib writes each plot as SVG, which a page shows as a picture; a dark page
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import matplotlib
 import numpy as np
@@ -20,7 +20,6 @@ from ohlora_gan.files import replacing
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import LayerRescoring
 from ohlora_gan.reports.pages import hue, number, plain
-from ohlora_gan.reports.runs_table import UNKNOWN, Cell, ScorerFigures, largest
 
 COLORS = {
     "ink": "#1a1e26",
@@ -175,29 +174,22 @@ PANELS = 3  # side by side
 MAX_TICKS = 6
 
 
-class Measure(NamedTuple):
-    """What a plot shows of a cell.
+class Point(NamedTuple):
+    """A figure of a run: its way of finding, its layer, and its place on the horizontal axis, above 0 where known."""
 
-    Attributes:
-        title: in words.
-        pick: a scorer's figures -> the figure.
-        best: ``"highest"`` or ``"lowest"``.
-    """
-
-    title: str
-    pick: Callable[[ScorerFigures], Interval]
-    best: str
-
-    def of(self, cell: Cell, scorer: str) -> Interval:
-        """A cell's figure by a scorer."""
-        return self.pick(cell.by[scorer]) if scorer in cell.by else UNKNOWN
+    way: str
+    layer: str
+    x: float
+    figure: Interval
 
 
-MEASURES = (
-    Measure("sum of correlations", lambda figures: figures.sum_corr, "highest"),
-    Measure("share that passes", lambda figures: figures.pass_share, "highest"),
-    Measure("side effect (σ per σ)", lambda figures: figures.worst_leakage[0], "lowest"),
-)
+class Run(Protocol):
+    """What is told apart by its way of finding and its layer."""
+
+    @property
+    def way(self) -> str: ...
+    @property
+    def layer(self) -> str: ...
 
 
 def look(index: int) -> tuple[str, str]:
@@ -205,79 +197,56 @@ def look(index: int) -> tuple[str, str]:
     return WAY_COLORS[index % len(WAY_COLORS)], DASHES[index // len(WAY_COLORS) % len(DASHES)]
 
 
-def names_of(cells: Sequence[Cell]) -> tuple[list[str], list[str]]:
-    """All ways of finding and all layers of some cells, sorted: ranks change no colour."""
-    layers = sorted({cell.layer for cell in cells}, key=lambda name: (len(name), name))
-    return sorted({cell.way for cell in cells}), layers
+def names_of(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """All ways of finding and all layers of some runs, sorted: ranks change no colour."""
+    layers = sorted({run.layer for run in runs}, key=lambda name: (len(name), name))
+    return sorted({run.way for run in runs}), layers
 
 
-class Across(NamedTuple):
-    """What the horizontal axis of a plot is.
+def panels(points: Sequence[Point], title: str, best: str, across: str, mark_places: bool = False) -> Plot:
+    """Figures over what the horizontal axis is, ``across``: a panel a layer, a line a way of finding.
 
-    Attributes:
-        label: in words.
-        of: a cell's place on it, above 0 where it is known.
-        ticks: whether to mark the places of the cells alone.
+    Args:
+        title: what the figures are, in words.
+        best: ``"highest"`` or ``"lowest"``.
+        mark_places: mark the places of the points alone, where they are few.
     """
-
-    label: str
-    of: Callable[[Cell], float]
-    ticks: bool
-
-
-SAMPLES = Across("samples", lambda cell: cell.n, ticks=True)
-SECONDS = Across("seconds of finding", lambda cell: cell.seconds.get("finding", np.nan), ticks=False)
-
-
-def over_samples(measure: Measure, cells: Sequence[Cell], scorer: str) -> Plot:
-    """A measure over the number of samples: a panel a layer, a line a way of finding."""
-    return _panels(measure, cells, scorer, SAMPLES)
-
-
-def over_seconds(measure: Measure, cells: Sequence[Cell], scorer: str) -> Plot:
-    """A measure over the seconds that finding took, otherwise like ``over_samples``."""
-    return _panels(measure, cells, scorer, SECONDS)
-
-
-def _panels(measure: Measure, cells: Sequence[Cell], scorer: str, across: Across) -> Plot:
-    ways, layers = names_of(cells)
+    ways, layers = names_of(points)
     rows = -(-len(layers) // PANELS)
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(3.0 * PANELS, 2.3 * rows), layout="constrained")
         grid = canvas.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False)
         for axes, layer in zip(grid.ravel(), layers, strict=False):
-            of_layer = [cell for cell in cells if cell.layer == layer]
             for i, way in enumerate(ways):
-                points = [(across.of(cell), measure.of(cell, scorer)) for cell in of_layer if cell.way == way]
-                points = sorted(point for point in points if point[0] > 0)  # the axis is logarithmic
-                _draw(axes, np.array([x for x, _ in points]), [figure for _, figure in points], i, joined=True)
+                line = [(p.x, p.figure) for p in points if p.way == way and p.layer == layer and p.x > 0]
+                line.sort()  # the axis is logarithmic
+                _draw(axes, np.array([x for x, _ in line]), [figure for _, figure in line], i, joined=True)
             axes.set_title(plain(layer), loc="left", fontsize=9)
-            axes.set_xlabel(across.label)
+            axes.set_xlabel(across)
             axes.tick_params(labelbottom=True)
         for axes in grid.ravel()[len(layers) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
-            axes.set_ylabel(measure.title)
-        _logarithmic(grid[0, 0], sorted({x for x in map(across.of, cells) if x > 0}), across.ticks)
-        label = f"{measure.title} over {across.label}, a panel a layer ({', '.join(layers)}), {measure.best} is best"
-        return as_plot(canvas, label)
+            axes.set_ylabel(title)
+        _logarithmic(grid[0, 0], sorted({point.x for point in points if point.x > 0}), mark_places)
+        return as_plot(canvas, f"{title} over {across}, a panel a layer ({', '.join(layers)}), {best} is best")
 
 
-def by_layer(measure: Measure, cells: Sequence[Cell], scorer: str) -> Plot:
-    """A measure by layer: each way of finding with its most samples, as a point with its interval."""
-    ways, layers = names_of(cells)
-    best = largest(cells)
+def by_layer(points: Sequence[Point], title: str, best: str) -> Plot:
+    """Figures by layer, one a way of finding and layer, as points with their intervals; otherwise like ``panels``."""
+    ways, layers = names_of(points)
+    found = {(point.way, point.layer): point.figure for point in points}
     with matplotlib.rc_context(STYLE):
         canvas, axes = _figure(3.4, 2.3)
         for i, way in enumerate(ways):
-            figures = [measure.of(best[way, layer], scorer) if (way, layer) in best else UNKNOWN for layer in layers]
+            figures = [found.get((way, layer), Interval(np.nan)) for layer in layers]
             shift = (i - (len(ways) - 1) / 2) * 0.7 / max(len(ways), 1)
             _draw(axes, np.arange(len(layers)) + shift, figures, i, joined=False)
         axes.grid(axis="x", visible=False)
         axes.set_xticks(range(len(layers)), [label.replace("mapping_", "") for label in layers])
         axes.set_xlim(-0.5, len(layers) - 0.5)
-        axes.set_ylabel(measure.title)
-        return as_plot(canvas, f"{measure.title} by layer ({', '.join(layers)}), {measure.best} is best")
+        axes.set_ylabel(title)
+        return as_plot(canvas, f"{title} by layer ({', '.join(layers)}), {best} is best")
 
 
 def _logarithmic(axes: Axes, places: Sequence[float], mark_places: bool) -> None:
