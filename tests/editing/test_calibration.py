@@ -7,7 +7,7 @@ import torch
 from ohlora_gan.directions.base import Geometry
 from ohlora_gan.directions.derivatives import LocalJacobianFinder
 from ohlora_gan.directions.files import DirectionSet, recipe_of
-from ohlora_gan.editing.calibration import LONGEST, OWN_GROUP, REACH, calibrate, correct, slopes_along
+from ohlora_gan.editing.search import LONGEST, OWN_GROUP, REACH, calibrate, correct, slopes_along
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import free_jacobian
 from ohlora_gan.testing import Bar

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chi
 from torch import nn
 
-from ohlora_gan.editing.calibration import LEAST_REAL, OUTERMOST, SafeRange, realism
+from ohlora_gan.editing.moves import LEAST_REAL, OUTERMOST, SafeRange, realism
 from ohlora_gan.latents.layers import W, WPlus
 from tests.analytic_world import SIZE, make_world
 

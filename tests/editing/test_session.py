@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.editing.calibration import SafeRange
 from ohlora_gan.editing.closed_loop import ClosedLoopMover
-from ohlora_gan.editing.moves import StraightMover
+from ohlora_gan.editing.moves import SafeRange, StraightMover
 from ohlora_gan.editing.session import Faces, Limits, Session, open_faces
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.saved import SavedLatents, save_latents

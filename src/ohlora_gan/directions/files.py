@@ -101,7 +101,7 @@ class DirectionSet:
             DirectionsError: where slopes were not measured.
         """
         if self.slopes is None:
-            raise DirectionsError("the directions' slopes are not known: calibrate them, see calibration.calibrate")
+            raise DirectionsError("the directions' slopes are not known: calibrate them, see search.calibrate")
         return np.asarray(strengths, dtype=np.float64) / self.slopes[:, self._column(group)]
 
     def _column(self, group: str | None) -> int:

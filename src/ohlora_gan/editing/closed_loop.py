@@ -21,8 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ohlora_gan.directions.decorrelate import Costs
-from ohlora_gan.editing.calibration import SafeRange, beyond_samples, realism
-from ohlora_gan.editing.moves import Changes, Moved
+from ohlora_gan.editing.moves import Changes, Moved, SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Weights, own_probes
 from ohlora_gan.latents.space import FaceSpace, change_map, score_jacobian
@@ -76,9 +75,6 @@ class Steps:
         longest: no step is longer than this share of the cloud's radius, above 0.
         refresh: derivatives are taken anew every so many steps, at least 1; between, Broyden's update corrects them by
             what the last step did, which costs a pass forward instead of one and P backward.
-
-    Raises:
-        ValueError: for settings out of their range.
     """
 
     num: int = 5
@@ -102,9 +98,6 @@ class Own:
         times: its ``J^T J`` is added to the metric so many times, at least 0 (see ``latents.metric.own_probes``).
         num: random pictures by which that is measured, once a face, at least 1.
         weights: how much a change of each part of the picture counts; None: all alike.
-
-    Raises:
-        ValueError: for settings out of their range.
     """
 
     times: float = 0.0
@@ -176,75 +169,77 @@ class ClosedLoop:
             ValueError: for names that are not scored, a change that is no finite number, another choice of ``hold`` or
                 ``beyond``, or a refused target.
         """
-        names = self.space.property_names
         if not len(codes):
             raise ValueError("there is no face to edit: give at least one code")
         asked, held = self._columns(changes, hold)
         for key, value, choices in (("beyond", beyond, BEYOND), ("targets", targets, TARGETS)):
             if value not in choices:
                 raise ValueError(f"{key} is {value!r}, expected one of {', '.join(choices)}")
-        wanted_change = np.full((len(codes), len(names)), np.nan)
-        wanted_change[:, held] = 0.0
-        for name, values in changes.items():
-            wanted_change[:, names.index(name)] = values
-        bad = [name for name in changes if not np.isfinite(wanted_change[:, names.index(name)]).all()]
-        if bad:
-            raise ValueError(f"the change of {bad[0]} is not a finite number: give sigmas such as 1.0")
-        parts = []
-        for start in range(0, len(codes), self.space.batch_size):
-            batch = slice(start, start + self.space.batch_size)
+        change = np.full((len(codes), len(self.space.property_names)), np.nan)
+        change[:, held] = 0.0
+        for p, (name, values) in zip(asked, changes.items(), strict=True):
+            change[:, p] = values
+            if not np.isfinite(change[:, p]).all():
+                raise ValueError(f"the change of {name} is not a finite number: give sigmas such as 1.0")
+        codes, parts, notes = np.asarray(codes), [], []
+        for first in range(0, len(codes), self.space.batch_size):
+            batch = slice(first, first + self.space.batch_size)
             absolute = asked if targets == "score" else []
-            parts.append(self._edit_batch(np.asarray(codes[batch]), wanted_change[batch], asked, beyond, absolute))
+            *arrays, words = self._edit_batch(codes[batch], change[batch], asked, beyond, absolute)
+            parts.append(arrays)
+            notes += words
             if progress is not None:
-                progress.update(len(parts[-1].codes))
-        return joined(parts)
+                progress.update(len(words))
+        edited, start, wanted, reached = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return self._result(codes, edited, start, wanted, reached, notes)
 
     def _columns(self, changes: Mapping[str, ArrayLike], hold: str | Sequence[str]) -> tuple[list[int], list[int]]:
         """The columns of the scores that are to change, and of those to hold."""
         names = self.space.property_names
         if not changes:
             raise ValueError("nothing to change: give a property and its change, such as eyes=+1")
-        if isinstance(hold, str) and hold not in ("rest", "none"):
-            raise ValueError(f"hold is {hold!r}, expected rest, none, or a list of names of scores")
-        kept = (
-            {"rest": [n for n in names if n not in changes], "none": []}[hold] if isinstance(hold, str) else list(hold)
-        )
-        unknown = [name for name in (*changes, *kept) if name not in names]
-        if unknown:
+        if isinstance(hold, str):
+            if hold not in ("rest", "none"):
+                raise ValueError(f"hold is {hold!r}, expected rest, none, or a list of names of scores")
+            hold = [name for name in names if name not in changes] if hold == "rest" else []
+        if unknown := [name for name in (*changes, *hold) if name not in names]:
             raise ValueError(f"the scorer does not measure {unknown[0]}, expected some of {', '.join(names)}")
-        both = [name for name in kept if name in changes]
-        if both:
+        if both := [name for name in hold if name in changes]:
             raise ValueError(f"{both[0]} is to be changed and held: give one of them")
-        return [names.index(name) for name in changes], [names.index(name) for name in kept]
+        return [names.index(name) for name in changes], [names.index(name) for name in hold]
 
     def _edit_batch(
         self, codes: np.ndarray, change: np.ndarray, asked: list[int], beyond: str, absolute: list[int]
-    ) -> EditResult:
-        """Edits a batch; ``change`` ``[n, P]`` is NaN for scores that are free, and a score for ``absolute`` ones."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+        """Edited codes, scores before, targets, scores after, and what there is to say of the targets.
+
+        ``change`` ``[n, P]`` is NaN for scores that are free, and a score for ``absolute`` ones.
+        """
         used = np.flatnonzero(np.isfinite(change).all(axis=0))
         v = codes.astype(np.float64)
-        scores, jacobian = self._look(v)
-        start = scores
+        start, jacobian = self._look(v)
         change[:, absolute] -= start[:, absolute]
         wanted, notes = self._targets(start, change, asked, beyond)
+
+        def miss(scores: np.ndarray) -> np.ndarray:
+            return np.linalg.norm((wanted - scores)[:, used], axis=1)
+
         costs = self._costs(codes)
-        best, best_scores, best_miss = v.copy(), scores, self._miss(wanted, scores, used)
-        for step in range(self.steps.num):
-            rows = jacobian[:, used]
-            move = self._step(rows, (wanted - scores)[:, used], costs)
+        scores, best, best_scores, best_miss = start, v.copy(), start, miss(start)
+        for step in range(1, self.steps.num + 1):
+            move = self._step(jacobian[:, used], (wanted - scores)[:, used], costs)
             v = v.copy()
             v[:, self.free] += move
-            if step + 1 == self.steps.num or (step + 1) % self.steps.refresh:
-                after = self._scores(v)
+            if step == self.steps.num or step % self.steps.refresh:
+                after = self.space.score_codes(self.layer, v.astype(np.float32)).astype(np.float64)
                 jacobian = broyden(jacobian, move, after - scores)
             else:
                 after, jacobian = self._look(v)
             scores = after
-            miss = self._miss(wanted, scores, used)
-            better = miss < best_miss
+            better = miss(scores) < best_miss
             best[better], best_scores = v[better], np.where(better[:, None], scores, best_scores)
-            best_miss = np.where(better, miss, best_miss)
-        return self._result(codes, best, start, wanted, best_scores, notes)
+            best_miss = miss(best_scores)
+        return best, start, wanted, best_scores, notes
 
     def _targets(
         self, start: np.ndarray, change: np.ndarray, asked: list[int], beyond: str
@@ -257,10 +252,9 @@ class ClosedLoop:
         for p in asked:
             outside = (wanted[:, p] < low[:, p] - 1e-6) | (wanted[:, p] > high[:, p] + 1e-6)
             for n in np.flatnonzero(outside):
-                name = self.space.property_names[p]
                 sentence = (
-                    f"{name} is to go from {start[n, p]:+.2f} to {wanted[n, p]:+.2f}, beyond what sampled faces show "
-                    f"({low[n, p]:+.2f} to {high[n, p]:+.2f})"
+                    f"{self.space.property_names[p]} is to go from {start[n, p]:+.2f} to {wanted[n, p]:+.2f}, beyond "
+                    f"what sampled faces show ({low[n, p]:+.2f} to {high[n, p]:+.2f})"
                 )
                 if beyond == "refuse":
                     raise ValueError(f"{sentence}: ask for less, or beyond=clip")
@@ -295,14 +289,6 @@ class ClosedLoop:
         scores, jacobian = score_jacobian(self.space, self.layer, unique)
         return scores.astype(np.float64)[where], jacobian[where][..., self.free].astype(np.float64)
 
-    def _scores(self, v: np.ndarray) -> np.ndarray:
-        return self.space.score_codes(self.layer, v.astype(np.float32)).astype(np.float64)
-
-    @staticmethod
-    def _miss(wanted: np.ndarray, scores: np.ndarray, used: np.ndarray) -> np.ndarray:
-        """How far scores are from their targets, ``[n]``."""
-        return np.linalg.norm((wanted - scores)[:, used], axis=1)
-
     def _result(
         self,
         before: np.ndarray,
@@ -321,17 +307,25 @@ class ClosedLoop:
                 notes[n] += f"missed {', '.join(far)} sigmas. "
             notes[n] += beyond_samples(distance[n], real[n])
         safe &= (distance <= 1) & ~(real < 0)
-        change = self._image_change(before, codes)
-        arrays = (codes, start, wanted, reached, distance, real, change)
-        kinds = ("codes", "start", "wanted", "reached", "distance", "realism", "image_change")
-        measured = {kind: array.astype(np.float32) for kind, array in zip(kinds, arrays, strict=True)}
+        pairs = zip(self.space.render(self.layer, before), self.space.render(self.layer, codes), strict=True)
+        change = torch.cat([change_map(a, b).mean(dim=(1, 2)) for a, b in pairs]).cpu().numpy()
+        scores = {"start": start, "wanted": wanted, "reached": reached}
+        arrays = {"codes": codes, **scores, "distance": distance, "realism": real, "image_change": change}
+        measured = {name: array.astype(np.float32) for name, array in arrays.items()}
         return EditResult(names=names, safe=safe, notes=[note.strip() for note in notes], **measured)
 
-    def _image_change(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Mean absolute change of pixels between the pictures of codes ``[n, D]``."""
-        pairs = zip(self.space.render(self.layer, before), self.space.render(self.layer, after), strict=True)
-        changes = [change_map(a, b).mean(dim=(1, 2)) for a, b in pairs]
-        return torch.cat(changes).cpu().numpy()
+
+def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of ``[n, D]``, and which of them each row is, ``[n]``."""
+    unique, where = np.unique(codes, axis=0, return_inverse=True)
+    return unique, where.reshape(-1)
+
+
+def broyden(jacobian: np.ndarray, move: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Derivatives ``[n, P, D]`` corrected by what a step ``[n, D]`` did to the scores ``[n, P]`` (Broyden 1965)."""
+    squared = np.einsum("nd,nd->n", move, move)[:, None, None]
+    wrong = change - np.einsum("npd,nd->np", jacobian, move)
+    return jacobian + wrong[:, :, None] * move[:, None] / np.maximum(squared, np.finfo(np.float64).tiny)
 
 
 class ClosedLoopMover:
@@ -368,25 +362,3 @@ class ClosedLoopMover:
             found = self.loop.edit(np.repeat(codes, shape[1], axis=0), flat, **self.how, progress=bar)
         notes = [found.notes[i : i + shape[1]] for i in range(0, len(found.notes), shape[1])]
         return Moved(found.codes.reshape(*shape, -1), notes)
-
-
-def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of ``[n, D]``, and which of them each row is, ``[n]``."""
-    unique, where = np.unique(codes, axis=0, return_inverse=True)
-    return unique, where.reshape(-1)
-
-
-def joined(parts: Sequence[EditResult]) -> EditResult:
-    """The results of several batches as one."""
-    arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("codes", "start", "wanted", "reached", "distance", "realism", "image_change", "safe")
-    }
-    return EditResult(names=parts[0].names, notes=[note for part in parts for note in part.notes], **arrays)
-
-
-def broyden(jacobian: np.ndarray, move: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Derivatives ``[n, P, D]`` corrected by what a step ``[n, D]`` did to the scores ``[n, P]`` (Broyden 1965)."""
-    squared = np.einsum("nd,nd->n", move, move)[:, None, None]
-    wrong = change - np.einsum("npd,nd->np", jacobian, move)
-    return jacobian + wrong[:, :, None] * move[:, None] / np.maximum(squared, np.finfo(np.float64).tiny)

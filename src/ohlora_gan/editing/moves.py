@@ -1,20 +1,23 @@
-"""Moving codes in latent space: the manipulations of HiGAN (arXiv 1911.09267, section 3.3) on arrays.
+"""Moving codes in latent space (the manipulations of HiGAN, arXiv 1911.09267, section 3.3), and where sampled ones lie.
 
 A strength is a length along a unit direction here; ``DirectionSet.steps`` turns score sigmas into lengths. Everything
 is summed in float64, one direction after the other in their order, so that no result depends on how codes are batched.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
+from torch import nn
 
 from ohlora_gan import rng
 from ohlora_gan.directions.base import ALL, group_names
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.space import CHOOSE, FaceSpace
 
 
 def move(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.ndarray:
@@ -45,9 +48,7 @@ def move(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.nd
     return moved.astype(np.float32)
 
 
-def jitter(
-    codes: ArrayLike, seed: int, indices: Sequence[int], num: int, scale: ArrayLike = 1.0, stream: str = "jitter"
-) -> np.ndarray:
+def jitter(codes: ArrayLike, seed: int, indices: Sequence[int], num: int, scale: ArrayLike = 1.0) -> np.ndarray:
     """Jittering: several versions ``v + delta`` of each code; with moved codes, ``v + lambda n + delta``.
 
     delta ~ N(0, 1) x scale in every coordinate. HiGAN's scale is 1 in a w whose coordinates have a standard
@@ -57,11 +58,9 @@ def jitter(
 
     Args:
         codes: float ``[N, ..., D]``.
-        seed: any integer.
         indices: N numbers, one a code, by which it draws.
         num: versions of each, at least 1; the first few are the same whatever the number.
         scale: a number, or ``[D]``, one a coordinate; at least 0.
-        stream: the name of the random numbers.
 
     Returns:
         float32 ``[N, num, ..., D]``.
@@ -76,7 +75,7 @@ def jitter(
         raise ValueError(f"{shapes}: expected [N, ..., D], N indices, at least 1 version, a number or [D]")
     if not (np.isfinite(scale).all() and (scale >= 0).all()):
         raise ValueError("a jitter's scale is negative or not finite: expected 0 or more")
-    drawn = rng.normal(seed, stream, indices, (num, size)).numpy().astype(np.float64) * scale
+    drawn = rng.normal(seed, "jitter", indices, (num, size)).numpy().astype(np.float64) * scale
     between = (1,) * (codes.ndim - 2)
     return (codes[:, None] + drawn.reshape(len(codes), num, *between, size)).astype(np.float32)
 
@@ -105,11 +104,7 @@ class Moved(NamedTuple):
 
 
 class Mover(Protocol):
-    """What moves codes.
-
-    Attributes:
-        medians: of the groups that directions were found for; empty where there are none.
-    """
+    """What moves codes; ``medians`` are of the groups that directions were found for, empty where there are none."""
 
     @property
     def medians(self) -> Mapping[str, float]: ...
@@ -156,3 +151,86 @@ def groups_of(space: FaceSpace, layer: Layer, codes: np.ndarray, medians: Mappin
     if not medians:
         return np.array([ALL] * len(codes))
     return group_names(space.score_codes(layer, codes), medians, space.property_names)
+
+
+# --- Where sampled faces lie. What is further out is a guess: the networks have seen nothing like it ---
+
+
+NUM = 1000
+OUTERMOST = 0.999
+"""Share of sampled codes that are no further from the mean than what counts as near the cloud."""
+LEAST_REAL = 0.01
+"""Share of sampled faces that the discriminator takes for less real than what counts as real enough."""
+
+
+@dataclass(frozen=True)
+class SafeRange:
+    """What sampled faces show.
+
+    Attributes:
+        low, high: the lowest and highest score of a sample, ``[P]``.
+        mean: of the codes' free values ``[D]``.
+        whiten: ``[D, D]``, turns deviations from the mean into independent ones of unit variance.
+        outermost: distance from the mean, so measured, within which ``OUTERMOST`` of the samples lie.
+        radius: mean distance of codes from their mean.
+        realism: the discriminator's score that ``1 - LEAST_REAL`` of sampled faces reach; NaN without one.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    whiten: np.ndarray
+    outermost: float
+    radius: float
+    realism: float = float("nan")
+
+    @classmethod
+    def sampled(
+        cls, space: FaceSpace, layer: Layer, discriminator: nn.Module | None = None, num: int = NUM
+    ) -> "SafeRange":
+        """From samples of the stream "choose"; codes are cheap, so ten times as many of them as pictures are made."""
+        codes = space.codes(layer, *space.latents(CHOOSE, range(10 * num)))
+        scores = space.score_codes(layer, codes[:num]).astype(np.float64)
+        real = realism(space, layer, codes[: num // 4], discriminator)
+        part = codes[:, layer.free(space.generator)].astype(np.float64)
+        mean = part.mean(axis=0)
+        values, vectors = np.linalg.eigh(np.cov(part, rowvar=False))
+        values = np.maximum(values, 1e-4 * values.mean())  # directions in which samples hardly vary count for little
+        whiten = vectors / np.sqrt(values)
+        return cls(
+            *(scores.min(axis=0), scores.max(axis=0), mean, whiten),
+            outermost=float(np.quantile(np.linalg.norm((part - mean) @ whiten, axis=1), OUTERMOST)),
+            radius=float(np.linalg.norm(part - mean, axis=1).mean()),
+            realism=float(np.quantile(real, LEAST_REAL)),
+        )
+
+    def limits(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and highest scores ``[N, P]`` that faces of scores ``start`` may go to: those of the samples; a
+        face that lies outside of them may stay or go back."""
+        return np.minimum(self.low, start), np.maximum(self.high, start)
+
+    def distance(self, part: np.ndarray) -> np.ndarray:
+        """Mahalanobis distance of codes' free values ``[N, D]`` from the mean; 1 is as far as the outermost samples."""
+        return np.linalg.norm((part - self.mean) @ self.whiten, axis=1) / self.outermost
+
+
+def beyond_samples(distance: float, real: float) -> str:
+    """What there is to say of a code this far out (``SafeRange.distance``), whose picture looks so real: sentences, or
+    nothing. ``real`` is the discriminator's score less ``SafeRange.realism``; NaN without one."""
+    far = f"{distance:.2f} times as far out as sampled faces. " if distance > 1 else ""
+    return far + ("looks less real than sampled faces. " if real < 0 else "")
+
+
+@torch.no_grad()
+def realism(space: FaceSpace, layer: Layer, codes: np.ndarray, discriminator: nn.Module | None) -> np.ndarray:
+    """The discriminator's scores ``[N]`` of codes' pictures, each judged alone; NaN without a discriminator.
+
+    A conditional discriminator is given labels of zeros, as in fine-tuning.
+    """
+    if discriminator is None:
+        return np.full(len(codes), np.nan)
+    scores = []
+    for images in space.render(layer, codes):
+        # one at a time: the minibatch statistics of a discriminator must not depend on which faces are edited together
+        scores += [discriminator(image[None]).reshape(-1).cpu() for image in images.clamp(-1, 1)]
+    return torch.cat(scores).float().numpy() if scores else np.empty(0)

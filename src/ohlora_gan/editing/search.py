@@ -1,10 +1,16 @@
-"""A search for directions from beginning to end: samples, groups, fit, slopes, correction by the measured response."""
+"""A search for directions from beginning to end: samples, groups, fit, slopes, correction by the measured response.
+
+Slopes say how much a unit of length along a direction brings, so that strengths can be given in standard deviations of
+a score. They are measured on the second set of latents, the stream "choose": directions are found on the first and
+judged on the third.
+"""
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -12,10 +18,10 @@ from tqdm import tqdm
 from ohlora_gan.directions.base import DirectionFinder, Geometry, group_names, medians
 from ohlora_gan.directions.decorrelate import held_names
 from ohlora_gan.directions.files import DirectionSet, recipe_of
-from ohlora_gan.editing.calibration import calibrate, correct
+from ohlora_gan.editing.moves import StraightMover, groups_of
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.space import free_jacobian
+from ohlora_gan.latents.space import CHOOSE, FaceSpace, free_jacobian
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import EDITED_PROPERTIES
 
@@ -50,15 +56,9 @@ class Wanted:
     method: str = "svm"
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a search found.
-
-    Attributes:
-        directions: with their slopes.
-        seconds: what sampling and finding took.
-        num_reused: samples that the bank held already.
-    """
+class Found(NamedTuple):
+    """What a search found: directions with their slopes, what sampling and finding took in seconds, and how many of
+    the samples the bank held already."""
 
     directions: DirectionSet
     seconds: dict[str, float]
@@ -68,18 +68,10 @@ class Found:
 def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, wanted: Wanted) -> Found:
     """Fits a finder on the bank's samples, and measures what its directions bring.
 
-    Args:
-        bank: of a generator and a scorer.
-        layer: where codes are moved.
-        finder: not fitted yet.
-        wanted: what is sought.
-
     Raises:
-        ValueError: for settings that cannot be used together; see the finder, and ``calibration``.
+        ValueError: for settings that cannot be used together; see the finder, ``calibrate`` and ``correct``.
     """
     space, names, edited = bank.space, bank.space.property_names, tuple(wanted.properties)
-    if wanted.correct and finder.pointwise:
-        raise ValueError(f"method {wanted.method} gives each face its own directions: give correct=false")
     layer.check(space.generator)
     started = time.monotonic()
     num_reused = min(bank.num_stored(), wanted.n)
@@ -87,12 +79,15 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     with tqdm(desc="sampling", total=wanted.n) as bar:
         scores = bank.scores(wanted.n, bar)
     sampled = time.monotonic()
-    cuts = cuts_of(scores, names, wanted)
-    groups = group_names(scores, cuts, names) if cuts else None
+    cuts = {}
+    if wanted.group_by:
+        given = wanted.medians or medians(scores, names, wanted.group_by)
+        cuts = {name: given[name] for name in wanted.group_by}
     sought = (*edited, *held(finder, edited, names)) if wanted.correct else edited
     with tqdm(desc="finding", total=0) as bar:
         finder.fit(
-            *(bank.codes(layer, wanted.n)[:, layer.free(space.generator)], scores, groups, bar),
+            bank.codes(layer, wanted.n)[:, layer.free(space.generator)],
+            *(scores, group_names(scores, cuts, names) if cuts else None, bar),
             names=names,
             edited=sought,
             geometry=Geometry(partial(cached_jacobian, bank, layer), wanted.metric),
@@ -105,17 +100,8 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
         found = calibrate(space, layer, found, wanted.num_calibration, bar)
     if wanted.correct:
         with tqdm(desc="correcting", total=len(sought)) as bar:
-            found = correct(space, layer, found, edited, dict(wanted.strengths), wanted.num_calibration, bar)
-    seconds = {"sampling": sampled - started, "finding": time.monotonic() - sampled}
-    return Found(found, seconds, num_reused)
-
-
-def cuts_of(scores: np.ndarray, names: Sequence[str], wanted: Wanted) -> dict[str, float]:
-    """The medians that divide faces into groups; empty for one group of all."""
-    if not wanted.group_by:
-        return {}
-    given = wanted.medians or medians(scores, names, wanted.group_by)
-    return {name: given[name] for name in wanted.group_by}
+            found = correct(space, layer, found, edited, wanted.strengths, wanted.num_calibration, bar)
+    return Found(found, {"sampling": sampled - started, "finding": time.monotonic() - sampled}, num_reused)
 
 
 def held(finder: DirectionFinder, edited: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -144,20 +130,18 @@ def padded_set(
     free, size = layer.free(space.generator), layer.size(space.generator)
     directions = np.zeros((*finder.directions_.shape[:2], size), dtype=np.float32)
     directions[..., free] = finder.directions_
+    provenance = {
+        "n": wanted.n,
+        "seed": space.seed,
+        "generator": weights_hash(space.generator),
+        "scorer": weights_hash(space.scorer),
+        "metrics": finder.metrics_,
+        "finder": recipe_of(finder),
+    }
     return DirectionSet(
-        directions,
-        finder.group_names_,
-        layer.name,
-        wanted.method,
+        *(directions, finder.group_names_, layer.name, wanted.method),
         dict(cuts) if len(finder.group_names_) > 1 else {},
-        {
-            "n": wanted.n,
-            "seed": space.seed,
-            "generator": weights_hash(space.generator),
-            "scorer": weights_hash(space.scorer),
-            "metrics": finder.metrics_,
-            "finder": recipe_of(finder),
-        },
+        provenance,
         tuple(properties),
         names=space.property_names,
         finder=finder if finder.pointwise else None,
@@ -165,3 +149,130 @@ def padded_set(
         state=finder.state_,
         free=(free.start, free.stop) if free.stop - free.start < size else None,
     )
+
+
+# --- What directions bring, measured ---
+
+
+REACH = np.array([-1.0, -0.5, 0.5, 1.0])
+"""Where a response is measured, in sigmas of its score."""
+FIRST_LOOK = 0.1
+"""How far the first look goes, as a share of the cloud's radius (the codes' mean distance from their mean)."""
+LONGEST = 2.0
+"""A sigma is never further away than so many radii: what hardly moves its score is not followed out of the world."""
+OWN_GROUP = 10  # latents of a group that make its slope its own; with fewer it has that of all
+
+
+def calibrate(
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
+) -> DirectionSet:
+    """The same directions with their slopes and the slopes' spread.
+
+    A latent's slope is the straight line through its scores at four places, a half and a whole sigma to either side,
+    which a first look finds. Slopes are means over latents: of a group where it has ``OWN_GROUP`` of them, else of all.
+
+    Args:
+        space: generator and the scorer whose sigmas are meant.
+        layer: where the directions move codes.
+        found: directions, for which ``direction(x, group)`` works.
+        num_latents: at least 2.
+        progress: told of each property.
+
+    Raises:
+        ValueError: for too few latents.
+    """
+    if num_latents < 2:
+        raise ValueError(f"slopes need at least 2 latents, got {num_latents}")
+    codes, groups = choose_faces(space, layer, found, num_latents)
+    directions = np.stack([found.direction(x, group) for x, group in zip(codes, groups, strict=True)])
+    radius = max(float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).mean()), float(np.finfo(np.float32).tiny))
+    floor = 1 / (LONGEST * radius)
+    slopes, spreads = [], []
+    for i, name in enumerate(found.properties):
+        column = space.property_names.index(name)
+        first = slopes_along(space, layer, codes, directions[:, i], FIRST_LOOK * radius)[:, column]
+        length = 1 / max(float(first.mean()), floor)
+        own = slopes_along(space, layer, codes, directions[:, i], length)[:, column]
+        by_group = [own[groups == group] for group in found.group_names]
+        by_group = [of_group if len(of_group) >= OWN_GROUP else own for of_group in by_group]
+        slopes.append([max(float(of_group.mean()), floor) for of_group in by_group])
+        spreads.append([float(of_group.std()) for of_group in by_group])
+        if progress is not None:
+            progress.update()
+    return replace(found, slopes=np.array(slopes), spreads=np.array(spreads))
+
+
+def slopes_along(
+    space: FaceSpace, layer: Layer, codes: np.ndarray, directions: np.ndarray, length: float
+) -> np.ndarray:
+    """Slopes [N, P] of straight lines through scores at ``REACH`` lengths from codes [N, D] along directions [N, D]."""
+    moved = (codes[:, None] + (REACH * length)[:, None] * directions[:, None]).astype(np.float32)
+    return np.einsum("s,nsp->np", REACH, scores_of(space, layer, moved)) / (length * (REACH @ REACH))
+
+
+def correct(
+    space: FaceSpace,
+    layer: Layer,
+    found: DirectionSet,
+    edited: Sequence[str],
+    strengths: Mapping[str, Sequence[float]],
+    num_latents: int = 100,
+    progress: tqdm | None = None,
+) -> DirectionSet:
+    """Directions of the edited properties, mixed so that by their *measured* response each changes its own score alone.
+
+    Every direction, also those of properties that are to be held, is followed on real faces as far as the test goes,
+    and what all scores do is measured. The inverse of this response says how to mix them. Derivatives tell what an
+    infinitely small step does; this tells what an edit does.
+
+    Args:
+        found: calibrated directions that do not depend on the face, of the edited properties and of those to hold.
+        edited: the properties whose directions are wanted.
+        strengths: property -> the strengths it is tested with, in sigmas; others are followed a sigma to either side.
+        space, layer, num_latents, progress: see ``calibrate``.
+
+    Returns:
+        The edited properties' directions, calibrated.
+
+    Raises:
+        ValueError: where the response cannot be inverted, or for directions that depend on the face.
+    """
+    if found.finder is not None or found.slopes is None:
+        raise ValueError(
+            f"method {found.method} gives each face its own directions, which cannot be mixed: correct=false"
+        )
+    codes, groups = choose_faces(space, layer, found, num_latents)
+    base = space.score_codes(layer, codes)
+    measured = [space.property_names.index(name) for name in found.properties]
+    response = np.zeros((len(measured), len(measured)))
+    for i, name in enumerate(found.properties):
+        rows = np.array([s for s in strengths.get(name, (-1.0, 1.0)) if s != 0])
+        scores = scores_of(space, layer, StraightMover(found)(codes, groups, {name: rows}).codes)
+        # a straight line a latent through all places and the unedited face
+        places = np.append(rows, 0.0) - rows.sum() / (len(rows) + 1)
+        whole = np.concatenate([scores, base[:, None]], axis=1)[..., measured]
+        response[i] = np.einsum("s,nsp->p", places, whole) / (len(codes) * places @ places)
+        if progress is not None:
+            progress.update()
+    try:
+        mix = np.linalg.inv(response)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            "the measured response cannot be inverted: hold fewer properties (decorrelate=[...])"
+        ) from error
+    sigmas = found.directions.astype(np.float64) / found.slopes[..., None]  # a sigma each
+    mixed = np.einsum("km,mgd->kgd", mix[[found.properties.index(name) for name in edited]], sigmas)
+    unit = mixed / np.linalg.norm(mixed, axis=2, keepdims=True)
+    corrected = replace(found, directions=unit, properties=tuple(edited), slopes=None, spreads=None)
+    return calibrate(space, layer, corrected, num_latents)
+
+
+def choose_faces(space: FaceSpace, layer: Layer, found: DirectionSet, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes [N, D] of the second set of latents, and their groups [N]."""
+    codes = space.codes(layer, *space.latents(CHOOSE, range(num)))
+    return codes, groups_of(space, layer, codes, found.medians)
+
+
+def scores_of(space: FaceSpace, layer: Layer, moved: np.ndarray) -> np.ndarray:
+    """Scores [N, S, P] of codes [N, S, D]."""
+    return space.score_codes(layer, moved.reshape(-1, moved.shape[-1])).reshape(*moved.shape[:2], -1)

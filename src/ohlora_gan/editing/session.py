@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ohlora_gan.directions.base import group_names
-from ohlora_gan.editing.calibration import SafeRange, realism
-from ohlora_gan.editing.moves import Mover
+from ohlora_gan.editing.moves import Mover, SafeRange, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.saved import read_latents
 from ohlora_gan.latents.space import FaceSpace
@@ -22,14 +21,14 @@ STREAM = "edit"  # directions are neither found nor judged on its faces
 
 @dataclass
 class Faces:
-    """The faces to edit.
+    """The N faces to edit.
 
     Attributes:
-        names: what to call them, N.
-        indices: their numbers, by which random numbers are drawn, N.
+        names: what to call them.
+        indices: their numbers, by which random numbers are drawn.
         codes: float32 ``[N, D]``.
         scores: by the finding scorer, float32 ``[N, P]``.
-        groups: N names; ``""`` where directions are not grouped.
+        groups: ``""`` where directions are not grouped.
     """
 
     names: list[str]
@@ -54,9 +53,7 @@ def open_faces(
         label = torch.from_numpy(saved.label) if space.generator.label_dim else None
         codes = space.codes(layer, torch.from_numpy(saved.z), label)
     scores = space.score_codes(layer, codes)
-    groups = [""] * len(codes)
-    if medians:
-        groups = group_names(scores, medians, space.property_names).tolist()
+    groups = group_names(scores, medians, space.property_names).tolist() if medians else [""] * len(codes)
     return Faces(names, indices, codes, scores, groups)
 
 
@@ -81,12 +78,12 @@ class Limits:
 
     def clip(self, faces: Faces, changes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Changes ``[N, K]`` so that no face leaves the range; one that lies outside may go back."""
-        low, high = self.safe.limits(faces.scores.astype(np.float64))
+        scores = faces.scores.astype(np.float64)
+        low, high = self.safe.limits(scores)
         found = {}
         for name, values in changes.items():
-            p = self.names.index(name)
-            start = faces.scores[:, p, None].astype(np.float64)
-            found[name] = np.clip(start + values, low[:, p, None], high[:, p, None]) - start
+            p = [self.names.index(name)]
+            found[name] = np.clip(scores[:, p] + values, low[:, p], high[:, p]) - scores[:, p]
         return found
 
     def beyond(self, faces: Faces, changes: Mapping[str, float]) -> list[str]:
@@ -98,12 +95,12 @@ class Limits:
             p = self.names.index(name)
             low, high = self.safe.low[p], self.safe.high[p]
             each = zip(faces.names, faces.scores[:, p], asked[name][:, 0], clipped[name][:, 0], strict=True)
-            for who, start, change, got in each:
-                if abs(got - change) > 1e-6:
-                    words.append(
-                        f"{name}={value:+g} takes {who} from {start:+.2f} to {start + change:+.2f}, "
-                        f"beyond what faces of this generator show ({low:+.2f} to {high:+.2f})"
-                    )
+            words += [
+                f"{name}={value:+g} takes {who} from {start:+.2f} to {start + change:+.2f}, "
+                f"beyond what faces of this generator show ({low:+.2f} to {high:+.2f})"
+                for who, start, change, got in each
+                if abs(got - change) > 1e-6
+            ]
         return words
 
 
@@ -148,14 +145,9 @@ class Walk:
 
 @dataclass
 class Session:
-    """Generator, faces and a way to move them.
+    """Generator, faces, the way they move, and the range that they are held in.
 
-    Attributes:
-        space, layer: where codes lie.
-        faces: the faces.
-        mover: how they move.
-        limits: the range of scores that targets are held in, and what targets are.
-        discriminator: says how real pictures look; None: nothing does.
+    ``discriminator`` says how real pictures look; None: nothing does.
     """
 
     space: FaceSpace

@@ -14,9 +14,9 @@ from torch import nn
 
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
-from ohlora_gan.editing.calibration import SafeRange, calibrate
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
-from ohlora_gan.editing.moves import Mover, StraightMover
+from ohlora_gan.editing.moves import Mover, SafeRange, StraightMover
+from ohlora_gan.editing.search import calibrate
 from ohlora_gan.editing.session import Limits, Session, open_faces
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ohlora_gan.editing.calibration import beyond_samples
-from ohlora_gan.editing.moves import cloud_spread, jitter
+from ohlora_gan.editing.moves import beyond_samples, cloud_spread, jitter
 from ohlora_gan.editing.session import Session, Walk
 from ohlora_gan.files import write_json
 from ohlora_gan.images import save_png
