@@ -34,13 +34,7 @@ from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
 from ohlora_gan.published import append_sweep_row, sweep_row, write_cases
 from ohlora_gan.reports.pictures import save_strips
 from ohlora_gan.reports.report import write_report
-from ohlora_gan.reports.vectors import (
-    VectorSearch,
-    describe_judges,
-    describe_results,
-    draw_strips,
-    vector_page,
-)
+from ohlora_gan.reports.vectors import VectorSearch, describe_judges, describe_results, draw_strips, vector_page
 from ohlora_gan.training.loggers import log_files, open_loggers
 from ohlora_gan.world.versions import check_same_world, network, networks
 
@@ -49,22 +43,20 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Search:
-    """A search for directions, while it goes on.
-
-    Attributes:
-        cfg: the composed config.
-        space, layer: where codes lie.
-        bank: the samples.
-        num_reused: samples that the bank held already.
-        seconds: what each part took.
-    """
+    """A search for directions, while it goes on."""
 
     cfg: DictConfig
     space: FaceSpace
     layer: Layer
     bank: ScoreBank
-    num_reused: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    finder: DirectionFinder | None  # None: a closed loop
+    found: DirectionSet | None = None
+    num_reused: int = 0  # samples that the bank held already
+    seconds: dict[str, float] = field(default_factory=dict)  # what each part took
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.cfg.paths.output_dir)
 
     @property
     def region(self) -> Region:
@@ -77,30 +69,26 @@ def find_vectors(cfg: DictConfig) -> float:
     scorer that had no part in finding them where there is one."""
     check_find_vectors(cfg)
     started = time.monotonic()
-    check_worlds(cfg)
-    space, layer = open_space(cfg), instantiate(cfg.layer)
+    judging = judging_networks(cfg)
+    finding = network("generator", cfg.checkpoint, called="checkpoint"), network("scorer", cfg.scorer)
+    check_same_world(*finding, *networks("judge", judging, "judge=null for none"))
+    opened = open_generator(cfg.checkpoint), open_scorer(cfg.scorer), open_device(cfg)
+    space = FaceSpace(*opened, cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
+    layer = instantiate(cfg.layer)
     layer.check(space.generator)
     check_names(cfg, space.property_names)
     finder, plan = open_finder(cfg), generation_plan(cfg)
     judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
     check_judges(judges, plan)
-    search = Search(cfg, space, layer, ScoreBank(cfg.paths.bank_dir, space))
-    save_config(cfg, {"checkpoint": cfg.checkpoint, "scorer": cfg.scorer, "judge": judging_networks(cfg)})
-
-    found: DirectionSet | None = None
-    mover: Mover
-    if finder is None:
-        mover = closed_loop_mover(search)
-    else:
-        found = search_directions(search, finder, plan)
-        save_found(found, Path(cfg.paths.output_dir))
-        mover = StraightMover(found)
+    search = Search(cfg, space, layer, ScoreBank(cfg.paths.bank_dir, space), finder)
+    save_config(cfg, {"checkpoint": cfg.checkpoint, "scorer": cfg.scorer, "judge": judging})
+    mover = closed_loop_mover(search) if finder is None else directions_mover(search, finder, plan)
     kept = ("num_latents", "max_passes", "retest", "num_saturation")
     extent = Extent(**{name: cfg.test[name] for name in kept}, region=search.region)
     with tqdm(desc="testing", total=cfg.test.num_latents) as bar:
         judgement = judge_vectors(space, layer, mover, plan, judges, extent, bar)
-    judgement.about |= about(search, found)
-    return write_results(search, found, finder, judgement, time.monotonic() - started)
+    judgement.about |= about(search)
+    return write_results(search, judgement, time.monotonic() - started)
 
 
 def judging_networks(cfg: DictConfig) -> list[str]:
@@ -109,24 +97,8 @@ def judging_networks(cfg: DictConfig) -> list[str]:
     return [name for name in ([judge] if isinstance(judge, str) else judge) if name != LANDMARKS]
 
 
-def check_worlds(cfg: DictConfig) -> None:
-    """Raises ValueError unless generator, scorer and judges have learnt from one version of the embedded world."""
-    finding = network("generator", cfg.checkpoint, called="checkpoint"), network("scorer", cfg.scorer)
-    check_same_world(*finding, *networks("judge", judging_networks(cfg), "judge=null for none"))
-
-
-def open_space(cfg: DictConfig) -> FaceSpace:
-    """Generator, scorer and device of a composed config."""
-    networks = open_generator(cfg.checkpoint), open_scorer(cfg.scorer)
-    return FaceSpace(*networks, open_device(cfg), cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
-
-
 def open_finder(cfg: DictConfig) -> DirectionFinder | None:
-    """The finder of a composed config; None for a closed loop.
-
-    Raises:
-        ValueError: where directions that depend on the face are to be mixed.
-    """
+    """The finder of a composed config; None for a closed loop. Directions that depend on the face cannot be mixed."""
     if is_closed_loop(cfg):
         return None
     finder: DirectionFinder = instantiate(cfg.method.finder)
@@ -135,8 +107,8 @@ def open_finder(cfg: DictConfig) -> DirectionFinder | None:
     return finder
 
 
-def search_directions(search: Search, finder: DirectionFinder, plan: Plan) -> DirectionSet:
-    """Finds directions as the settings say."""
+def directions_mover(search: Search, finder: DirectionFinder, plan: Plan) -> Mover:
+    """Finds directions as the settings say, writes them in our format and in the published one; they are tested."""
     cfg = search.cfg
     wanted = Wanted(
         tuple(cfg.properties),
@@ -149,10 +121,13 @@ def search_directions(search: Search, finder: DirectionFinder, plan: Plan) -> Di
         cfg.num_calibration,
         cfg.method.name,
     )
-    found = find_directions(search.bank, search.layer, finder, wanted)
-    search.seconds, search.num_reused = found.seconds, found.num_reused
-    found.directions.provenance |= provenance(cfg)
-    return found.directions
+    made = find_directions(search.bank, search.layer, finder, wanted)
+    search.found, search.seconds, search.num_reused = made.directions, made.seconds, made.num_reused
+    found, method = made.directions, OmegaConf.to_container(cfg.method, resolve=True)
+    found.provenance |= {"generator_file": file_hash(resolve(cfg.checkpoint)), "method": method}
+    save_directions(search.folder / "vectors.safetensors", found)
+    write_directions(search.folder / "vectors", found.directions, found.group_names, found.layer, found.properties)
+    return StraightMover(found)
 
 
 def open_metric(search: Search) -> np.ndarray | None:
@@ -177,23 +152,17 @@ def closed_loop_mover(search: Search) -> Mover:
     return ClosedLoopMover(loop, **how)
 
 
-def save_found(found: DirectionSet, folder: Path) -> None:
-    """Writes the directions in our format and in the published one."""
-    save_directions(folder / "vectors.safetensors", found)
-    write_directions(folder / "vectors", found.directions, found.group_names, found.layer, found.properties)
-
-
-def about(search: Search, found: DirectionSet | None) -> dict[str, Any]:
+def about(search: Search) -> dict[str, Any]:
     """What ``judge.json`` says of the method."""
-    cfg = search.cfg
+    cfg, found = search.cfg, search.found
     chosen = cfg.method.finder.get("decorrelate", "none") if found else cfg.method.loop.hold
-    seconds = {name: round(value, 1) for name, value in search.seconds.items()}
-    said = {"method": cfg.method.name, "decorrelate": chosen if isinstance(chosen, str) else list(chosen)}
-    said |= {
+    said = {
+        "method": cfg.method.name,
+        "decorrelate": chosen if isinstance(chosen, str) else list(chosen),
         "metric": cfg.metric.name,
         "correct": bool(cfg.correct) and found is not None,
         "n": cfg.n,
-        "seconds": seconds,
+        "seconds": {name: round(value, 1) for name, value in search.seconds.items()},
     }
     if found is not None and found.slopes is not None and found.spreads is not None:
         said["slopes"] = {p: float(found.slopes[i].mean()) for i, p in enumerate(found.properties)}
@@ -201,19 +170,13 @@ def about(search: Search, found: DirectionSet | None) -> dict[str, Any]:
     return said
 
 
-def write_results(
-    search: Search,
-    found: DirectionSet | None,
-    finder: DirectionFinder | None,
-    judgement: Judgement,
-    seconds: float,
-) -> float:
+def write_results(search: Search, judgement: Judgement, seconds: float) -> float:
     """Writes figures, tables, latents that passed, strips and the page; returns the run's metric."""
-    cfg, space, layer, test = search.cfg, search.space, search.layer, judgement.test
-    folder, properties = Path(cfg.paths.output_dir), tuple(cfg.properties)
-    fit_metrics = finder.metrics_ if finder else {}
+    cfg, space, layer, test, folder = search.cfg, search.space, search.layer, judgement.test, search.folder
+    properties, name = tuple(cfg.properties), cfg.method.name
+    fit_metrics = search.finder.metrics_ if search.finder else {}
     write_json(folder / "judge.json", judgement.to_dict())
-    results, name = summary(test.cases), cfg.method.name
+    results = summary(test.cases)
     write_cases(folder / f"test_result_{name}_{layer.name}.csv", test.cases)
     k = int(0.2 * cfg.n) if "samples_per_class" in fit_metrics else None
     row = sweep_row(cfg.n, seconds, fit_metrics, results, k, properties)
@@ -225,10 +188,15 @@ def write_results(
     metrics |= {"response": test.response().tolist(), "bank_samples_reused": search.num_reused}
     write_json(folder / "metrics.json", metrics)
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    page = VectorSearch(settings, space, layer, found, fit_metrics, judgement, strips, seconds)
+    page = VectorSearch(settings, space, layer, search.found, fit_metrics, judgement, strips, seconds)
     write_report(folder / "report.html", vector_page(page))
-    log_vectors(cfg, results)
-    for line in describe_judges(judgement):
+    with open_loggers(make_loggers(cfg)) as loggers:
+        for logger in loggers:
+            logger.log_metrics({f"test/{key}": float(value) for key, value in results.items()})
+        files = [folder / "vectors.safetensors", folder / "report.html"]
+        log_files(loggers, [path for path in files if path.exists()], "vectors")
+    report = f"report: {folder / 'report.html'}"
+    for line in (describe_results(results, cfg.properties), report, *describe_judges(judgement)):
         log.info("%s", line)
     by = judgement.by.values()
     return next((of["sum_corr"][0] for of in by if of["role"] == "judging"), results["sum_mean_corr"])
@@ -248,41 +216,18 @@ def save_passed(search: Search, judgement: Judgement) -> None:
         {name: np.array([case.corrs[name] for case in cases]) for name in search.cfg.properties},
         {"generator": weights_hash(space.generator), "layer": search.layer.name, "seed": space.seed},
     )
-    write_latents(Path(search.cfg.paths.output_dir) / "latents", saved, search.layer.name, search.cfg.method.name)
-
-
-def log_vectors(cfg: DictConfig, results: dict[str, float]) -> None:
-    """Sends what was found to the loggers and says it."""
-    folder = Path(cfg.paths.output_dir)
-    with open_loggers(make_loggers(cfg)) as loggers:
-        flat = {f"test/{k}": float(v) for k, v in results.items()}
-        for logger in loggers:
-            logger.log_metrics(flat)
-        files = [folder / "vectors.safetensors", folder / "report.html"]
-        log_files(loggers, [path for path in files if path.exists()], "vectors")
-    log.info("%s", describe_results(results, cfg.properties))
-    log.info("report: %s", folder / "report.html")
-
-
-def provenance(cfg: DictConfig) -> dict[str, Any]:
-    """What the directions were made from, besides what ``find_directions`` notes."""
-    method = OmegaConf.to_container(cfg.method, resolve=True)
-    return {"generator_file": file_hash(resolve(cfg.checkpoint)), "method": method}
-
-
-# --- The end of a sweep (`python find_vectors.py -m ...`): Hydra's callback that writes a leaderboard ---
+    write_latents(search.folder / "latents", saved, search.layer.name, search.cfg.method.name)
 
 
 class Leaderboard(Callback):
-    """Writes the leaderboard of all jobs into the sweep's folder once the last one has ended.
+    """Hydra's callback at the end of a sweep: writes the leaderboard of all jobs into the sweep's folder.
 
     Hydra calls ``on_multirun_end`` only where every job went well, so after a failed one the leaderboard is written
     again with each job. What went wrong in writing is told, and ends no sweep.
     """
 
-    def __init__(self) -> None:
-        self.has_failed = False
-        self.told = ""
+    has_failed = False
+    told = ""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         self.has_failed |= job_return.status == JobStatus.FAILED
