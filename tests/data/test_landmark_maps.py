@@ -60,10 +60,10 @@ def test_every_class_lies_where_it_was_drawn():
         (144, 112): Part.UPPER_LIP,
         (150, 112): Part.INNER_MOUTH,
         (157, 112): Part.LOWER_LIP,
-        (165, 100): lm.SKIN,
+        (165, 100): Part.SKIN,
         (20, 112): Part.HAIR,
         (100, 48): Part.HAIR,
-        (215, 112): lm.CLOTHES,
+        (215, 112): Part.CLOTHES,
     }
     assert {spot: int(drawn[spot]) for spot in spots} == spots
 
@@ -73,7 +73,7 @@ def test_clothes_of_the_hairs_colour_are_no_hair_where_no_hair_hangs_above_them(
     person[170:195] = 0  # short hair: nothing hangs down to the shoulders
     drawn = lm.draw_map(mesh(), person, image)
     assert (drawn[200:] == Part.HAIR).sum() == 0
-    assert (drawn[200:] == lm.CLOTHES).all()
+    assert (drawn[200:] == Part.CLOTHES).all()
 
 
 def test_long_hair_counts_down_to_its_end():
@@ -90,14 +90,15 @@ def test_eyes_are_left_and_right_as_seen_even_upside_down():
 def test_a_face_larger_than_the_picture_is_cut_off():
     points = (mesh() - 112) * 3 + 112
     drawn = lm.draw_map(points, np.ones((SIZE, SIZE), np.float32), scene()[1])
-    assert (drawn == lm.SKIN).mean() > 0.5
+    assert (drawn == Part.SKIN).mean() > 0.5
     assert not (drawn == Part.HAIR).any()
 
 
 def test_scores_of_the_maps_follow_the_face():
     gaps, heights, tilts = (0.0, 6.0, 14.0), (2.0, 7.0, 12.0), (-0.3, 0.0, 0.3)
     faces = [mesh(gap, height, tilt) for gap, height, tilt in zip(gaps, heights, tilts, strict=True)]
-    scores = score_maps(np.stack([lm.draw_map(face, *scene()) for face in faces]), None)
+    maps = np.stack([lm.draw_map(face, *scene()) for face in faces])
+    scores = score_maps(maps, np.stack([scene()[1]] * len(maps)))
     assert scores["mouth"][0] == 0
     assert (np.diff(scores["mouth"]) > 0.1).all()
     assert (np.diff(scores["eyes"]) > 3).all()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +24,25 @@ Bytes = NDArray[np.uint8]
 
 METHOD = "mean with mirror image"
 """How landmarks come about: a folder of labels keeps it, so that no later run adds labels of another kind."""
-MIN_SIDE = 256
-"""Smaller pictures are enlarged to this before detection."""
+MIN_SIDE = 256  # smaller pictures are enlarged to this before detection
 BORDER = 0.25
 """Share of the shorter side added around a picture as a grey border, for faces that fill it. Of 300 CelebA pictures at
 64x64 the mesh finds 298 with it and 296 without."""
 
 
 class LandmarkDetector:
-    """Finds faces; what it finds in a picture depends on no other picture.
-
-    Raises:
-        ValueError: if MediaPipe is not installed.
-    """
+    """Finds faces; what it finds in a picture depends on no other picture. ValueError if MediaPipe is not installed."""
 
     def __init__(self) -> None:
         with _without_startup_messages():
-            solutions = _mediapipe().solutions
+            try:
+                from mediapipe import solutions
+            except ImportError as error:
+                raise ValueError(
+                    f'finding landmarks needs MediaPipe ({error}): pip install "ohlora-gan[landmarks]" '
+                    f"(Python 3.10 to 3.12)"
+                ) from error
+            warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype")  # MediaPipe's and protobuf's
             self._mesh = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=2, refine_landmarks=True)
             self._segmentation = solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
             blank = np.zeros((MIN_SIDE, MIN_SIDE, 3), dtype=np.uint8)
@@ -61,7 +62,6 @@ class LandmarkDetector:
 
         Raises:
             NoFace, SeveralFaces: if there is not exactly one.
-            ValueError: for another shape or dtype.
         """
         faces = self._faces(image)
         if not faces:
@@ -86,10 +86,6 @@ class LandmarkDetector:
         size = (image.shape[1], image.shape[0])
         return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))
 
-    def parse_map(self, image: Bytes, points: NDArray[np.float64]) -> Bytes:
-        """The parse map uint8 ``[224, 224]`` of a picture whose landmarks are known, see ``draw_map``."""
-        return draw_map(points, self.person(image), image)
-
 
 @lru_cache(maxsize=1)
 def detector() -> LandmarkDetector:
@@ -98,14 +94,11 @@ def detector() -> LandmarkDetector:
 
 
 def measure(images: Bytes) -> dict[str, NDArray]:
-    """Raw measures of faces, as a judge that knows nothing of this project's networks.
-
-    Args:
-        images: RGB, uint8 ``[N, H, W, 3]``; 64x64 pixels are enough.
+    """Raw measures of faces uint8 ``[N, H, W, 3]``, as a judge that knows nothing of this project's networks.
 
     Returns:
         ``found``: bool ``[N]``, whether a picture holds exactly one face; and float64 ``[N]`` by the names of
-        ``MEASURES`` (eye_aspect, mouth_opening, tilt, turn), NaN where none is found.
+        ``MEASURES``, NaN where none is found.
 
     Raises:
         ValueError: for another shape or dtype, or if MediaPipe is not installed.
@@ -138,17 +131,6 @@ def _described(array: object) -> str:
     return f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
 
 
-def _mediapipe() -> ModuleType:
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise ValueError(
-            f'finding landmarks needs MediaPipe ({error}): pip install "ohlora-gan[landmarks]" (Python 3.10 to 3.12)'
-        ) from error
-    warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype")  # MediaPipe's business with protobuf
-    return mediapipe
-
-
 @contextmanager
 def _without_startup_messages() -> Iterator[None]:
     """Silences what MediaPipe's C++ side writes to file descriptor 2 while it starts, whatever its log level."""
@@ -162,18 +144,12 @@ def _without_startup_messages() -> Iterator[None]:
         os.close(stderr)
 
 
-# --- Parse maps and raw measures of a face from its landmarks ---
-
-
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MEASURES = ("eye_aspect", "mouth_opening", "tilt", "turn")
-"""What ``measure_points`` measures."""
-
 NUM_POINTS = 468
 MAP_SHAPE = (MAP_SIZE, MAP_SIZE)
-SKIN, BROW, CLOTHES = 1, 2, 11
 FINE = 4  # outlines are drawn this much finer than the map, so that a nearly closed eye is as thin as it is
 
 # the outlines; an eye's outline starts at its outer corner, "a" is the eye on the left in an upright picture
@@ -221,10 +197,7 @@ class SeveralFaces(UserError):
 
 
 def measure_points(points: NDArray) -> dict[str, float]:
-    """Raw measures of a face; none depends on its size in the picture.
-
-    Args:
-        points: landmarks in pixels, x right and y down, float ``[468 or more, 2 or more]``.
+    """Raw measures of a face from its landmarks ``[468 or more, 2 or more]``; none depends on its size in the picture.
 
     Returns:
         By the names of ``MEASURES``:
@@ -250,14 +223,9 @@ def measure_points(points: NDArray) -> dict[str, float]:
 
 
 def mean_with_mirror(points: NDArray, mirrored: NDArray, width: float) -> Floats:
-    """Steadier landmarks: the mean of a picture's and those of its mirror image.
+    """Steadier landmarks: the mean of a picture's and those of its mirror image, ``[468 or more, 2]``, in its pixels.
 
-    Args:
-        points, mirrored: landmarks in pixels of the picture and of its mirror image, float ``[468 or more, 2]``.
-        width: the picture's, in pixels.
-
-    Returns:
-        Landmarks in pixels of the picture; those that nothing here uses stay as in ``points``.
+    Those that nothing here uses stay as in ``points``. ``width`` is the picture's, in pixels.
     """
     mean = _checked(points).copy()
     here, there = list(TWINS), list(TWINS.values())
@@ -278,8 +246,7 @@ def draw_map(points: NDArray, person: NDArray[np.float32], image: Bytes) -> Byte
         image: RGB, uint8 ``[H, W, 3]``.
 
     Returns:
-        uint8 ``[224, 224]``: 0 background, 1 skin, 2 brows, 4 left and 5 right eye (as seen in the picture), 6 nose,
-        7 upper lip, 8 inner mouth, 9 lower lip, 10 hair, 11 clothes, neck and what else is not told apart.
+        uint8 ``[224, 224]`` of the codes of ``names.Part`` and 11: clothes, neck and what else is not told apart.
     """
     points = _checked(points)
     height, width = image.shape[:2]
@@ -291,29 +258,20 @@ def draw_map(points: NDArray, person: NDArray[np.float32], image: Bytes) -> Byte
     face = _draw_face(points)
     rise = _rise(points)
     hair = _hair(rise, face, body & (face == 0), pixels.resize(MAP_SHAPE, Image.Resampling.BILINEAR))
-    rest = np.where(rise > 0, SKIN, CLOTHES)
+    rest = np.where(rise > 0, Part.SKIN, Part.CLOTHES)
     return np.where(face > 0, face, np.where(hair, Part.HAIR, np.where(body, rest, Part.BACKGROUND))).astype(np.uint8)
 
 
 def _draw_face(points: Floats) -> Bytes:
-    """The part of the map inside the face's oval, 0 outside."""
-    fine = Image.new("L", (MAP_SIZE * FINE, MAP_SIZE * FINE))
-    draw = ImageDraw.Draw(fine)
-    for outline, code in _outlines(points * FINE):
-        draw.polygon(outline.ravel().tolist(), fill=code)
-    return np.asarray(fine)[FINE // 2 :: FINE, FINE // 2 :: FINE]
-
-
-def _outlines(points: Floats) -> list[tuple[Floats, int]]:
-    """Outlines of the face and what lies in it with their codes, in the order in which they cover each other."""
+    """The part of the map inside the face's oval, 0 outside; what comes later covers what came before."""
 
     def line(*numbers: int) -> Floats:
         return points[list(numbers)]
 
     left, right = sorted((line(*EYE_A), line(*EYE_B)), key=lambda eye: eye[:, 0].mean())
-    return [
-        (line(*OVAL), SKIN),
-        *((line(*brow), BROW) for brow in BROWS),
+    outlines = [
+        (line(*OVAL), Part.SKIN),
+        *((line(*brow), Part.BROWS) for brow in BROWS),
         (line(*NOSE), Part.NOSE),
         (left, Part.LEFT_EYE),
         (right, Part.RIGHT_EYE),
@@ -321,6 +279,11 @@ def _outlines(points: Floats) -> list[tuple[Floats, int]]:
         (line(*UPPER_LIP_TOP, *UPPER_LIP_BOTTOM[::-1]), Part.UPPER_LIP),
         (line(*LOWER_LIP_BOTTOM, *LOWER_LIP_TOP[::-1]), Part.LOWER_LIP),
     ]
+    fine = Image.new("L", (MAP_SIZE * FINE, MAP_SIZE * FINE))
+    draw = ImageDraw.Draw(fine)
+    for outline, code in outlines:
+        draw.polygon((outline * FINE).ravel().tolist(), fill=code)
+    return np.asarray(fine)[FINE // 2 :: FINE, FINE // 2 :: FINE]
 
 
 def _hair(rise: Floats, face: Bytes, around: Mask, pixels: Image.Image) -> Mask:
@@ -329,7 +292,7 @@ def _hair(rise: Floats, face: Bytes, around: Mask, pixels: Image.Image) -> Mask:
     if not above.any():
         return above
     colors = np.asarray(pixels.filter(ImageFilter.BoxBlur(1)), dtype=np.float32)
-    unlike_skin = _distance(colors, colors[face == SKIN])
+    unlike_skin = _distance(colors, colors[face == Part.SKIN])
     like_hair = _distance(colors, colors[above & (unlike_skin >= np.median(unlike_skin[above]))])
     beside = (rise > 0.1) & (rise < 0.9)  # nothing but ears and cheeks competes with hair there
     looks_so = (like_hair < np.where(beside, 2.5, 1.0) * unlike_skin) & ((rise > 0) | (like_hair < 3))
@@ -375,9 +338,6 @@ def _checked(points: NDArray) -> Floats:
     return points[:, :2]
 
 
-# --- What makes a parse map of a photograph ---
-
-
 Labeller = Callable[[str, Bytes], tuple[dict[str, float], Bytes]]
 """Name and picture uint8 [H, W, 3] -> raw measures (none where the segmenter has none) and parse map [224, 224]."""
 
@@ -387,18 +347,14 @@ LANDMARKS = "landmarks"
 def by_landmarks(name: str, image: Bytes) -> tuple[dict[str, float], Bytes]:
     """The labeller of the extra ``landmarks``."""
     points = detector().points(image)
-    return measure_points(points), detector().parse_map(image, points)
+    return measure_points(points), draw_map(points, detector().person(image), image)
 
 
 def by_callable(place: str) -> Labeller:
-    """The labeller that calls a segmenter of the user's.
+    """The labeller that calls a segmenter of the user's, given as ``MODULE:CALLABLE``.
 
-    Args:
-        place: ``MODULE:CALLABLE``; it takes RGB uint8 ``[H, W, 3]`` and returns the parse map uint8 ``[224, 224]``
-            (codes in ``data.parse_scores``), or raises ``NoFace`` or ``SeveralFaces``.
-
-    Raises:
-        ValueError: if there is no such callable.
+    It takes RGB uint8 ``[H, W, 3]`` and returns the parse map uint8 ``[224, 224]`` (codes in ``data.parse_scores``), or
+    raises ``NoFace`` or ``SeveralFaces``. ValueError if there is no such callable.
     """
     module, _, attribute = place.partition(":")
     try:

@@ -5,7 +5,7 @@ Two generations of the published system's algorithms (Oh-LoRA): ``v1`` labelled 
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,25 +14,26 @@ from numpy.typing import NDArray
 
 from ohlora_gan.names import PROPERTIES, Part
 
-MAP_SIZE = 224
-"""Height and width in pixels of a map that is scored."""
-
-
-# --- Scores that a parse map alone decides: eyes, pose, mouth and hair length, in both generations ---
-
-
-Maps = NDArray[np.uint8]
+Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Window = tuple[slice, slice]
+Sums = NDArray[np.int16]
+Mask = NDArray[np.bool_]
+Generation = Literal["v1", "v2"]
+Scores = dict[str, Floats]
 
+MAP_SIZE = 224  # height and width in pixels of a map that is scored
+CHUNK = 64  # maps that are measured at a time: some 30 MB, whatever their number
+NO_HAIR_COLOR, NO_BACKGROUND, NO_HAIRSTYLE = 127.5, (192.0, 0.0), 0.45
 QUARTER = MAP_SIZE // 4
 MIN_HAIR_WIDTH = 20  # a row with fewer hair pixels has no hair in the second generation
 
-_WHOLE = (slice(0, MAP_SIZE), slice(0, MAP_SIZE))
+_ALL = slice(0, MAP_SIZE)
 _EYE_COLUMNS = {Part.LEFT_EYE: slice(0, 3 * QUARTER), Part.RIGHT_EYE: slice(QUARTER, MAP_SIZE)}
 _EYE_ROWS_V1 = slice(QUARTER, QUARTER + 3 * MAP_SIZE // 8)
 _EYE_ROWS_V2 = slice(QUARTER, 3 * QUARTER)
+_LEVELS = np.arange(3 * 255 + 1)
+_BLOCK, _STEP = 4, 8  # hairstyle compares blocks of 4x4 pixels 8 pixels apart
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,8 @@ class Pixels:
     counts: Integers
 
     @classmethod
-    def find(cls, maps: Maps, *codes: int, window: Window = _WHOLE) -> "Pixels":
-        """The pixels of these classes inside a window of rows and columns."""
-        rows, columns = window
+    def find(cls, maps: Bytes, *codes: int, rows: slice = _ALL, columns: slice = _ALL) -> "Pixels":
+        """The pixels of these classes inside a window."""
         view = maps[:, rows, columns]
         is_wanted = view == codes[0]
         for code in codes[1:]:
@@ -75,17 +75,17 @@ class Pixels:
         return heights
 
 
-def _eye(maps: Maps, code: int, rows: slice) -> Pixels:
-    return Pixels.find(maps, code, window=(rows, _EYE_COLUMNS[code]))
+def _eye(maps: Bytes, code: int, rows: slice) -> Pixels:
+    return Pixels.find(maps, code, rows=rows, columns=_EYE_COLUMNS[code])
 
 
-def eyes_v1(maps: Maps) -> Floats:
+def eyes_v1(maps: Bytes) -> Floats:
     """How open the eyes are: the mean of their heights in pixels."""
     left, right = (_eye(maps, code, _EYE_ROWS_V1).heights() for code in (Part.LEFT_EYE, Part.RIGHT_EYE))
     return (left + right) / 2.0
 
 
-def eyes_and_pose_v2(maps: Maps) -> tuple[Floats, Floats]:
+def eyes_and_pose_v2(maps: Bytes) -> tuple[Floats, Floats]:
     """How open the wider eye is, upright to its own axis, in pixels; and the slope of the line between the eyes.
 
     The slope is 0 where an eye is missing and NaN where one eye's centre is exactly above the other's.
@@ -134,7 +134,7 @@ def _axis_cosine(columns: Integers, top: Integers, bottom: Integers) -> float:
     return float(across.flat[farthest] / np.sqrt(squares.flat[farthest]))
 
 
-def pose_v1(maps: Maps) -> Floats:
+def pose_v1(maps: Bytes) -> Floats:
     """Minus the correlation of column and row over the nose; NaN where it has no extent in either direction."""
     nose = Pixels.find(maps, Part.NOSE)
     n, x, y = nose.counts, nose.x, nose.y
@@ -146,26 +146,26 @@ def pose_v1(maps: Maps) -> Floats:
     return -np.clip(correlation, -1.0, 1.0)
 
 
-def mouth_v1(maps: Maps) -> Floats:
+def mouth_v1(maps: Bytes) -> Floats:
     """Height of the lips plus height of the inner mouth, in pixels."""
     lips, inner = Pixels.find(maps, Part.UPPER_LIP, Part.LOWER_LIP), Pixels.find(maps, Part.INNER_MOUTH)
     return (lips.heights() + inner.heights()).astype(np.float64)
 
 
-def mouth_v2(maps: Maps) -> Floats:
+def mouth_v2(maps: Bytes) -> Floats:
     """The inner mouth's share of mouth and lips, 0 to 1; 0 where there are none."""
     inner = Pixels.find(maps, Part.INNER_MOUTH).counts
     return inner / np.maximum(inner + Pixels.find(maps, Part.UPPER_LIP, Part.LOWER_LIP).counts, 1)
 
 
-def hair_length_v1(maps: Maps) -> Floats:
+def hair_length_v1(maps: Bytes) -> Floats:
     """The lowest row with hair, plus half the hair pixels of the bottom row; NaN where there is no hair."""
     widths = np.count_nonzero(maps == Part.HAIR, axis=2)
     lowest = (np.arange(MAP_SIZE) * (widths > 0)).max(axis=1)
     return np.where(widths.any(axis=1), lowest + widths[:, -1] / 2.0, np.nan)
 
 
-def hair_length_v2(maps: Maps) -> Floats:
+def hair_length_v2(maps: Bytes) -> Floats:
     """Rows with hair (at least 20 pixels) below the first quarter, plus what the bottom row lets expect below it."""
     is_hair = maps[:, QUARTER:] == Part.HAIR
     is_row = np.count_nonzero(is_hair, axis=2) >= MIN_HAIR_WIDTH
@@ -174,21 +174,7 @@ def hair_length_v2(maps: Maps) -> Floats:
     return np.count_nonzero(is_row, axis=1) + np.where(is_row[:, -1], beyond, 0.0)
 
 
-# --- Scores that need the picture beside its parse map: hair colour, backdrop, hairstyle ---
-
-
-Sums = NDArray[np.int16]
-Mask = NDArray[np.bool_]
-
-NO_HAIR_COLOR = 127.5
-NO_BACKGROUND = (192.0, 0.0)
-NO_HAIRSTYLE = 0.45
-
-_LEVELS = np.arange(3 * 255 + 1)
-_BLOCK, _STEP = 4, 8  # hairstyle compares blocks of 4x4 pixels 8 pixels apart
-
-
-def brightness_sums(images: NDArray[np.uint8]) -> Sums:
+def brightness_sums(images: Bytes) -> Sums:
     """Red + green + blue of uint8 ``[N, H, W, 3]``: ``[N, H, W]``, 0 to 765."""
     red, green, blue = (images[..., channel] for channel in range(3))
     return red.astype(np.int16) + green + blue
@@ -219,7 +205,7 @@ def _mean_and_std(histograms: Integers, empty: tuple[float, float]) -> tuple[Flo
     return np.where(n > 0, mean, empty[0]), np.where(n > 0, std, empty[1])
 
 
-def hair_color_v1(maps: Maps, sums: Sums) -> Floats:
+def hair_color_v1(maps: Bytes, sums: Sums) -> Floats:
     """Median brightness of the hair; NaN where there is none."""
     histograms = _histograms(sums, maps == Part.HAIR)
     n = histograms.sum(axis=1, keepdims=True)
@@ -228,13 +214,13 @@ def hair_color_v1(maps: Maps, sums: Sums) -> Floats:
     return np.where(n[:, 0] > 0, (middle[0] + middle[1]) / 6.0, np.nan)
 
 
-def hair_color_v2(maps: Maps, sums: Sums) -> Floats:
+def hair_color_v2(maps: Bytes, sums: Sums) -> Floats:
     """Mean brightness of the hair without its darkest and lightest tenth; 127.5 where nothing is left."""
     kept = _between(_histograms(sums, maps == Part.HAIR), 0.1, 0.9)
     return _mean_and_std(kept, (NO_HAIR_COLOR, np.nan))[0]
 
 
-def background(maps: Maps, sums: Sums) -> tuple[Floats, Floats]:
+def background(maps: Bytes, sums: Sums) -> tuple[Floats, Floats]:
     """Mean and deviation of the backdrop's brightness in the upper half without its darkest and lightest 5 %.
 
     (192, 0) where there is no backdrop; a single pixel counts whole.
@@ -245,7 +231,7 @@ def background(maps: Maps, sums: Sums) -> tuple[Floats, Floats]:
     return _mean_and_std(np.where(is_single, histograms, _between(histograms, 0.05, 0.95)), NO_BACKGROUND)
 
 
-def hairstyle(maps: Maps, sums: Sums) -> Floats:
+def hairstyle(maps: Bytes, sums: Sums) -> Floats:
     """How curly the hair is: change of brightness downwards relative to sideways, averaged over the lower half.
 
     Straight hair runs down, so it changes sideways. 0.45 where there is no patch of hair wide and high enough.
@@ -287,27 +273,16 @@ def _is_inside_hair(hair: Mask) -> Mask:
     return near & far
 
 
-# --- All scores of faces ---
-
-
-Generation = Literal["v1", "v2"]
-Scores = dict[str, Floats]
-
-CHUNK = 64
-"""Maps that are measured at a time: some 30 MB, whatever their number."""
-
-
 class MissingScoreWarning(UserWarning):
     """Some faces have no value (NaN) for some property."""
 
 
-def score_maps(maps: Maps, images: NDArray[np.uint8] | None, generation: Generation = "v2") -> Scores:
+def score_maps(maps: Bytes, images: Bytes, generation: Generation = "v2") -> Scores:
     """Property scores of faces, not normalised; a face's scores depend on no other face.
 
     Args:
-        maps: class codes (see ``data.parse_scores``), uint8 ``[N, 224, 224]``.
-        images: the faces, RGB uint8 ``[N, 224, 224, 3]``; None leaves out what needs colours: hair_color,
-            background_mean, background_std and hairstyle.
+        maps: class codes (see `names.Part`), uint8 ``[N, 224, 224]``.
+        images: the faces, RGB uint8 ``[N, 224, 224, 3]``.
         generation: which algorithms score eyes, hair_color, hair_length, mouth and pose.
 
     Returns:
@@ -320,12 +295,15 @@ def score_maps(maps: Maps, images: NDArray[np.uint8] | None, generation: Generat
     Raises:
         ValueError: for another shape, dtype or generation.
     """
-    _validate(maps, images, generation)
-    parts = [
-        _measure(maps[i : i + CHUNK], None if images is None else images[i : i + CHUNK], generation)
-        for i in range(0, max(len(maps), 1), CHUNK)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in PROPERTIES if name in parts[0]}
+    if generation not in get_args(Generation):
+        raise ValueError(f"generation is {generation!r}, expected v1 or v2")
+    _check("maps", maps, (MAP_SIZE, MAP_SIZE))
+    _check("images", images, (MAP_SIZE, MAP_SIZE, 3))
+    if len(images) != len(maps):
+        raise ValueError(f"{len(maps)} maps but {len(images)} images: give each map the image it belongs to")
+    starts = range(0, max(len(maps), 1), CHUNK)
+    parts = [_measure(maps[i : i + CHUNK], images[i : i + CHUNK], generation) for i in starts]
+    return {name: np.concatenate([part[name] for part in parts]) for name in PROPERTIES}
 
 
 def warn_of_missing(scores: Mapping[str, Floats]) -> None:
@@ -338,34 +316,19 @@ def warn_of_missing(scores: Mapping[str, Floats]) -> None:
         warnings.warn(message, MissingScoreWarning, stacklevel=3)
 
 
-def _measure(maps: Maps, images: NDArray[np.uint8] | None, generation: Generation) -> Scores:
-    scores: Scores = {}
+def _measure(maps: Bytes, images: Bytes, generation: Generation) -> Scores:
+    sums = brightness_sums(images)
+    background_mean, background_std = background(maps, sums)
+    scores = {"background_mean": background_mean, "background_std": background_std, "hairstyle": hairstyle(maps, sums)}
     if generation == "v1":
-        scores["eyes"], scores["pose"] = eyes_v1(maps), pose_v1(maps)
-        scores["mouth"], scores["hair_length"] = mouth_v1(maps), hair_length_v1(maps)
-    else:
-        scores["eyes"], scores["pose"] = eyes_and_pose_v2(maps)
-        scores["mouth"], scores["hair_length"] = mouth_v2(maps), hair_length_v2(maps)
-    if images is not None:
-        sums = brightness_sums(images)
-        hair_color: Callable = hair_color_v1 if generation == "v1" else hair_color_v2
-        scores["hair_color"] = hair_color(maps, sums)
-        scores["background_mean"], scores["background_std"] = background(maps, sums)
-        scores["hairstyle"] = hairstyle(maps, sums)
-    return scores
+        scores |= {"eyes": eyes_v1(maps), "pose": pose_v1(maps), "mouth": mouth_v1(maps)}
+        return scores | {"hair_length": hair_length_v1(maps), "hair_color": hair_color_v1(maps, sums)}
+    eyes, pose = eyes_and_pose_v2(maps)
+    scores |= {"eyes": eyes, "pose": pose, "mouth": mouth_v2(maps)}
+    return scores | {"hair_length": hair_length_v2(maps), "hair_color": hair_color_v2(maps, sums)}
 
 
-def _validate(maps: Maps, images: NDArray[np.uint8] | None, generation: str) -> None:
-    if generation not in get_args(Generation):
-        raise ValueError(f"generation is {generation!r}, expected v1 or v2")
-    _validate_array("maps", maps, (MAP_SIZE, MAP_SIZE))
-    if images is not None:
-        _validate_array("images", images, (MAP_SIZE, MAP_SIZE, 3))
-        if len(images) != len(maps):
-            raise ValueError(f"{len(maps)} maps but {len(images)} images: give each map the image it belongs to")
-
-
-def _validate_array(what: str, array: NDArray, shape: tuple[int, ...]) -> None:
+def _check(what: str, array: NDArray, shape: tuple[int, ...]) -> None:
     expected = f"uint8 [N, {', '.join(map(str, shape))}]"
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{what} is a {type(array).__name__}, expected a numpy array, {expected}")
