@@ -25,10 +25,7 @@ class UnusablePictureError(UserError):
 
 
 class PictureSource:
-    """The pictures of a folder, sub-folders included, or of a zip file, which is read in place.
-
-    Args:
-        folder: the folder or the ``.zip`` file.
+    """The pictures of a folder, sub-folders included, or of a ``.zip`` file, which is read in place.
 
     Attributes:
         names: paths of all files with a picture's ending, relative to the folder, with ``/``; sorted. Hidden files
@@ -65,11 +62,7 @@ class PictureSource:
         return self.__dict__ | {"_zip": None}
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file.
-
-        Raises:
-            UnusablePictureError: if it is empty, too large or cannot be read.
-        """
+        """The bytes of a file; UnusablePictureError if it is empty, too large or cannot be read."""
         try:
             if self.folder.is_dir():
                 size, read = (self.folder / name).stat().st_size, (self.folder / name).read_bytes
@@ -94,20 +87,15 @@ def decode(data: bytes, min_size: int = 1) -> Image.Image:
     """A picture as 8-bit RGB, turned upright as its EXIF data say; of an animation the first frame.
 
     Grey, palette and CMYK pictures are converted, 16 bits scaled to 8, transparent parts laid over white.
-
-    Args:
-        data: the file's bytes.
-        min_size: smallest side allowed, in pixels.
-
-    Raises:
-        UnusablePictureError: with the reason.
+    UnusablePictureError, with the reason, for what cannot be read or has a side of less than ``min_size`` pixels.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data)) as image:
                 if min(image.size) < min_size:
-                    raise UnusablePictureError(f"too small: {size_of(image)} pixels, expected {min_size} a side")
+                    size = f"{image.width} x {image.height}"
+                    raise UnusablePictureError(f"too small: {size} pixels, expected {min_size} a side")
                 return to_rgb(ImageOps.exif_transpose(image))
     except UnusablePictureError:
         raise
@@ -122,22 +110,17 @@ def decode(data: bytes, min_size: int = 1) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of a picture in any of Pillow's modes."""
-    if image.mode.startswith("I"):
-        return Image.fromarray(to_8_bits(image)).convert("RGB")
+    if image.mode.startswith("I"):  # grey of 16 bits, whatever Pillow keeps them in
+        pixels = np.asarray(image).astype(np.int64)
+        if pixels.min() < 0 or pixels.max() > 65535:
+            raise UnusablePictureError("32-bit pixels, expected 8 or 16 bits a channel")
+        return Image.fromarray(np.rint(pixels / 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise UnusablePictureError("floating-point pixels, expected 8 or 16 bits a channel")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image.convert("RGB")
-
-
-def to_8_bits(image: Image.Image) -> NDArray[np.uint8]:
-    """A grey picture of 16 bits, whatever Pillow keeps them in, as uint8 ``[H, W]``."""
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise UnusablePictureError("32-bit pixels, expected 8 or 16 bits a channel")
-    return np.rint(pixels / 257).astype(np.uint8)
 
 
 def check_crop(crop: str | float) -> None:
@@ -153,21 +136,14 @@ def check_crop(crop: str | float) -> None:
 def to_square(image: Image.Image, resolution: int, crop: str | float = "center") -> NDArray[np.uint8]:
     """uint8 ``[R, R, 3]`` of an RGB picture, resized with anti-aliasing (Lanczos).
 
-    Args:
-        image: the picture.
-        resolution: R.
-        crop: ``center`` keeps the largest central square, a number so much of its side, about the same centre;
-            ``none`` squeezes the whole picture into a square.
+    ``crop`` ``center`` keeps the largest central square, a number so much of its side, about the same centre; ``none``
+    squeezes the whole picture into a square.
     """
     size = (resolution, resolution)
     if crop == "none":
         return np.array(image.resize(size, Image.Resampling.LANCZOS))
     share = 1.0 if isinstance(crop, str) else crop
     return np.array(ImageOps.fit(image, size, Image.Resampling.LANCZOS, bleed=(1 - share) / 2))
-
-
-def size_of(image: Image.Image) -> str:
-    return f"{image.width} x {image.height}"
 
 
 def plain(error: BaseException) -> str:
@@ -188,21 +164,12 @@ class Pictures:
     """Pictures that have all been decoded once, so that a broken one never stops a run in its middle.
 
     The resized pixels stay in memory where they fit into ``MAX_CACHE`` bytes, else they are decoded at each use.
-
-    Args:
-        source: where they are.
-        names: which ones.
-        resolution, crop: see `to_square`.
-        min_size: see `decode`.
-        strict: the first unusable picture is an error.
-        progress: told of each picture.
+    With ``strict`` the first unusable picture is a ValueError, which names it and the reason. See `to_square` and
+    `decode` for the other settings; ``progress`` is told of each picture.
 
     Attributes:
         names: the usable ones.
         skipped: the others, name -> reason.
-
-    Raises:
-        ValueError: with ``strict``, naming the picture and the reason.
     """
 
     MAX_CACHE = 2 * 10**9
