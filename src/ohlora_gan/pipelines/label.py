@@ -48,21 +48,14 @@ def map_names_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def read_square(source: PictureSource, name: str, size: int | None = None) -> Bytes:
-    """The central square of a picture, uint8 ``[S, S, 3]``; by default as large as it is, up to ``MAX_SIZE``.
-
-    Raises:
-        UnusablePictureError: with the reason.
-    """
+    """The central square of a picture, uint8 ``[S, S, 3]``; by default as large as it is, up to ``MAX_SIZE``."""
     picture = decode(source.read(name), MIN_SIZE)
     return to_square(picture, size or min(*picture.size, MAX_SIZE))
 
 
-def open_source(pictures: str) -> PictureSource:
-    """The pictures; ValueError that names the argument if there are none."""
-    try:
-        return PictureSource(pictures)
-    except ValueError as error:
-        raise ValueError(f"PICTURES: {str(error).removeprefix('data.folder=')}") from error
+def cell(value: float) -> str:
+    """A score in a table: empty where it is not known."""
+    return "" if np.isnan(value) else f"{value:.10g}"
 
 
 def label_all(
@@ -85,7 +78,7 @@ def label_all(
         scores = score_maps(codes[None], read_square(source, name, MAP_SIZE)[None], generation)
         values = measures | {key: float(value[0]) for key, value in scores.items()}
         save_png(maps[name], codes)
-        rows.add(name, *("" if np.isnan(values[key]) else f"{values[key]:.10g}" for key in rows.columns))
+        rows.add(name, *(cell(values[key]) for key in rows.columns))
     rows.keep(source.names)
     skipped.keep(source.names)
 
@@ -104,27 +97,6 @@ def highest(rows: Rows, column: str, num: int) -> dict[str, str]:
     return {names[i]: f"{Path(names[i]).name} {values[i]:.3g}" for i in order[:num] if np.isfinite(values[i])}
 
 
-def labeller_of(segmenter: str, maps: Path | None, map_names: Mapping[str, str]) -> Labeller:
-    """What makes the maps, as the arguments ask."""
-    if maps:
-        return by_folder(maps, map_names)
-    return by_landmarks if segmenter == LANDMARKS else by_callable(segmenter)
-
-
-def summary(output: Path, source: PictureSource, rows: Rows, skipped: Rows, tops: Mapping[str, int]) -> str:
-    """What a run found, in a few lines."""
-    sheets = ", ".join(str(output / f"{name}.png") for name in ("sheet", *(f"top_{column}" for column in tops)))
-    reasons = Counter(reason for (reason,) in skipped.cells.values())
-    lines = [f"{num} skipped: {reason}" for reason, num in reasons.most_common(5)]
-    labelled = f"{len(rows.cells)} of {len(source.names)} pictures labelled: {output / 'labels.csv'}"
-    return "\n".join([*lines, f"to look at: {sheets}", labelled])
-
-
-def columns_of(how: Labelling) -> tuple[str, ...]:
-    """Of the labels; landmarks alone give raw measures."""
-    return PROPERTIES if how.maps or how.segmenter != LANDMARKS else (*MEASURES, *PROPERTIES)
-
-
 def label(pictures: str, output: Path, how: Labelling) -> str:
     """Labels pictures into a folder; says in a few lines what was found.
 
@@ -136,15 +108,22 @@ def label(pictures: str, output: Path, how: Labelling) -> str:
         ValueError: for pictures, a segmenter or a column that is not there, another run's output folder, or if no
             picture can be labelled.
     """
-    source, columns = open_source(pictures), columns_of(how)
+    try:
+        source = PictureSource(pictures)
+    except ValueError as error:
+        raise ValueError(f"PICTURES: {str(error).removeprefix('data.folder=')}") from error
+    with_landmarks = not how.maps and how.segmenter == LANDMARKS
+    columns = (*MEASURES, *PROPERTIES) if with_landmarks else PROPERTIES
     if unknown := [column for column in how.tops if column not in columns]:
         raise ValueError(f"--top names {', '.join(unknown)}, expected some of {', '.join(columns)}")
     map_names = map_names_of(source.names)
-    labeller = labeller_of(how.segmenter, how.maps, map_names)
+    if how.maps:
+        labeller = by_folder(how.maps, map_names)
+    else:
+        labeller = by_landmarks if with_landmarks else by_callable(how.segmenter)
     made_by = {"pictures": pictures, "segmenter": how.segmenter, "maps": str(how.maps or "")}
-    made_by["generation"] = how.generation
-    if labeller is by_landmarks:
-        made_by["landmarks"] = LANDMARKS_METHOD  # of other landmarks no folder may hold some
+    made_by |= {"generation": how.generation}
+    made_by |= {"landmarks": LANDMARKS_METHOD} if with_landmarks else {}  # of other landmarks no folder may hold some
     claim(output, "label.json", made_by, "labels")
     (output / "maps").mkdir(exist_ok=True)
     paths = {name: output / "maps" / map_names[name] for name in source.names}
@@ -157,15 +136,11 @@ def label(pictures: str, output: Path, how: Labelling) -> str:
     for column, num in how.tops.items():
         write_sheet(output / f"top_{column}.png", source, paths, highest(rows, column, num))
     warn_of_missing({column: rows.numbers(column) for column in columns})
-    return summary(output, source, rows, skipped, how.tops)
-
-
-# --- A folder of faces and parse maps in the published system's layout ---
-
-
-def beside(output: Path, what: str) -> Path:
-    """A companion of the CSV: ``labels.csv`` -> ``labels_<what>``."""
-    return output.with_name(f"{output.stem}_{what}")
+    sheets = ", ".join(str(output / f"{name}.png") for name in ("sheet", *(f"top_{column}" for column in how.tops)))
+    reasons = Counter(reason for (reason,) in skipped.cells.values())
+    lines = [f"{num} skipped: {reason}" for reason, num in reasons.most_common(5)]
+    labelled = f"{len(rows.cells)} of {len(source.names)} pictures labelled: {output / 'labels.csv'}"
+    return "\n".join([*lines, f"to look at: {sheets}", labelled])
 
 
 def score_folder(folder: ParseFolder, generation: Generation) -> tuple[list[int], Scores]:
@@ -182,41 +157,32 @@ def score_folder(folder: ParseFolder, generation: Generation) -> tuple[list[int]
     return numbers, scores
 
 
-def write_labels(path: Path, files: Sequence[Path], scores: Mapping[str, NDArray[np.float64]]) -> None:
-    """One row a face: its file's name, then its scores; an unknown score is an empty cell."""
-    columns = [["" if np.isnan(value) else f"{value:.10g}" for value in values] for values in scores.values()]
-    write_rows(path, [["file", *scores], *zip([face.name for face in files], *columns, strict=True)])
-
-
 def parse_folder(folder: str, output: Path, how: Parsing) -> str:
-    """Scores a folder into ``output`` and its companions; says in a few lines what was written.
+    """Scores a folder of faces and parse maps (``data.datasets.ParseFolder``); says in a few lines what was written.
 
-    Args:
-        folder: faces and parse maps, see ``data.datasets.ParseFolder``.
-        output: the CSV; beside it ``_normalization.json`` and, where files were left out, ``_skipped.csv``.
-
-    Raises:
-        ValueError: for a folder that cannot be used, an unknown property, scores that cannot be normalised.
+    ``output`` is the CSV: a row a face, its file's name, then its scores. Beside it come ``_normalization.json`` and,
+    where files were left out, ``_skipped.csv``.
     """
     properties = how.properties or PROPERTIES
     if unknown := [name for name in properties if name not in PROPERTIES]:
         raise ValueError(f"properties has {unknown[0]!r}, expected some of {','.join(PROPERTIES)}")
     if output.is_dir():
         raise ValueError(f"output {output} is a folder, expected a file: give {output / 'labels.csv'}")
+    statistics, left_out = (output.with_name(f"{output.stem}_{name}") for name in ("normalization.json", "skipped.csv"))
     faces = ParseFolder(folder)
     known = Normalization.load(how.normalization) if how.normalization else None
     numbers, scores = score_folder(faces, how.generation)
     scores = {name: scores[name] for name in properties}
-    write_skipped(beside(output, "skipped.csv"), faces.skipped)
+    write_skipped(left_out, faces.skipped)
     lines = []
     if not how.raw:
         normalization = known or fit_normalization(scores)
         scores = normalization.apply(scores)
-        normalization.save(beside(output, "normalization.json"))
-        lines.append(
-            f"normalised by {how.normalization or 'mean and deviation'}: {beside(output, 'normalization.json')}"
-        )
-    write_labels(output, [faces.faces[number] for number in numbers], scores)
+        normalization.save(statistics)
+        lines.append(f"normalised by {how.normalization or 'mean and deviation'}: {statistics}")
+    names = [faces.faces[number].name for number in numbers]
+    columns = [map(cell, values) for values in scores.values()]
+    write_rows(output, [["file", *scores], *zip(names, *columns, strict=True)])
     if faces.skipped:
-        lines.append(f"{len(faces.skipped)} files left out: {beside(output, 'skipped.csv')}")
+        lines.append(f"{len(faces.skipped)} files left out: {left_out}")
     return "\n".join([*lines, f"{len(numbers)} faces, {len(scores)} properties ({how.generation}): {output}"])
