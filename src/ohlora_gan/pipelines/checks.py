@@ -16,6 +16,8 @@ from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.world.versions import LATEST, SHIPPED, open_world
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
+FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
+SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
 
 
 def check_train(cfg: DictConfig) -> None:
@@ -26,7 +28,8 @@ def check_train(cfg: DictConfig) -> None:
             f"ckpt_path={cfg.ckpt_path} resumes a run and checkpoint={cfg.checkpoint} starts one from given weights: "
             f"give one of them"
         )
-    if cfg.ckpt_path is not None and Path(cfg.ckpt_path).is_file() and not is_run_checkpoint(Path(cfg.ckpt_path)):
+    resumed = None if cfg.ckpt_path is None else Path(cfg.ckpt_path)
+    if resumed and resumed.is_file() and (resumed.suffix == ".safetensors" or not zipfile.is_zipfile(resumed)):
         raise ValueError(
             f"ckpt_path={cfg.ckpt_path} is no run's last.ckpt, or is cut off: give a whole last.ckpt; "
             f"weights alone are given with checkpoint="
@@ -37,23 +40,15 @@ def check_train(cfg: DictConfig) -> None:
             raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
     check_seed(cfg.seed)
     check_used(cfg, TRAINING, [*given_keys(cfg), *(["attribute"] if cfg.attribute is not None else [])])
-    check_image_size(cfg)
-    if is_filter(cfg):
-        check_filter(cfg)
-    if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
-        raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
-
-
-def check_image_size(cfg: DictConfig) -> None:
-    """Raises ValueError where a model takes images of one size alone, and the data are of another."""
     size = cfg.model.get("image_size")
     if size is not None and size != cfg.resolution:
         raise ValueError(
             f"model={cfg.model.name} takes {size}x{size} images, resolution is {cfg.resolution}: give resolution={size}"
         )
-
-
-FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
+    if is_filter(cfg):
+        check_filter(cfg)
+    if resumed and not resumed.is_file():
+        raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
 
 
 def check_filter(cfg: DictConfig) -> None:
@@ -82,16 +77,10 @@ def check_filter(cfg: DictConfig) -> None:
         )
     if cfg.device.devices * cfg.device.num_nodes > 1:
         raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
-    check_rendered(cfg)
-
-
-def check_rendered(cfg: DictConfig) -> None:
-    """Raises ValueError where rendered faces do not have a filter's attribute as 0 or 1."""
     if "thin" in cfg.data and cfg.data.world in (SHIPPED, LATEST):
         known = open_world(cfg.data.world).attributes
-        if cfg.attribute not in known:
-            guess = did_you_mean(cfg.attribute, known)
-            raise ValueError(f"attribute={cfg.attribute}, {guess}expected one of {', '.join(known)}")
+        if name not in known:
+            raise ValueError(f"attribute={name}, {did_you_mean(name, known)}expected one of {', '.join(known)}")
 
 
 def check_auxiliary(cfg: DictConfig) -> None:
@@ -111,11 +100,6 @@ def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
     """``data.attributes`` of a filter: its attribute, then the auxiliary ones, by the columns that a mapping gives."""
     asked, names = cfg.data.get("attributes"), [cfg.attribute, *cfg.model.auxiliary]
     return {name: asked.get(name, name) for name in names} if OmegaConf.is_dict(asked) else names
-
-
-def is_run_checkpoint(path: Path) -> bool:
-    """Whether a file is a whole torch archive, as Lightning's checkpoints are."""
-    return path.suffix != ".safetensors" and zipfile.is_zipfile(path)
 
 
 def check_find_vectors(cfg: DictConfig) -> None:
@@ -139,9 +123,6 @@ def check_find_vectors(cfg: DictConfig) -> None:
         raise ValueError(f"strips.num_faces={cfg.strips.num_faces}, expected at least 1")
     check_measuring(cfg)
     generation_plan(cfg)
-
-
-SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
 
 
 def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
@@ -243,8 +224,7 @@ def check_choice(cfg: DictConfig, key: str, options: Sequence[str]) -> None:
         raise ValueError(f"{key} is {value!r}, {did_you_mean(str(value), options)}expected one of {', '.join(options)}")
 
 
-# --- Settings that the chosen model, method, metric or data would ignore: each is refused, and told what  ---
-
+# --- Settings that the chosen model, method, metric or data would ignore: each is refused with a remedy ---
 
 METRIC_SETTINGS: dict[str, tuple[str, ...]] = {
     "euclid": (),
@@ -262,7 +242,7 @@ class Use:
         keys: the settings, each with all that lies below it.
         used: whether a composed config uses them.
         by: what uses them, and how to have it.
-        ignorant: what does not, in the form of a setting whose parts are looked up, such as ``model={model.name}``.
+        ignorant: the key of the choice that decides, such as ``model.name``, or in words what does not use them.
     """
 
     keys: tuple[str, ...]
@@ -272,9 +252,8 @@ class Use:
 
     def refusal(self, cfg: DictConfig, key: str) -> str:
         """The sentence about a key that is given and ignored."""
-        shown = self.ignorant
-        for part in ("model.name", "method.name", "metric.name", "groups", "judge", "test.grid", "data._target_"):
-            shown = shown.replace("{" + part + "}", str(OmegaConf.select(cfg, part)).rpartition(".")[2])
+        choice = OmegaConf.select(cfg, self.ignorant)
+        shown = self.ignorant if " " in self.ignorant else f"{self.ignorant.removesuffix('.name')}={choice}"
         return f"{key}= is ignored by {shown}: {self.by}; leave it out"
 
 
@@ -303,31 +282,28 @@ def uses_metric(cfg: DictConfig) -> bool:
     return bool(cfg.method.name != "gradient")
 
 
+A_GAN = "(model=finetune_v9)"
+FINDERS = "it is for methods that find directions (method=mean_jacobian)"
 TRAINING = (
-    Use(("attribute",), is_filter, "it is what a filter learns (model=filter_cnn)", "model={model.name}"),
+    Use(("attribute",), is_filter, "it is what a filter learns (model=filter_cnn)", "model.name"),
     Use(
         ("scorer", "filters"),
         lambda cfg: is_gan(cfg) or "num_generated" in cfg.data,
         "it scores a generator's faces (model=finetune_v9, or data=generated)",
-        "model={model.name}",
+        "model.name",
     ),
-    Use(
-        ("callbacks.samples", "callbacks.scores"),
-        is_gan,
-        "it looks at a generator's faces (model=finetune_v9)",
-        "model={model.name}",
-    ),
+    Use(("callbacks.samples", "callbacks.scores"), is_gan, f"it looks at a generator's faces {A_GAN}", "model.name"),
     Use(
         ("callbacks.checkpoint", "callbacks.export"),
         lambda cfg: not is_filter(cfg),
         "a filter's folds are kept one by one",
-        "model={model.name}",
+        "model.name",
     ),
     Use(
         ("device.compile",),
         lambda cfg: is_gan(cfg) or not cfg.device.compile,
-        "a generator and its discriminator are compiled (model=finetune_v9)",
-        "model={model.name}",
+        f"a generator and its discriminator are compiled {A_GAN}",
+        "model.name",
     ),
     Use(
         ("model.keep", "model.thin", "model.num_images"),
@@ -341,32 +317,27 @@ FINDING = (
         ("medians", "group_by"),
         lambda cfg: cfg.groups != "none",
         "it makes groups of faces (groups=medians)",
-        "groups={groups}",
+        "groups",
     ),
-    Use(
-        ("n", "num_calibration"),
-        lambda cfg: not is_closed_loop(cfg),
-        "it is for methods that find directions (method=mean_jacobian)",
-        "method={method.name}",
-    ),
+    Use(("n", "num_calibration"), lambda cfg: not is_closed_loop(cfg), FINDERS, "method.name"),
     Use(
         ("groups", "correct"),
         lambda cfg: not is_closed_loop(cfg) or (cfg.groups == "none" and not cfg.correct),
-        "it is for methods that find directions (method=mean_jacobian)",
-        "method={method.name}",
+        FINDERS,
+        "method.name",
     ),
     Use(
         ("metric",),
         uses_metric,
         "it says what a step costs (method=ridge, mean_jacobian, local_jacobian, closed_loop, or svm with "
         "method.finder.decorrelate=all)",
-        "method={method.name}",
+        "method.name",
     ),
     Use(
         ("method.metric",),
         lambda cfg: OmegaConf.is_interpolation(cfg.metric, "name"),
         "it is the metric of metric=auto",
-        "metric={metric.name}",
+        "metric.name",
     ),
     *(
         Use(
@@ -374,7 +345,7 @@ FINDING = (
             lambda cfg, key=key: key in METRIC_SETTINGS[cfg.metric.name],  # type: ignore[misc]
             "it is a setting of "
             + " and ".join(f"metric={name}" for name in METRIC_SETTINGS if key in METRIC_SETTINGS[name]),
-            "metric={metric.name}",
+            "metric.name",
         )
         for key in METRIC_SETTINGS["image"]
     ),
@@ -382,32 +353,26 @@ FINDING = (
         ("method.loop.own", "method.loop.num_own"),
         lambda cfg: cfg.metric.name == "image",
         "it is about the face's own picture (metric=image)",
-        "metric={metric.name}",
+        "metric.name",
     ),
     Use(
         ("method.strengths",),
         lambda cfg: cfg.test.grid == "reference",
         "it names published lengths (test.grid=reference); test.strengths= says what is tested",
-        "test.grid={test.grid}",
+        "test.grid",
     ),
     Use(
         ("test.landmarks_pose",),
         lambda cfg: "landmarks" in (cfg.judge if OmegaConf.is_list(cfg.judge) else [cfg.judge]),
         "it is about landmarks (judge=landmarks)",
-        "judge={judge}",
+        "judge",
     ),
 )
 """What uses the settings of train.py, and of find_vectors.py; settings that are not named here are always used."""
 
 
 def check_used(cfg: DictConfig, uses: Sequence[Use], given: Sequence[str]) -> None:
-    """Raises ValueError for the first setting that is given and would be ignored.
-
-    Args:
-        cfg: a composed config.
-        uses: `TRAINING` or `FINDING`.
-        given: dotted keys and groups that the user gave.
-    """
+    """Raises ValueError for the first of the given keys and groups that none of `TRAINING` or `FINDING` uses."""
     for key in given:
         for use in uses:
             if any(f"{key}.".startswith(f"{of}.") for of in use.keys) and not use.used(cfg):

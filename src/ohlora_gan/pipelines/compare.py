@@ -22,12 +22,19 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import FAILED_FILE
 from ohlora_gan.options import Models, Rescoring
-from ohlora_gan.pipelines.runs import SETTINGS, VECTORS, SpaceSettings, read_yaml, settings_of
+from ohlora_gan.pipelines.runs import (
+    JUDGED,
+    VECTORS,
+    SpaceSettings,
+    folders_of_settings,
+    known_settings,
+    read_yaml,
+    settings_of,
+)
 from ohlora_gan.reports.leaderboard import Cell, FailedCell, ScorerFigures, write_leaderboard
 from ohlora_gan.reports.pages import listed, plain
 from ohlora_gan.reports.plots import draw_layers
 
-JUDGE_FILE = "judge.json"
 SAID_OR_IDLE = ("layer", "paths", "command", "device", "logger", "batch_size", "strips", "hydra", "experiment")
 """Settings with a column of their own, or that change no figure."""
 
@@ -55,7 +62,7 @@ def compare_runs(runs: Sequence[str | Path], output: str | Path | None = None, j
         told = f"; {failed[0].folder}: {failed[0].word}" if failed else ""
         raise ValueError(
             f"no judged run under {', '.join(map(str, folders))}{told}: give run folders of find_vectors.py that hold "
-            f"{JUDGE_FILE}"
+            f"{JUDGED}"
         )
     return write_leaderboard(Path(output or folders[0]), cells, failed, judge)
 
@@ -69,7 +76,7 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Cell], list[FailedCell]]:
     cells, failed = [], []
     jobs = [job for folder in folders for job in job_folders(folder)]
     for folder in dict.fromkeys(jobs):
-        config = flat_config(folder)
+        config = dict(flat(known_settings(folder)))
         try:
             cells.append(read_cell(folder, config))
         except ValueError as error:
@@ -85,21 +92,9 @@ def job_folders(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder, expected a run folder or a folder of runs of find_vectors.py")
-    judged = {path.parent for path in folder.rglob(JUDGE_FILE)}
-    configs = {path.parent for path in folder.rglob(SETTINGS)}
-    begun = {path.parent if path.name == ".hydra" else path for path in configs} - judged
-    begun = {path for path in begun if flat_config(path).get("task") == "find_vectors"}
+    judged = {path.parent for path in folder.rglob(JUDGED)}
+    begun = {path for path in folders_of_settings(folder) if known_settings(path).get("task") == "find_vectors"}
     return sorted(judged | begun, key=lambda path: [(len(part), part) for part in path.parts])  # 2 before 10
-
-
-def flat_config(folder: Path) -> dict[str, Any]:
-    """A run's settings by dotted name; empty where the folder holds none that can be read."""
-    for path in (folder / SETTINGS, folder / ".hydra" / SETTINGS):
-        try:
-            return dict(flat(read_yaml(path)))
-        except ValueError:
-            continue
-    return {}
 
 
 def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -156,19 +151,19 @@ def read_cell(folder: Path, config: Mapping[str, Any] | None = None) -> Cell:
         ValueError: if the file is missing, damaged or lacks a figure that the leaderboard needs.
     """
     try:
-        content = json.loads((folder / JUDGE_FILE).read_text("utf-8"))
+        content = json.loads((folder / JUDGED).read_text("utf-8"))
     except FileNotFoundError as error:
         if (folder / FAILED_FILE).is_file():
             raise ValueError((folder / FAILED_FILE).read_text("utf-8").strip()) from error
-        raise ValueError(f"no {JUDGE_FILE}: the run ended before it was judged") from error
+        raise ValueError(f"no {JUDGED}: the run ended before it was judged") from error
     except (ValueError, OSError) as error:
-        raise ValueError(f"{JUDGE_FILE} cannot be read, it is cut off or damaged: run this cell again") from error
+        raise ValueError(f"{JUDGED} cannot be read, it is cut off or damaged: run this cell again") from error
     try:
         return _cell(folder, content, config or {})
     except KeyError as error:
-        raise ValueError(f"{JUDGE_FILE} lacks {error.args[0]!r}: run this cell again") from error
+        raise ValueError(f"{JUDGED} lacks {error.args[0]!r}: run this cell again") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{JUDGE_FILE} holds something else than figures ({error}): run this cell again") from error
+        raise ValueError(f"{JUDGED} holds something else than figures ({error}): run this cell again") from error
 
 
 def figure(value: Any) -> Interval:

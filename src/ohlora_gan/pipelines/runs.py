@@ -1,26 +1,29 @@
-"""What a folder of find_vectors.py says of its run, and generator and scorer opened as the run had them."""
+"""What a folder of a run says of it: its settings, its networks, what it was made from, and how far it has come."""
 
 import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError, safe_open
 from yaml import YAMLError
 
+from ohlora_gan.devices import open_device
+from ohlora_gan.directions import files as directions
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import write_json
-from ohlora_gan.models.checkpoint import file_hash
-from ohlora_gan.models.zoo import ASSETS, resolve
+from ohlora_gan.latents import saved as latents
+from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve
 from ohlora_gan.names import FAILED_FILE
-
-if TYPE_CHECKING:
-    from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.world.versions import check_same_world, network, world_of
 
 VECTORS, SETTINGS = "vectors.safetensors", "config.yaml"
 
@@ -40,10 +43,24 @@ def settings_of(vectors: Path) -> dict[str, Any]:
     """
     path = vectors_file(vectors).with_name(SETTINGS)
     content = read_yaml(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        return {}
-    found: dict[str, Any] = {str(key): value for key, value in content.items()}
-    return found | {"folder": path.parent} if found else {}
+    return {**content, "folder": path.parent} if content and isinstance(content, dict) else {}
+
+
+def known_settings(folder: Path) -> dict[str, Any]:
+    """A run's settings, or Hydra's copy where its own are not there yet; empty where neither can be read."""
+    for path in (folder / SETTINGS, folder / ".hydra" / SETTINGS):
+        try:
+            content = read_yaml(path)
+        except ValueError:
+            continue
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def folders_of_settings(folder: Path) -> set[Path]:
+    """Folders of runs at or below a folder: those that hold settings."""
+    found = {path.parent for path in folder.rglob(SETTINGS)}
+    return {path.parent if path.name == ".hydra" else path for path in found}
 
 
 def read_yaml(path: Path) -> Any:
@@ -58,16 +75,18 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path} cannot be read, expected the settings of a run of find_vectors.py") from error
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's content; empty where it is missing, damaged or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 @dataclass(frozen=True)
 class SpaceSettings:
-    """What determines a face space; the arguments of ``FaceSpace``.
-
-    Attributes:
-        checkpoint, scorer: shipped models' names or files.
-        seed: of the latents.
-        truncation_psi: of every w toward its average, above 0 and at most 1.
-        batch_size: images at a time.
-    """
+    """What determines a face space, see `latents.space.FaceSpace`; networks are shipped models' names or files."""
 
     checkpoint: str
     scorer: str
@@ -79,53 +98,44 @@ class SpaceSettings:
     def of(cls, settings: Mapping[str, Any], **asked: Any) -> "SpaceSettings":
         """Those of a run; what is asked for, and not None, comes before them.
 
-        A run's networks are found where they lie now, see `origins`.
+        A run's networks are found where they lie now, see `Origin`.
 
         Raises:
             ValueError: where nothing says which checkpoint or scorer, it is nowhere, or a setting is no number.
         """
-        from ohlora_gan.pipelines.runs import Origin, read_origins  # see ``open``
-
         folder = settings.get("folder")
         origins = read_origins(folder) if folder is not None else {}
-        kinds = {"seed": int, "truncation_psi": float, "batch_size": int}
         found: dict[str, Any] = {}
-        for field in fields(cls):
-            value = asked.get(field.name)
-            if value is None and isinstance(origin := origins.get(field.name), Origin):
-                value = origin.find(Path(str(folder)), field.name)
-            elif value is None:
-                value = settings.get(field.name)
-            if value is None and field.name not in kinds:
+        kinds = {"checkpoint": str, "scorer": str, "seed": int, "truncation_psi": float, "batch_size": int}
+        for name, kind in kinds.items():
+            value = asked.get(name)
+            if value is None:
+                origin = origins.get(name)
+                value = origin.find(Path(str(folder)), name) if isinstance(origin, Origin) else settings.get(name)
+            if value is None and kind is str:
                 raise ValueError(
-                    f"the run has no {SETTINGS} that names its {field.name}: say which it was with --{field.name} FILE"
+                    f"the run has no {SETTINGS} that names its {name}: say which it was with --{name} FILE"
                 )
             if value is not None:
                 try:
-                    found[field.name] = kinds.get(field.name, str)(value)
+                    found[name] = kind(value)
                 except (TypeError, ValueError) as error:
-                    raise ValueError(f"the run's {SETTINGS} has {field.name}={value!r}, expected a number") from error
+                    raise ValueError(f"the run's {SETTINGS} has {name}={value!r}, expected a number") from error
         return cls(**found)
 
-    def open(self, device: str = "cpu") -> "FaceSpace":
+    def open(self, device: str = "cpu") -> FaceSpace:
         """Generator and scorer on a device of `devices.NAMED`.
 
         Raises:
             ValueError: where a file, the device or a setting cannot be used, or the two have learnt from different
                 versions of the embedded world.
         """
-        from ohlora_gan.devices import open_device  # here, so that commands that only read settings need no torch
-        from ohlora_gan.latents.space import FaceSpace
-        from ohlora_gan.models.zoo import open_generator, open_scorer
-        from ohlora_gan.world.versions import check_same_world, network
-
         check_same_world(network("generator", self.checkpoint, called="checkpoint"), network("scorer", self.scorer))
         networks = open_generator(self.checkpoint), open_scorer(self.scorer)
         return FaceSpace(*networks, open_device(device), self.batch_size, self.seed, truncation_psi=self.truncation_psi)
 
 
-# --- What a run was made from, kept in its folder so that it is found again: from any working folder, and ---
-
+# --- What a run was made from: kept in its folder, so that it is found again wherever both were moved ---
 
 MADE_FROM = "made_from.json"
 LEVELS = 3
@@ -150,25 +160,17 @@ class Origin:
 
     @classmethod
     def of(cls, name: str | Path) -> "Origin":
-        """What a name or path stands for now.
-
-        Raises:
-            CheckpointError: if it is missing.
-        """
+        """What a name or path stands for now; raises CheckpointError if it is missing."""
         path = Path(name) if Path(name).is_dir() else resolve(name)
         if path.parent == ASSETS:
             return cls(path.stem, sha256=file_hash(path))
         return cls(str(name), str(path.resolve()), size_of(path), content_hash(path))
 
     def find(self, folder: Path, key: str) -> str:
-        """The name or path that opens it now.
-
-        Args:
-            folder: of the run.
-            key: the setting that it was given as, such as ``checkpoint``.
+        """The name or path that opens it now; ``key`` is the setting that it was given as, such as ``checkpoint``.
 
         Raises:
-            ValueError: if it is nowhere, saying what it was and how to give it.
+            ValueError: if it is neither where it was nor in the run's folder or beside it.
         """
         if self.path is None:
             return self.name
@@ -182,21 +184,19 @@ class Origin:
         )
 
     def places(self, folder: Path) -> Iterator[Path]:
-        """Where it may be, each place once: its path, the run's folder, the folders above and beside it."""
-        assert self.path is not None
-        folder, path = folder.resolve(), Path(self.path)
+        """Where it may be: its path, the run's folder, the folders above and beside it."""
+        path = Path(str(self.path))
         yield path
-        seen = {path}
-        above = [folder, *list(folder.parents)[:LEVELS]]
         for pattern in ("", "*/", "*/*/"):
-            for place in (found for up in above for found in sorted(up.glob(f"{pattern}{path.name}"))):
-                if place not in seen:
-                    seen.add(place)
-                    yield place
+            for up in [folder.resolve(), *list(folder.resolve().parents)[:LEVELS]]:
+                yield from sorted(up.glob(f"{pattern}{path.name}"))
+
+
+def files_of(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
     return sum(file.stat().st_size for file in files_of(path))
 
 
@@ -208,34 +208,18 @@ def content_hash(path: Path) -> str:
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
-def files_of(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-
-
 def write_origins(folder: Path, used: Mapping[str, Any]) -> Path:
-    """Writes ``made_from.json``.
-
-    Args:
-        used: setting -> the name or path that it was given, or a list of them; what is None is left out.
-
-    Raises:
-        CheckpointError: if one is missing.
-    """
-    content: dict[str, Any] = {}
-    for key, names in used.items():
-        if isinstance(names, str | Path):
-            content[key] = asdict(Origin.of(names))
-        elif names is not None:
-            content[key] = [asdict(Origin.of(name)) for name in names]
+    """Writes ``made_from.json`` of the name or path, or list of them, that each setting was given, less None."""
+    content = {
+        key: asdict(Origin.of(given)) if isinstance(given, str | Path) else [asdict(Origin.of(name)) for name in given]
+        for key, given in used.items()
+        if given is not None
+    }
     return write_json(folder / MADE_FROM, content)
 
 
 def read_origins(folder: Path) -> dict[str, Origin | list[Origin]]:
-    """What ``made_from.json`` of a run's folder says, by setting; empty where there is none.
-
-    Raises:
-        ValueError: where it cannot be read.
-    """
+    """What ``made_from.json`` of a run's folder says, by setting; empty where there is none."""
     path = folder / MADE_FROM
     if not path.is_file():
         return {}
@@ -249,8 +233,7 @@ def read_origins(folder: Path) -> dict[str, Origin | list[Origin]]:
         raise ValueError(f"{path} cannot be read, expected what a run was made from: {error}") from error
 
 
-# --- What files and folders say of themselves: weights, directions, latents and runs, described and liste ---
-
+# --- What files and folders say of themselves ---
 
 MODEL, RESUMED, METRICS, JUDGED = "model.safetensors", "last.ckpt", "metrics.json", "judge.json"
 FIGURES = ("test/r2_mean", "test/auroc", "test/accuracy", "scores/all", "train/images_seen", "sum_mean_corr")
@@ -262,14 +245,10 @@ ONLY_JSON = ("metrics", "method", "files")
 DIMENSIONS = ("resolution", "z_dim", "w_dim", "label_dim", "split_mapping", "property_names", "name", "num_folds")
 
 
-# --- One file or folder ---
-
-
 def describe(name: str) -> dict[str, Any]:
-    """What a file or folder is, as plain data; ``kind`` and ``path`` are always there.
+    """What a file, a run folder, a folder of a foreign filter's folds, or a shipped model is, as plain data.
 
-    Args:
-        name: a file, a run folder, a folder of a foreign filter's folds, or a shipped model's name.
+    ``kind`` and ``path`` are always there.
 
     Raises:
         ValueError: for what is not there, or nothing that this project knows.
@@ -283,55 +262,39 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def describe_safetensors(path: Path) -> dict[str, Any]:
-    """One of our files, of whichever kind.
-
-    Raises:
-        ValueError: for one that is damaged, or not ours.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    from ohlora_gan.directions.files import METADATA_KEY as DIRECTIONS
-    from ohlora_gan.latents.saved import METADATA_KEY as LATENTS
-
+    """One of our files, of whichever kind."""
     try:
         with safe_open(path, framework="numpy") as file:
             ours = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged or cut off ({error}): get a whole copy") from error
-    if DIRECTIONS in ours:
+    if directions.METADATA_KEY in ours:
         return describe_directions(path)
-    if LATENTS in ours:
+    if latents.METADATA_KEY in ours:
         return describe_latents(path)
     return describe_weights(str(path))
 
 
 def describe_weights(name: str) -> dict[str, Any]:
     """Networks of anything that can be read, see `models.zoo.read_weights`."""
-    from ohlora_gan.models.checkpoint import weights_hash
-    from ohlora_gan.models.zoo import read_weights, resolve
-    from ohlora_gan.world.versions import world_of
-
     networks, info = read_weights(name)
     path = Path(name) if Path(name).is_dir() else resolve(name)
     found: dict[str, Any] = {"kind": "weights", **about(path), "world": world_of(name), **info, "networks": {}}
-    for part, network in networks.items():
-        settings = {key: value for key, value in getattr(network, "config", {}).items() if key in DIMENSIONS}
-        seen = {key: getattr(network, key) for key in DIMENSIONS if hasattr(network, key)}
+    for part, net in networks.items():
+        config = getattr(net, "config", {})
         found["networks"][part] = {
-            "class": type(network).__name__,
-            **settings,
-            **seen,
-            "parameters": sum(value.numel() for value in network.parameters()),
-            "hash": weights_hash(network),
+            "class": type(net).__name__,
+            **{key: value for key, value in config.items() if key in DIMENSIONS},
+            **{key: getattr(net, key) for key in DIMENSIONS if hasattr(net, key)},
+            "parameters": sum(value.numel() for value in net.parameters()),
+            "hash": weights_hash(net),
         }
     return found
 
 
 def describe_directions(path: Path) -> dict[str, Any]:
     """A file of directions."""
-    from ohlora_gan.directions.files import load_directions
-
-    found = load_directions(path)
+    found = directions.load_directions(path)
     num, groups, size = found.directions.shape
     what = {
         "method": found.method,
@@ -348,9 +311,7 @@ def describe_directions(path: Path) -> dict[str, Any]:
 
 def describe_latents(path: Path) -> dict[str, Any]:
     """A file of saved latents."""
-    from ohlora_gan.latents.saved import read_latents
-
-    found = read_latents(path)
+    found = latents.read_latents(path)
     sizes = {"num": len(found), "z_dim": found.z.shape[1], "label_dim": found.label.shape[1]}
     groups = {name: found.groups.count(name) for name in sorted({*found.groups})}
     return {"kind": "latents", **about(path), "latents": {**sizes, "groups": groups}, **found.origin}
@@ -369,11 +330,8 @@ def describe_run(folder: Path) -> dict[str, Any]:
 
 def about(path: Path) -> dict[str, Any]:
     """Path, size and hash of a file."""
-    from ohlora_gan.models.checkpoint import file_hash
-
-    if path.is_dir():
-        return {"path": str(path)}
-    return {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)}
+    of_file = {} if path.is_dir() else {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+    return {"path": str(path), **of_file}
 
 
 def lines_of(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
@@ -388,9 +346,6 @@ def lines_of(found: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}{key}: {', '.join(map(str, value))}"
         else:
             yield f"{indent}{key}: {value}"
-
-
-# --- Runs ---
 
 
 @dataclass(frozen=True)
@@ -429,34 +384,31 @@ def find_runs(folder: Path) -> list[Run]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder, expected one that holds runs: give it, as in ohlora runs FOLDER")
-    configs = {path.parent for path in folder.rglob(SETTINGS)}
-    runs = [read_run(path.parent if path.name == ".hydra" else path) for path in sorted(configs)]
-    unique = {run.folder: run for run in runs if run.task in ("train", "find_vectors")}
-    if not unique:
+    runs = [read_run(path) for path in sorted(folders_of_settings(folder))]
+    known = [run for run in runs if run.task in ("train", "find_vectors")]
+    if not known:
         raise UserError(f"{folder} holds no run: start one with ohlora train or ohlora find-vectors, or give another")
-    return sorted(unique.values(), key=lambda run: run.date)
+    return sorted(known, key=lambda run: run.date)
 
 
 def read_run(folder: Path) -> Run:
     """What a folder says of its run; what cannot be read is unknown."""
-    settings: dict[str, Any] = {}
-    for path in (folder / SETTINGS, folder / ".hydra" / SETTINGS):
-        try:
-            settings = dict(read_yaml(path))
-            break
-        except (ValueError, TypeError):
-            continue
-    task = str(settings.get("task", "unknown"))
+    settings = known_settings(folder)
     names = [(settings.get(key) or {}).get("name") for key in ("model", "method")]
     names.append(read_json(folder / JUDGED).get("layer"))
     changed = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
-    what = " at ".join(str(name) for name in names if name)
-    state = state_of(folder, task, time.time() - changed)
-    command = str(settings.get("command") or "")
-    return Run(folder, task, what, datetime.fromtimestamp(changed), figure_of(folder), state, command)
+    return Run(
+        folder,
+        str(settings.get("task", "unknown")),
+        " at ".join(str(name) for name in names if name),
+        datetime.fromtimestamp(changed),
+        figure_of(folder),
+        state_of(folder, time.time() - changed),
+        str(settings.get("command") or ""),
+    )
 
 
-def state_of(folder: Path, task: str, idle: float) -> str:
+def state_of(folder: Path, idle: float) -> str:
     """How far a run has come; ``idle`` says for how many seconds nothing was written."""
     if (folder / FAILED_FILE).is_file():
         return f"failed: {(folder / FAILED_FILE).read_text(encoding='utf-8').strip()}"
@@ -480,12 +432,3 @@ def figure_of(folder: Path) -> str:
         if isinstance(flat.get(name), int | float):
             return f"{name} {flat[name]:.4g}"
     return ""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A file's content; empty where it is missing, damaged or something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
