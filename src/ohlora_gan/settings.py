@@ -44,9 +44,6 @@ NO_CHOICE = ("experiment", "model/base", "scale")
 """Groups that nothing is chosen of in the program that has them at hand: parts of others."""
 
 
-# --- What a program is told, and what it tells of itself ---
-
-
 def own_experiments(arguments: Sequence[str], kind: str) -> list[str]:
     """Arguments in which ``experiment=NAME`` is one of the program's own, ``experiment/KIND=NAME``."""
     return [re.sub(r"^([+~]*)experiment=", rf"\1experiment/{kind}=", argument) for argument in arguments]
@@ -91,19 +88,21 @@ def choices(*groups: str) -> str:
 def described(loader: Any, group: str) -> Iterator[tuple[str, str]]:
     """(name, first line of the file) of each choice of a group."""
     for name in loader.get_group_options(group, results_filter=ObjectType.CONFIG):
-        for source in loader.get_sources():
-            path = Path(source.path) / group / f"{name}.yaml"
-            if source.scheme() == "file" and path.is_file():
-                lines = path.read_text(encoding="utf-8").splitlines()
-                says = [line[2:] for line in lines if line.startswith("# ") and "@package" not in line]
-                yield name, says[0] if says else ""
+        if path := config_file(loader, f"{group}/{name}"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            says = [line[2:] for line in lines if line.startswith("# ") and "@package" not in line]
+            yield name, says[0] if says else ""
+
+
+def config_file(loader: Any, name: str) -> Path | None:
+    """A config's file; None where there is none, or no loader."""
+    sources = [] if loader is None else loader.get_sources()
+    paths = [Path(source.path) / f"{name}.yaml" for source in sources if source.scheme() == "file"]
+    return next((path for path in paths if path.is_file()), None)
 
 
 OmegaConf.register_new_resolver("choices", choices, replace=True)
 OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
-
-
-# --- Sentences ---
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -139,13 +138,11 @@ def unknown_choice(error: MissingConfigException) -> str:
         return str(error).partition("\n")[0]
     name, _, kind = group.partition("/")
     if name == "experiment":
-        for other in EXPERIMENTS.keys() - {kind}:
-            if choice in group_options(error, f"experiment/{other}"):
-                return (
-                    f"experiment={choice} is for {EXPERIMENTS[other]}: {EXPERIMENTS.get(kind, program())} has "
-                    f"{', '.join(options)}"
-                )
         group = name
+        for other, other_program in EXPERIMENTS.items():
+            if other != kind and choice in group_options(error, f"experiment/{other}"):
+                own = EXPERIMENTS.get(kind, program())
+                return f"experiment={choice} is for {other_program}: {own} has {', '.join(options)}"
     guess = nearest(choice, options) or options[0]
     return f"unknown {group} {choice!r}: expected one of {', '.join(options)} ({group}={guess})"
 
@@ -212,8 +209,7 @@ def nearest_key(key: str, known: Sequence[str], groups: Sequence[str]) -> str | 
 def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
     """Dotted names of all nodes of a nested dict."""
     for key, value in config.items() if isinstance(config, dict) else ():
-        yield f"{prefix}{key}"
-        yield from all_keys(value, f"{prefix}{key}.")
+        yield from (f"{prefix}{key}", *all_keys(value, f"{prefix}{key}."))
 
 
 def unreadable_override(error: OverrideParseException) -> str:
@@ -252,9 +248,6 @@ EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
 """Kinds of Hydra's errors and what explains them; the first that fits counts."""
 
 
-# --- The configs of the program that an error came through ---
-
-
 def loader_of(error: BaseException | None) -> Any:
     """Hydra's loader of configs; its own frame knows it even after Hydra has forgotten."""
     if error is not None:
@@ -282,16 +275,13 @@ def own_groups(error: BaseException | None) -> list[str]:
 
 def groups_of(error: BaseException | None, program_name: str) -> list[str]:
     """The groups of a program of ours, by its config's list of defaults."""
-    content = raw(error, program_name)
-    entries = content.get("defaults", []) if isinstance(content, dict) else []
+    entries = raw(error, program_name).get("defaults", [])
     return [str(next(iter(entry))) for entry in entries if isinstance(entry, dict)]
 
 
 def has_key(error: BaseException | None, name: str, key: str) -> bool:
     """Whether a config, or one that it begins with, has a dotted key."""
     content = raw(error, name)
-    if not isinstance(content, dict):
-        return False
     if key in all_keys(content):
         return True
     group = name.rpartition("/")[0]
@@ -299,11 +289,8 @@ def has_key(error: BaseException | None, name: str, key: str) -> bool:
     return any(has_key(error, f"{group}/{parent.partition('@')[0]}", key) for parent in parents)
 
 
-def raw(error: BaseException | None, name: str) -> Any:
-    """A config's own content as plain data, its list of defaults with it; None where there is no such file."""
-    loader = loader_of(error)
-    for source in () if loader is None else loader.get_sources():
-        path = Path(source.path) / f"{name}.yaml"
-        if source.scheme() == "file" and path.is_file():
-            return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return None
+def raw(error: BaseException | None, name: str) -> dict[Any, Any]:
+    """A config's own content as plain data, its list of defaults with it; empty where there is no such file."""
+    path = config_file(loader_of(error), name)
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path else {}
+    return content if isinstance(content, dict) else {}

@@ -24,21 +24,11 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was looked at.
-
-    Attributes:
-        what: the thing.
-        found: how it is.
-        remedy: what to do where it is wrong; None: it is well.
-    """
+    """Something that was looked at, how it is, and what to do where it is wrong."""
 
     what: str
     found: str
     remedy: str | None = None
-
-    def line(self) -> str:
-        mark = "ok " if self.remedy is None else "BAD"
-        return f"{mark} {self.what:16} {self.found}"
 
 
 @answering()
@@ -53,9 +43,8 @@ def doctor() -> str:
     """
     wrong = []
     for finding in findings():
-        print(finding.line())
-        if finding.remedy is not None:
-            wrong.append(f"{finding.what}: {finding.remedy}")
+        print(f"{'BAD' if finding.remedy else 'ok '} {finding.what:16} {finding.found}")
+        wrong += [f"{finding.what}: {finding.remedy}"] if finding.remedy else []
     if wrong:
         raise UserError("; ".join(wrong))
     return "all is well"
@@ -71,9 +60,8 @@ def findings() -> Iterator[Finding]:
     fits = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
     yield Finding("Python", platform.python_version(), None if fits else f"use Python {low} to {high}")
     yield Finding("PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads")
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = [torch.cuda.get_device_name(i) for i in range(num_gpus)]
     yield Finding("devices", ", ".join(["cpu", *gpus, *(["mps"] if has_mps() else [])]))
     speed = bf16_speed()
     choice = "device=auto and cpu_bf16 use it" if speed >= WORTH_IT else "device=auto leaves it, so should you"
@@ -103,9 +91,7 @@ def shipped_models() -> Iterator[Finding]:
             read_weights(name)
         except (OSError, ValueError, KeyError) as error:
             bad[name] = str(error)
-    said = "; ".join(f"{name} {why}" for name, why in bad.items())
-    if not shipped():
-        said = "none"
+    said = "; ".join(f"{name} {why}" for name, why in bad.items()) if shipped() else "none"
     remedy = "get the project's files again" if said else None
     yield Finding("shipped models", said or f"{', '.join(shipped())}: present and readable", remedy)
 
@@ -125,13 +111,10 @@ def runs(
 
     rows = [run.row() for run in find_runs(path)]
     names = ("date", "task", "what", "figure", "state", "folder")
-    wide = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
     lines = [{name: name for name in names}, *rows]
+    wide = {name: max(len(row[name]) for row in lines) for name in names}
     table = "\n".join("  ".join(f"{row[name]:{wide[name]}}" for name in names).rstrip() for row in lines)
     return f"{table}\n\n{len(rows)} runs: {path}"
-
-
-# --- Files of weights: what is in one, other formats turned into ours, several scorers as one, and the sh ---
 
 
 Safetensors = Annotated[Path, typer.Option(metavar="FILE", help="the file: NAME.safetensors")]

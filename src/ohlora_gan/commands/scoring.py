@@ -183,9 +183,6 @@ def truth(
     return written(found.table(), output)
 
 
-# --- Property scores of pictures that one has: photographs, or a folder of faces and parse maps ---
-
-
 @answering(interrupted="interrupted; the same command goes on from here", warns="MissingScoreWarning")
 def label(
     pictures: Annotated[str, typer.Argument(metavar="PICTURES", help="a folder, searched with sub-folders, or a zip")],

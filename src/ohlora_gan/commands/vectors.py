@@ -131,11 +131,7 @@ def import_vectors(
 
 
 def import_latents(values: str, groups: str | None, checkpoint: str | None, output: Path) -> str:
-    """Converts published latents; says what they are.
-
-    Raises:
-        ValueError: for files that cannot be used, or that do not fit the generator.
-    """
+    """Converts published latents; says what they are."""
     from ohlora_gan.latents.saved import PUBLISHED_SIZES, read_latents, save_latents
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator
@@ -152,14 +148,7 @@ def import_latents(values: str, groups: str | None, checkpoint: str | None, outp
 
 
 def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, device: str) -> str:
-    """Converts directions and turns them to raise their property; says what they are.
-
-    Args:
-        sources: one folder of CSV files, or ``.npy`` files, as ``FILE`` or ``PROPERTY=FILE``.
-
-    Raises:
-        ValueError: for sources that cannot be used, or that fit neither layer nor generator.
-    """
+    """Converts directions and turns them to raise their property; says what they are."""
     from tqdm import tqdm
 
     from ohlora_gan.devices import open_device
@@ -203,11 +192,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
 
 
 def read_medians_option(text: str | None) -> dict[str, float] | None:
-    """``hair_color=-0.43,pose=0`` or a file of ``property_scores_mean_and_median.csv``'s format; None where not given.
-
-    Raises:
-        UserError: for anything else.
-    """
+    """``hair_color=-0.43,pose=0`` or a file like ``property_scores_mean_and_median.csv``; None where not given."""
     from ohlora_gan.published import read_medians
 
     if not text or text.endswith(".csv"):
@@ -220,9 +205,6 @@ def read_medians_option(text: str | None) -> dict[str, float] | None:
         except ValueError as error:
             raise UserError(f"--medians has {part!r}, expected NAME=VALUE,... or a .csv file") from error
     return medians
-
-
-# --- Faces changed by score sigmas ---
 
 
 @answering()

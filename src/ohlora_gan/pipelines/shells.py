@@ -1,15 +1,7 @@
 """What the programs of Hydra share: quiet logs, a run folder that can be written, errors in one sentence.
 
-How errors end: see `errors`; this file explains those of Hydra's grammar. A program is a shell::
-
-    @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-    @job
-    def main(cfg): ...
-
-    if __name__ == "__main__":
-        run(main)
-
-``train.py`` and ``find_vectors.py`` at the root are such shells; `chain` is the one of ``ohlora chain``.
+A program is a shell that calls a pipeline: ``train.py``, ``find_vectors.py``, and `chain` for ``ohlora chain``. How
+errors end: see `errors`; this file explains those of Hydra's grammar.
 """
 
 import contextlib
@@ -54,32 +46,22 @@ QUIET_WARNINGS = (
 )
 
 
-class JobError(Exception):
-    """A job of a sweep failed and the user was told so; Hydra goes on with the other jobs.
-
-    Args:
-        code: the exit code that the sweep ends with.
-    """
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
-        self.code = code
-
-
 INTERRUPTED = (
     "interrupted; what the run folder holds stays: go on with ckpt_path=FOLDER/last.ckpt, or with the same "
     "paths.output_dir=FOLDER where there is no last.ckpt"
 )
 
 
-def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: str | None = None) -> None:
-    """Calls a shell (a function under ``hydra.main``) and exits.
+class JobError(Exception):
+    """A job of a sweep failed and the user was told so; its argument is the exit code that the sweep ends with."""
 
-    The exit code is 0, 2 for a user's error, 1 for a programming error, 130 when interrupted.
+
+def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: str | None = None) -> None:
+    """Calls a function under ``hydra.main`` and exits with 0, 2 for a user's error, or 1 for a programming error.
 
     Args:
         shell: the function.
-        interrupted: what to say after Ctrl+C: how to go on.
+        interrupted: what to say after Ctrl+C (exit code 130): how to go on.
         experiments: the folder of ``conf/experiment`` that holds the program's own, see `settings.EXPERIMENTS`.
     """
     if experiments is not None:
@@ -89,7 +71,7 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: 
     try:
         shell()
     except JobError as error:
-        code = error.code
+        code = error.args[0]
     except Exception as error:
         code = tell(error)
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -106,10 +88,9 @@ def environment() -> dict[str, str]:
 
 
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorator of a shell's function, below ``hydra.main``.
+    """Decorator of a shell's function, below ``hydra.main``, which would add lines of its own to errors.
 
-    Its errors are told here and leave Hydra as an exit code, so that Hydra adds no lines of its own. A single
-    run ends at once, a sweep after its other jobs.
+    They are told here and leave Hydra as an exit code: a single run's at once, a sweep's after its other jobs.
     """
 
     @functools.wraps(function)
@@ -134,11 +115,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
 
 def task_folder(cfg: DictConfig) -> Path:
-    """Sets ``cfg.paths.output_dir`` to the job's own folder, absolute, and writes a trial file there.
-
-    Raises:
-        OSError: if the folder cannot be written or its disk is full.
-    """
+    """Sets ``cfg.paths.output_dir`` to the job's own folder, absolute, and writes a trial file there."""
     output_dir = Path(HydraConfig.get().runtime.output_dir)
     cfg.paths.output_dir = str(output_dir)
     with tempfile.NamedTemporaryFile(dir=output_dir, prefix=".probe") as probe:
@@ -157,13 +134,8 @@ def quiet() -> None:
     for message in QUIET_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     for name in NOISY_LOGGERS:
-        logging.getLogger(name).addFilter(is_worth_reading)
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(QUIET_LOGS))
     logging.getLogger("wandb").setLevel(logging.WARNING)  # its service reports every connection
-
-
-def is_worth_reading(record: logging.LogRecord) -> bool:
-    """A logging filter: False for the messages of ``QUIET_LOGS``."""
-    return not record.getMessage().startswith(QUIET_LOGS)
 
 
 def was_interrupted(error: BaseException | None) -> bool:
