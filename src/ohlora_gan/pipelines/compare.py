@@ -7,7 +7,7 @@ table for a README). A sweep (``python find_vectors.py -m ...``) does so by itse
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,7 @@ def compare_runs(runs: Sequence[str | Path], output: str | Path | None = None, j
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Cell], list[FailedCell]]:
-    """All runs of find_vectors.py in some folders, those with figures and those without.
-
-    Raises:
-        ValueError: if a folder is missing.
-    """
+    """All runs of find_vectors.py in some folders, those with figures and those without."""
     cells, failed = [], []
     jobs = [job for folder in folders for job in job_folders(folder)]
     for folder in dict.fromkeys(jobs):
@@ -85,11 +81,7 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Cell], list[FailedCell]]:
 
 
 def job_folders(folder: Path) -> list[Path]:
-    """Folders of runs of find_vectors.py, judged or not, at or below a folder.
-
-    Raises:
-        ValueError: if there is no such folder.
-    """
+    """Folders of runs of find_vectors.py, judged or not, at or below a folder."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder, expected a run folder or a folder of runs of find_vectors.py")
     judged = {path.parent for path in folder.rglob(JUDGED)}
@@ -120,14 +112,13 @@ def with_settings(cells: Sequence[Cell]) -> list[Cell]:
     """Cells that say in which further settings they differ from others of the same method."""
     named = []
     for cell in cells:
-        others = [other for other in cells if other.method == cell.method and other.config]
+        others = [other.config for other in cells if other.method == cell.method]
         varying = [
-            name
+            f"{name.rpartition('.')[2]}={value}"
             for name, value in cell.config.items()
-            if not is_shown(name) and any(other.config.get(name, value) != value for other in others)
+            if not is_shown(name) and any(other.get(name, value) != value for other in others)
         ]
-        settings = ", ".join(f"{name.rpartition('.')[2]}={cell.config[name]}" for name in varying)
-        named.append(replace(cell, settings=settings))
+        named.append(replace(cell, settings=", ".join(varying)))
     return named
 
 
@@ -141,11 +132,7 @@ def is_shown(name: str) -> bool:
 
 
 def read_cell(folder: Path, config: Mapping[str, Any] | None = None) -> Cell:
-    """The figures of a run.
-
-    Args:
-        folder: holds ``judge.json``.
-        config: the run's settings by dotted name.
+    """The figures of a run, from ``judge.json`` in its folder; ``config`` has its settings by dotted name.
 
     Raises:
         ValueError: if the file is missing, damaged or lacks a figure that the leaderboard needs.
@@ -222,13 +209,12 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-# --- Which of some runs' directions raises each property most on fresh faces, and in which synthesis laye ---
+# --- Which of some runs' directions raises each property most on fresh faces ---
 
 
 @dataclass(frozen=True)
 class Run:
-    """Directions, their name in tables, their file, and the settings of the run that found them (none where they are
-    not there)."""
+    """Directions, their name in tables, their file, and the settings of the run that found them, if they are there."""
 
     name: str
     file: Path
@@ -291,11 +277,7 @@ def described(n: int, step: float, match: bool) -> str:
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in some folders, or directions files.
-
-    Raises:
-        ValueError: where there are none, or a file is damaged.
-    """
+    """The runs in some folders, or directions files."""
     files: list[Path] = []
     for path in paths:
         inside = [path] if path.is_file() else sorted(path.rglob(VECTORS))
@@ -310,24 +292,15 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def open_space(first: Run, models: Models) -> FaceSpace:
-    """Generator and scorer, by default those of the first run.
-
-    Raises:
-        ValueError: where neither the run nor the user says which.
-    """
-    given = {"checkpoint": models.checkpoint, "scorer": models.scorer}
-    for key, value in given.items():
-        if value is None and first.settings.get(key) is None:
+    """Generator and scorer, by default those of the first run."""
+    for key in ("checkpoint", "scorer"):
+        if getattr(models, key) is None and first.settings.get(key) is None:
             raise ValueError(f"{first.name} has no config.yaml that names its {key}: give --{key}")
-    return SpaceSettings.of(first.settings, **given, seed=models.seed).open(models.device)
+    return SpaceSettings.of(first.settings, **asdict(models)).open(models.device)
 
 
 def sources_of_run(space: FaceSpace, one: Run) -> list[Source]:
-    """The candidates of a run, first the directions as they are meant.
-
-    Raises:
-        ValueError: if its directions belong to another generator.
-    """
+    """The candidates of a run, first the directions as they are meant."""
     made_for, layer = one.found.provenance.get("generator"), layer_named(one.found.layer)
     layer.check(space.generator)
     size, expected = one.found.directions.shape[2], layer.size(space.generator)

@@ -109,10 +109,9 @@ def edit(settings: EditSettings) -> str:
     check(settings)
     closed, file = settings.mode == "closed-loop", settings.vectors and vectors_file(settings.vectors)
     found, recorded = (load_directions(file), settings_of(file)) if file else (None, {})
-    models = settings.models
-    asked = {"checkpoint": models.checkpoint, "scorer": models.scorer, "seed": models.seed}
-    chosen = SpaceSettings.of(SHIPPED | recorded, **asked, truncation_psi=settings.truncation_psi)
-    space = chosen.open(models.device)
+    asked = asdict(settings.models) | {"truncation_psi": settings.truncation_psi}
+    chosen = SpaceSettings.of(SHIPPED | recorded, **asked)
+    space = chosen.open(settings.models.device)
     check_properties(settings, space.property_names)
     if found is not None and not closed:
         check_directions(settings, found)
