@@ -9,8 +9,9 @@ from ohlora_gan.editing import closed_loop
 from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, Own, Steps, broyden
 from ohlora_gan.latents.layers import W, WPlus
 from ohlora_gan.latents.metric import Measured, make_metric, own_probes
+from ohlora_gan.latents.space import change_map
 from ohlora_gan.testing import Bar
-from tests.analytic_world import NAMES, SIZE, make_world
+from tests.analytic_world import SIZE, make_world
 
 EYES, MOUTH, POSE, HAIR, SKIN = range(5)
 BENT = {"painted": torch.tanh, "scored": lambda scores: scores + 0.08 * scores**2, "gain": 0.4}
@@ -34,7 +35,6 @@ def loop(bent):
 
 def test_it_reaches_its_targets_and_holds_the_rest(bent, loop, codes):
     found = loop.edit(codes, CHANGES)
-    assert found.names == NAMES
     assert found.codes.shape == codes.shape
     np.testing.assert_allclose(found.wanted - found.start, [[0.8, -0.5, 0, 0, 0]] * 12, atol=1e-4)
     assert np.abs(found.reached - found.wanted).max() < 0.05
@@ -53,6 +53,12 @@ def test_more_steps_come_nearer(bent, codes):
 
 def miss(found):
     return float(np.nanmax(np.abs(found.reached - found.wanted)))
+
+
+def image_change(world, before, found):
+    """Mean absolute change of the pictures' pixels, 0 to 1."""
+    pairs = zip(world.space.render(W(), before), world.space.render(W(), found.codes), strict=True)
+    return torch.cat([change_map(*pair) for pair in pairs]).mean()
 
 
 def test_changes_may_differ_from_face_to_face(loop, codes):
@@ -89,7 +95,7 @@ def test_a_metric_makes_steps_cheap(bent, loop, codes):
     metric = bent.paint.sum(axis=0) @ bent.paint.sum(axis=0).T
     plain, cheap = loop.edit(codes, CHANGES), ClosedLoop(bent.space, W(), metric).edit(codes, CHANGES)
     assert miss(cheap) < 0.05
-    assert cheap.image_change.mean() < 0.8 * plain.image_change.mean()
+    assert image_change(bent, codes, cheap) < 0.8 * image_change(bent, codes, plain)
 
 
 def test_what_the_picture_itself_would_change_costs_too(codes):
@@ -103,7 +109,7 @@ def test_what_the_picture_itself_would_change_costs_too(codes):
     ]
     for found in edits:
         assert miss(found) < 0.05
-    assert edits[1].image_change.mean() < 0.9 * edits[0].image_change.mean()
+    assert image_change(world, far, edits[1]) < 0.9 * image_change(world, far, edits[0])
 
 
 def test_many_edits_of_a_face_measure_its_picture_once(bent, codes, monkeypatch):
@@ -153,9 +159,8 @@ def test_no_result_depends_on_the_batch(codes):
         ClosedLoop(make_world(**BENT, batch_size=size).space, W()).edit(codes, {"eyes": np.linspace(-2, 2, 12)})
         for size in (5, 64)
     ]
-    for name in ("codes", "start", "wanted", "reached", "distance", "image_change"):
+    for name in ("codes", "start", "wanted", "reached", "distance"):
         np.testing.assert_allclose(getattr(found[0], name), getattr(found[1], name), atol=2e-4)
-    np.testing.assert_array_equal(found[0].safe, found[1].safe)
     assert [bool(note) for note in found[0].notes] == [bool(note) for note in found[1].notes]
 
 
@@ -197,7 +202,6 @@ def test_a_target_beyond_is_clipped_with_a_word(bent, loop, codes):
     found = loop.edit(codes, {"eyes": 50.0})
     highest = np.maximum(loop.safe_range.high[EYES], found.start[:, EYES])
     np.testing.assert_allclose(found.wanted[:, EYES], highest, rtol=1e-4)
-    assert not found.safe.any()
     start = found.start[0, EYES]
     assert found.notes[0].startswith(f"eyes is to go from {start:+.2f} to {start + 50:+.2f}, beyond what sampled")
     assert f"to {highest[0]:+.2f}): held at the limit." in found.notes[0]
@@ -229,19 +233,11 @@ def test_codes_far_out_are_said_to_be(loop, codes):
     near = loop.edit(codes, {"eyes": 0.1})
     np.testing.assert_allclose(near.distance, loop.safe_range.distance(near.codes), rtol=1e-5)
     assert near.distance.max() < 1
-    assert near.safe.all()
     assert near.notes == [""] * 12
     far = loop.edit(codes * 4, {"eyes": 0.1}, beyond="allow")
     assert (far.distance > 1).any()
-    for distance, safe, note in zip(far.distance, far.safe, far.notes, strict=True):
+    for distance, note in zip(far.distance, far.notes, strict=True):
         assert (f"{distance:.2f} times as far out as sampled faces." in note) == (distance > 1)
-        assert not (safe and distance > 1)
-
-
-def test_image_change_is_that_of_the_pictures(bent, loop, codes):
-    found = loop.edit(codes, CHANGES)
-    before, after = (next(iter(bent.space.render(W(), c))).clamp(-1, 1).numpy() for c in (codes, found.codes))
-    np.testing.assert_allclose(found.image_change, np.abs(after - before).mean(axis=(1, 2, 3)) / 2, atol=1e-6)
 
 
 class Brightness(nn.Module):
@@ -260,7 +256,6 @@ def test_the_discriminator_says_what_looks_unreal(bent, codes):
     dark = codes - 3 * bent.paint.sum(axis=(0, 2)).astype(np.float32)
     unreal = loop.edit(dark, {"eyes": 0.0}, beyond="allow")
     assert (unreal.realism < 0).all()
-    assert not unreal.safe.any()
     assert all("looks less real than sampled faces." in note for note in unreal.notes)
     assert np.isnan(ClosedLoop(bent.space, W()).edit(codes[:2], {"eyes": 0.1}).realism).all()
 

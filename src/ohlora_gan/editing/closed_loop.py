@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import nn
 from tqdm import tqdm
@@ -24,7 +23,7 @@ from ohlora_gan.directions.decorrelate import Costs
 from ohlora_gan.editing.moves import Changes, Moved, SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Weights, own_probes
-from ohlora_gan.latents.space import FaceSpace, change_map, score_jacobian
+from ohlora_gan.latents.space import FaceSpace, score_jacobian
 
 TARGETS = ("change", "score")
 """What is asked for: a change against the face's own score, or a score, which all faces then share."""
@@ -38,7 +37,6 @@ class EditResult:
     """What came of N edits.
 
     Attributes:
-        names: what the P scores are.
         codes: float32 ``[N, D]``.
         start, wanted, reached: scores before, targets and scores after, float32 ``[N, P]``; ``wanted`` is NaN for
             scores that were neither asked for nor held.
@@ -46,21 +44,15 @@ class EditResult:
             ``[N]``.
         realism: the discriminator's score of the edited picture less that which nearly all sampled faces reach: below 0
             it looks less real than they do; NaN without a discriminator, ``[N]``.
-        image_change: mean absolute change of the picture's pixels, 0 to 1, ``[N]``.
-        safe: whether the code lies among sampled ones, its picture looks as real as theirs, and no target was beyond
-            the scores of sampled faces, bool ``[N]``.
         notes: a sentence for each edit that was clipped, missed or is unsafe; else empty.
     """
 
-    names: tuple[str, ...]
     codes: np.ndarray
     start: np.ndarray
     wanted: np.ndarray
     reached: np.ndarray
     distance: np.ndarray
     realism: np.ndarray
-    image_change: np.ndarray
-    safe: np.ndarray
     notes: list[str]
 
 
@@ -191,7 +183,7 @@ class ClosedLoop:
             if progress is not None:
                 progress.update(len(words))
         edited, start, wanted, reached = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return self._result(codes, edited, start, wanted, reached, notes)
+        return self._result(edited, start, wanted, reached, notes)
 
     def _columns(self, changes: Mapping[str, ArrayLike], hold: str | Sequence[str]) -> tuple[list[int], list[int]]:
         """The columns of the scores that are to change, and of those to hold."""
@@ -290,29 +282,20 @@ class ClosedLoop:
         return scores.astype(np.float64)[where], jacobian[where][..., self.free].astype(np.float64)
 
     def _result(
-        self,
-        before: np.ndarray,
-        codes: np.ndarray,
-        start: np.ndarray,
-        wanted: np.ndarray,
-        reached: np.ndarray,
-        notes: list[str],
+        self, codes: np.ndarray, start: np.ndarray, wanted: np.ndarray, reached: np.ndarray, notes: list[str]
     ) -> EditResult:
-        """Measures what was reached, and at what price."""
-        names, safe = self.space.property_names, np.array([not note for note in notes])
-        distance = self.safe_range.distance(codes[:, self.free])
+        """Says what was missed, and what lies beyond sampled faces."""
+        names = self.space.property_names
+        distance: np.ndarray = self.safe_range.distance(codes[:, self.free])
         real = realism(self.space, self.layer, codes, self.discriminator) - self.safe_range.realism
         for n, miss in enumerate(np.abs(reached - wanted)):
             if far := [f"{names[p]} by {miss[p]:.2f}" for p in np.flatnonzero(miss > NEAR)]:
                 notes[n] += f"missed {', '.join(far)} sigmas. "
             notes[n] += beyond_samples(distance[n], real[n])
-        safe &= (distance <= 1) & ~(real < 0)
-        pairs = zip(self.space.render(self.layer, before), self.space.render(self.layer, codes), strict=True)
-        change = torch.cat([change_map(a, b).mean(dim=(1, 2)) for a, b in pairs]).cpu().numpy()
-        scores = {"start": start, "wanted": wanted, "reached": reached}
-        arrays = {"codes": codes, **scores, "distance": distance, "realism": real, "image_change": change}
-        measured = {name: array.astype(np.float32) for name, array in arrays.items()}
-        return EditResult(names=names, safe=safe, notes=[note.strip() for note in notes], **measured)
+        codes, start, wanted, reached, distance, real = (
+            array.astype(np.float32) for array in (codes, start, wanted, reached, distance, real)
+        )
+        return EditResult(codes, start, wanted, reached, distance, real, [note.strip() for note in notes])
 
 
 def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -328,27 +311,19 @@ def broyden(jacobian: np.ndarray, move: np.ndarray, change: np.ndarray) -> np.nd
     return jacobian + wrong[:, :, None] * move[:, None] / np.maximum(squared, np.finfo(np.float64).tiny)
 
 
+@dataclass(frozen=True)
 class ClosedLoopMover:
-    """Moves codes by feedback to every combination of scores, see ``moves.Mover``.
+    """Moves codes by feedback to every combination of scores, see ``moves.Mover`` and ``ClosedLoop.edit``.
 
-    Args:
-        loop: the editor.
-        hold, beyond, targets: see ``ClosedLoop.edit``.
-        bar: what a progress bar is called; empty: there is none.
+    ``bar`` is what a progress bar is called; empty: there is none.
     """
 
-    medians: Mapping[str, float] = MappingProxyType({})
-
-    def __init__(
-        self,
-        loop: ClosedLoop,
-        hold: str | Sequence[str] = "rest",
-        beyond: str = "clip",
-        targets: str = "change",
-        bar: str = "",
-    ) -> None:
-        self.loop, self.bar = loop, bar
-        self.how: dict[str, Any] = {"hold": hold, "beyond": beyond, "targets": targets}
+    loop: ClosedLoop
+    hold: str | Sequence[str] = "rest"
+    beyond: str = "clip"
+    targets: str = "change"
+    bar: str = ""
+    medians: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def __call__(
         self, codes: np.ndarray, groups: Sequence[str] | np.ndarray, changes: Changes, unit: str = "sigma"
@@ -358,7 +333,8 @@ class ClosedLoopMover:
             raise ValueError(f"unit is {unit!r}, but a closed loop knows no lengths: expected sigma")
         shape = (len(codes), np.shape(next(iter(changes.values())))[-1])
         flat = {name: np.broadcast_to(values, shape).reshape(-1) for name, values in changes.items()}
-        with tqdm(desc=self.bar, total=shape[0] * shape[1], disable=not self.bar) as bar:
-            found = self.loop.edit(np.repeat(codes, shape[1], axis=0), flat, **self.how, progress=bar)
+        repeated, how = np.repeat(codes, shape[1], axis=0), {"beyond": self.beyond, "targets": self.targets}
+        with tqdm(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
+            found = self.loop.edit(repeated, flat, self.hold, **how, progress=bar)
         notes = [found.notes[i : i + shape[1]] for i in range(0, len(found.notes), shape[1])]
         return Moved(found.codes.reshape(*shape, -1), notes)

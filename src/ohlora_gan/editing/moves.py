@@ -53,7 +53,7 @@ def jitter(codes: ArrayLike, seed: int, indices: Sequence[int], num: int, scale:
 
     delta ~ N(0, 1) x scale in every coordinate. HiGAN's scale is 1 in a w whose coordinates have a standard
     deviation near 1. In a layer where they vary less it drowns the face: give a share of the standard deviation of
-    each coordinate over sampled codes (``cloud_spread``) instead. A version's delta depends on (seed, index, version)
+    each coordinate over sampled codes instead. A version's delta depends on (seed, index, version)
     alone: a code moved by K strengths gets the same one in all K.
 
     Args:
@@ -78,11 +78,6 @@ def jitter(codes: ArrayLike, seed: int, indices: Sequence[int], num: int, scale:
     drawn = rng.normal(seed, "jitter", indices, (num, size)).numpy().astype(np.float64) * scale
     between = (1,) * (codes.ndim - 2)
     return (codes[:, None] + drawn.reshape(len(codes), num, *between, size)).astype(np.float32)
-
-
-def cloud_spread(codes: ArrayLike) -> np.ndarray:
-    """The standard deviation of each coordinate over sampled codes ``[N, D]``: float64 ``[D]``."""
-    return np.asarray(codes, dtype=np.float64).std(axis=0)
 
 
 # --- Movers: the test and the editing session know no difference between straight directions and the closed loop ---

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ohlora_gan.editing.moves import beyond_samples, cloud_spread, jitter
+from ohlora_gan.editing.moves import beyond_samples, jitter
 from ohlora_gan.editing.session import Session, Walk
 from ohlora_gan.files import write_json
 from ohlora_gan.images import save_png
@@ -108,7 +108,7 @@ def jittered(session: Session, how: Jitter, walk: Walk) -> np.ndarray:
     scale = np.zeros(size)
     scale[free] = how.jitter
     if how.jitter_unit == "cloud":
-        scale *= cloud_spread(space.codes(layer, *space.latents(CHOOSE, range(NUM_CLOUD))))
+        scale *= space.codes(layer, *space.latents(CHOOSE, range(NUM_CLOUD))).std(axis=0, dtype=np.float64)
     return jitter(walk.codes, space.seed, session.faces.indices, how.versions, scale)
 
 
