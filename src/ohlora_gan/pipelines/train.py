@@ -73,13 +73,18 @@ def open_data(cfg: DictConfig) -> Any:
     return data
 
 
+def scoring_networks(cfg: DictConfig) -> dict[str, Any]:
+    """The scorer and the filters that score a GAN's faces while it trains, by name; empty where nothing does."""
+    scores = cfg.callbacks.get("scores") if is_gan(cfg) else None
+    if scores is None:
+        return {}
+    filters = filters_for(cfg.resolution) if scores.filters is None else scores.filters
+    return {"scorer": scores.scorer_checkpoint, "filters": filters}
+
+
 def made_from(cfg: DictConfig) -> dict[str, Any]:
     """The networks that a training takes part in, by setting: start weights, what scores faces, what made them."""
-    used = {"checkpoint": start_name(cfg), "ckpt_path": cfg.ckpt_path}
-    if is_gan(cfg) and "scores" in cfg.callbacks:
-        scores = cfg.callbacks.scores
-        used |= {"scorer": scores.scorer_checkpoint}
-        used |= {"filters": filters_for(cfg.resolution) if scores.filters is None else scores.filters}
+    used = {"checkpoint": start_name(cfg), "ckpt_path": cfg.ckpt_path} | scoring_networks(cfg)
     if "num_generated" in cfg.data:
         filters = shipped_filters() if cfg.data.filters is None else cfg.data.filters
         used |= {"data.checkpoint": cfg.data.checkpoint, "data.scorer": cfg.data.scorer, "data.filters": filters}
@@ -149,9 +154,7 @@ def learnt_world(cfg: DictConfig, data: Any) -> int | None:
     name = cfg.ckpt_path if resumed else start_name(cfg)
     names = [] if name is None else name if isinstance(name, list) else [name]
     start = [start_member(name, data, resumed) for name in names]
-    scores = OmegaConf.select(cfg, "callbacks.scores") if is_gan(cfg) else None
-    scoring = scoring_members(scores.scorer_checkpoint, scores.filters, cfg.resolution) if scores else []
-    return check_worlds(data, start, scoring)
+    return check_worlds(data, start, scoring_members(**scoring_networks(cfg)))
 
 
 def open_device(cfg: DictConfig) -> Device:

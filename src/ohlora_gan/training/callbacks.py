@@ -170,16 +170,20 @@ class ExportWeights(Callback):
         self._num_batches += 1
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._export(trainer, pl_module)
+        self.export(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if self._num_batches:
-            self._export(trainer, pl_module)
+            self.export(trainer, pl_module)
 
-    def _export(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def export(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        data = getattr(trainer, "datamodule", None)
+        said: dict[str, Any] = {"attribute_names": list(getattr(data, "attribute_names", ()))}
+        if (normalization := getattr(data, "normalization", None)) is not None:
+            said["normalization"] = asdict(normalization)
         info = {
             "stage": pl_module.hparams.get("stage", "scorer"),
             "seed": pl_module.hparams.get("seed"),
@@ -188,21 +192,13 @@ class ExportWeights(Callback):
             "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
             **self._origin,
             "command": self.command,
-            "data": describe_data(getattr(trainer, "datamodule", None)),
+            "data": said,
         }
         if isinstance(pl_module, GanModule):
             networks = {"generator": pl_module.sampling_generator, "discriminator": pl_module.discriminator}
         else:
             networks = {"scorer": pl_module.get_submodule("net")}
         checkpoint.save(self.path, networks, **info)
-
-
-def describe_data(data: Any) -> dict[str, Any]:
-    """What the scores of a data module are, and the statistics that they were normalised by, where it has any."""
-    info: dict[str, Any] = {"attribute_names": list(getattr(data, "attribute_names", ()))}
-    if (normalization := getattr(data, "normalization", None)) is not None:
-        info["normalization"] = asdict(normalization)
-    return info
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ from ohlora_gan.data.generated import GeneratedDataModule
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
 from ohlora_gan.models.gan import Discriminator, Generator
 from ohlora_gan.models.zoo import open_checkpoint, resolve
-from ohlora_gan.training.callbacks import filters_for
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
 from ohlora_gan.world.versions import Member, check_same_world, network, networks, world_of
@@ -128,8 +127,7 @@ def start_member(name: str | Path, data: Any, resumed: bool = False) -> Member:
     return Member(f"{key} {name} has learnt from world {world}", world, otherwise=", or ".join(remedies))
 
 
-def scoring_members(scorer: str | Path | None, filters: Sequence[str | Path] | None, resolution: int) -> list[Member]:
-    """What scores a GAN's faces while it trains; arguments as those of `callbacks.open_panel`."""
+def scoring_members(scorer: str | Path | None = None, filters: Sequence[str | Path] = ()) -> list[Member]:
+    """What scores a GAN's faces while it trains."""
     scorers = [] if scorer is None else [network("scorer", scorer, "scorer=null filters=[] for none")]
-    chosen = filters_for(resolution) if filters is None else filters
-    return [*scorers, *networks("filter", chosen, "filters=[] for none")]
+    return [*scorers, *networks("filter", filters, "filters=[] for none")]
