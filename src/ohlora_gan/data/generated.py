@@ -100,7 +100,8 @@ class GeneratedDataModule(DealingDataModule):
         """The bank's folder, what the filters did, and the kept images by split; what is missing is made."""
         bank, filters = self.open_bank()
         published = {name: bound for name, bound in REFERENCE.items() if name in filters}
-        thresholds = read_thresholds(published if self.require is None else self.require, filters, "data.require")
+        bounds = published if self.require is None else dict(self.require)
+        thresholds = read_thresholds(bounds, filters, "data.require")
         stored = min(bank.num_stored(), self.num_generated)
         log.info("%s holds %d of the %d generated images", bank.folder, stored, self.num_generated)
         with tqdm(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:

@@ -38,28 +38,17 @@ _BLOCK, _STEP = 4, 8  # hairstyle compares blocks of 4x4 pixels 8 pixels apart
 
 @dataclass(frozen=True)
 class Pixels:
-    """Coordinates of the pixels of some classes in N maps, ordered by map, row and column.
+    """Coordinates of the pixels of some classes in N maps, ordered by map, row and column."""
 
-    Attributes:
-        index: the map that a pixel lies in ``[n]``.
-        y: its row ``[n]``.
-        x: its column ``[n]``.
-        counts: how many pixels each map has ``[N]``.
-    """
-
-    index: Integers
-    y: Integers
-    x: Integers
-    counts: Integers
+    index: Integers  # the map that a pixel lies in [n]
+    y: Integers  # its row [n]
+    x: Integers  # its column [n]
+    counts: Integers  # how many pixels each map has [N]
 
     @classmethod
     def find(cls, maps: Bytes, *codes: int, rows: slice = _ALL, columns: slice = _ALL) -> "Pixels":
         """The pixels of these classes inside a window."""
-        view = maps[:, rows, columns]
-        is_wanted = view == codes[0]
-        for code in codes[1:]:
-            is_wanted |= view == code
-        index, y, x = np.nonzero(is_wanted)
+        index, y, x = np.nonzero(np.isin(maps[:, rows, columns], codes))
         return cls(index, y + rows.start, x + columns.start, np.bincount(index, minlength=len(maps)))
 
     def sums(self, values: Integers) -> Integers:

@@ -139,10 +139,7 @@ class Canvas:
     ) -> tuple[Image.Image, tuple[int, int]]:
         """A small picture laid over the canvas: pixels that cover the polygon ``outline``, and their upper left corner.
 
-        Args:
-            box: what it covers in the picture's plane before the tilt: left, top, right, bottom.
-            outline: ``[n, 2]`` in pixels of the canvas.
-            tilt: whether it tilts with the head.
+        It covers ``box`` (left, top, right, bottom) of the picture's plane before the tilt, and may tilt with the head.
         """
         low = np.floor(outline.min(axis=0)).astype(int)
         high = np.ceil(outline.max(axis=0)).astype(int) + 1
@@ -178,19 +175,10 @@ class Renderer:
         return self.render_with_parse_map(attributes, size)[0]
 
     def render_with_parse_map(self, attributes: Any, size: int) -> tuple[Bytes, Bytes]:
-        """A face and what each of its pixels shows.
+        """A face, RGB, uint8 ``[size, size, 3]``, and what each pixel shows (`names.Part`), uint8 ``[size, size]``.
 
-        Args:
-            attributes: the face.
-            size: height and width in pixels, 32 to 512.
-
-        Returns:
-            The picture, RGB, uint8 ``[size, size, 3]``; the same arguments always give the same. The parse map, uint8
-            ``[size, size]``: 0 background, 1 skin, 2 brows, 3 eyeglasses, 4 left and 5 right eye (as seen in the
-            picture), 6 nose, 7 upper lip, 8 inner mouth, 9 lower lip, 10 hair, 11 clothes, 12 neck.
-
-        Raises:
-            ValueError: if the size or an attribute is out of range.
+        The size is 32 to 512 pixels. The same arguments always give the same. ValueError if the size or an attribute is
+        out of range.
         """
         if not MIN_SIZE <= size <= MAX_SIZE:
             raise ValueError(f"size is {size}, expected {MIN_SIZE} to {MAX_SIZE} pixels")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any, NamedTuple
 
 from ohlora_gan import rng
@@ -115,12 +114,10 @@ def sample_attributes(seed: int, index: int) -> FaceAttributes:
 
     ValueError if the index is negative.
     """
-    generator = rng.stream(seed, "faces", index)
-    shares = generator.random(len(SPREADS) + len(SHARES)).tolist()
+    shares = rng.stream(seed, "faces", index).random(len(SPREADS) + len(SHARES)).tolist()
     numbers = {name: spread.at(share) for (name, spread), share in zip(SPREADS.items(), shares, strict=False)}
-    marks = {
-        name: int(drawn < share) for (name, share), drawn in zip(SHARES.items(), shares[len(SPREADS) :], strict=True)
-    }
+    last = shares[len(SPREADS) :]
+    marks = {name: int(drawn < share) for (name, share), drawn in zip(SHARES.items(), last, strict=True)}
     return FaceAttributes(**numbers, **marks)  # type: ignore[arg-type]
 
 
@@ -129,14 +126,9 @@ def standardized(name: str, value: float) -> float:
     return (value - SPREADS[name].mean) / SPREADS[name].deviation
 
 
-@cache
-def _bounds() -> list[tuple[str, float, float]]:
-    return [(name, spread.low, spread.high) for name, spread in SPREADS.items()]
-
-
 def check(attributes: FaceAttributes) -> None:
     """Raises ValueError for an attribute out of its range."""
-    for name, low, high in _bounds():
+    for name, (low, high, _) in SPREADS.items():
         if not low <= (value := getattr(attributes, name)) <= high:
             raise ValueError(f"{name} is {value}, expected a number from {low:g} to {high:g}")
     for name in BINARY:

@@ -47,10 +47,8 @@ _CUPID = _DOME**0.72 * (1 - 0.24 * np.exp(-((_U / 0.2) ** 2)))
 _DISC_ANGLE = np.linspace(0, np.pi, 13)
 _DISC_X, _DISC_Y = -np.cos(_DISC_ANGLE), np.sin(_DISC_ANGLE)
 _RIM_ANGLE = np.arange(28) * (2 * np.pi / 28)
-_RIM = (
-    np.sign(np.cos(_RIM_ANGLE)) * np.abs(np.cos(_RIM_ANGLE)) ** 0.8,
-    np.sign(np.sin(_RIM_ANGLE)) * np.abs(np.sin(_RIM_ANGLE)) ** 0.8,
-)
+_RIM = np.stack([np.cos(_RIM_ANGLE), np.sin(_RIM_ANGLE)])
+_RIM = np.sign(_RIM) * np.abs(_RIM) ** 0.8
 _EAR_ANGLE = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 _INNER_DOME = np.clip(1 - (_U / 0.78) ** 2, 0, 1)
@@ -102,7 +100,10 @@ class FacePainter:
         self.hair.paint_front()
 
     def _placed(self) -> dict[tuple[str, int], Array]:
-        """All lines on the face's surface, in the picture's plane: (what, side) -> ``[lines, points, 2]``."""
+        """All lines on the face's surface, in the picture's plane: (what, side) -> ``[lines, points, 2]``.
+
+        The methods that give them do so in the head's axes: x and y ``[2, lines, points]``.
+        """
         flat = {("nose", 0): self._nose_lines(), ("mouth", 0): self._mouth_lines()}
         if self.face.age:
             flat["forehead", 0] = _forehead_lines()
@@ -122,8 +123,6 @@ class FacePainter:
 
     def _fill(self, points: Array, color: Color, code: int | None = None) -> None:
         self.canvas.fill(self.canvas.tilted(points), color, code)
-
-    # --- body and head ------------------------------------------------------------------------------------
 
     def _clothes(self) -> None:
         """Shoulders, which follow the head less than the neck does."""
@@ -195,8 +194,6 @@ class FacePainter:
         middle = seen.mean(axis=0)
         self._fill(middle + (seen - middle) * (0.55, 0.62) + (0.0, -0.004), self.skin.tone(0.05 + 0.4 * lit))
 
-    # --- lines of features: x and y in the head's axes, [2, lines, points] ----------------------------------
-
     def _eye_lines(self, side: int) -> tuple[Array, Array]:
         """Lids, lash line (upper and lower edge) and the fold above; and the middle of the eyeball."""
         face = self.face
@@ -260,8 +257,6 @@ class FacePainter:
         bag = EYE_Y + 0.047 + 0.016 * _DOME
         under = side * self.surface.eye_x + 0.055 * _U
         return np.array([[x, x + thick], [y, y]]), np.array([[under, under], [bag, bag + 0.008 * _DOME]])
-
-    # --- features -----------------------------------------------------------------------------------------
 
     def _eye(self, side: int) -> None:
         upper, lower, lash, lash_under, fold, fold_under = self.lines["eye", side]
@@ -363,10 +358,8 @@ class FacePainter:
                 self._fill(between(*arm), frame, Part.GLASSES)
         x = 0.022 * _U
         rise = 0.458 - 0.007 * _DOME
-        bridge = [
-            self.view.project(np.stack([x, rise + below, np.full_like(x, plane + 0.012)], axis=1))
-            for below in (0.0, 0.012)
-        ]
+        z = np.full_like(x, plane + 0.012)
+        bridge = [self.view.project(np.stack([x, rise + below, z], axis=1)) for below in (0.0, 0.012)]
         self._fill(between(*bridge), frame, Part.GLASSES)
 
 

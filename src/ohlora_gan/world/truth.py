@@ -30,6 +30,7 @@ from ohlora_gan.world.painter import render_with_parse_map
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+Pixels = NDArray[np.float32]
 
 NAMES = (*CONTINUOUS, *BINARY)
 NUMBERS = len(CONTINUOUS)
@@ -39,10 +40,10 @@ BATCH = 16
 """Pictures at once. Sums of float32 depend on how many there are, and which of two renderings is nearer may depend on
 the last digit: so there are always as many, and a picture's reading depends on that picture alone."""
 SLIGHT = ("nose_width", "mouth_width")  # move so few pixels that scores alone do not place them
-REACHES = (0.3, 0.15, 0.08)
-"""How far the picture itself is asked about these, in standard deviations of the attribute."""
-SOFTNESS = (0.0, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2)  # standard deviations of blurs, in pixels of a 64x64 picture
+REACHES = (0.3, 0.15, 0.08)  # in standard deviations: how far the picture itself is asked about these
+SOFTNESS = (0.35, 0.5, 0.65, 0.8, 1.0, 1.2)  # standard deviations of blurs, in pixels of a 64x64 picture
 PATCH = 9  # pixels across, of a 64x64 picture
+GHOST_START = 40_000_000  # numbers of the faces that appear in others
 
 _LOW = np.array([SPREADS[name].low for name in CONTINUOUS])
 _HIGH = np.array([SPREADS[name].high for name in CONTINUOUS])
@@ -60,9 +61,9 @@ class Residuals:
 
     Attributes:
         whole: root of the mean square over the picture, float64 ``[N]``.
-        head: over head, hair and neck, float64 ``[N]``.
-        worst: over the worst patch of head, hair and neck, a seventh of the picture's side across; float64 ``[N]``. It
-            tells best whether a picture is damaged.
+        head: the same over head, hair and neck.
+        worst: the same over their worst patch, a seventh of the picture's side across. It tells best whether a picture
+            is damaged.
     """
 
     whole: Floats
@@ -126,11 +127,7 @@ class Truth:
 
     @classmethod
     def open(cls, name: str | Path = "truth", rounds: int = ROUNDS) -> Truth:
-        """With the network of a shipped model's name or of a file.
-
-        Raises:
-            CheckpointError: if it is missing, damaged, or no network of ``model=truth``.
-        """
+        """By a shipped network's name or a file; CheckpointError if it is missing, damaged, or none of this kind."""
         return cls(open_truth(name), rounds)
 
     @property
@@ -139,14 +136,9 @@ class Truth:
         return self.net.resolution
 
     def read(self, images: Bytes, progress: tqdm | None = None) -> Reading:
-        """The faces that pictures show.
+        """The faces that pictures show, uint8 ``[N, R, R, 3]``, N at least 1, R the network's.
 
-        Args:
-            images: uint8 ``[N, R, R, 3]``, N at least 1, R the network's.
-            progress: told of each picture.
-
-        Raises:
-            ValueError: for pictures of another shape.
+        ValueError for pictures of another shape. ``progress`` is told of each picture.
         """
         side = self.resolution
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3) or not len(images):
@@ -219,9 +211,8 @@ class _Fit:
 
 def face_of(values: Sequence[float] | Floats) -> FaceAttributes:
     """A row of `Reading.values` as attributes."""
-    continuous = {name: float(value) for name, value in zip(CONTINUOUS, values[:NUMBERS], strict=True)}
-    binary = {name: int(value) for name, value in zip(BINARY, values[NUMBERS:], strict=True)}
-    return FaceAttributes(**continuous, **binary)  # type: ignore[arg-type]
+    drawn = [*map(float, values[:NUMBERS]), *map(int, values[NUMBERS:])]
+    return FaceAttributes(**dict(zip(NAMES, drawn, strict=True)))  # type: ignore[arg-type]
 
 
 def values_of(attributes: FaceAttributes) -> list[float]:
@@ -256,7 +247,7 @@ def _residuals(images: Bytes, rendered: Bytes, codes: Bytes) -> tuple[Tensor, Te
 def _softened(rendered: Tensor, images: Tensor) -> Tensor:
     """Each rendering blurred as much as brings it nearest to its picture; ``[N, 3, R, R]``."""
     best, least = rendered, (rendered - images).square().mean((1, 2, 3))
-    for softness in SOFTNESS[1:]:
+    for softness in SOFTNESS:
         soft = _gaussian(rendered, softness * images.shape[3] / 64)
         distance = (soft - images).square().mean((1, 2, 3))
         best = torch.where((distance < least)[:, None, None, None], soft, best)
@@ -283,11 +274,6 @@ def _outside(these: Tensor, those: Tensor) -> Tensor:
 def _tensor(images: Bytes) -> Tensor:
     """uint8 ``[N, R, R, 3]`` as float32 ``[N, 3, R, R]`` of 0 to 255."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float()
-
-
-Pixels = NDArray[np.float32]
-
-GHOST_START = 40_000_000  # numbers of the faces that appear in others
 
 
 def spoil(image: Bytes, codes: Bytes, kind: str, seed: int, index: int) -> Bytes:
@@ -389,7 +375,7 @@ KINDS: dict[str, Callable[[Pixels, Bytes, np.random.Generator], Pixels]] = {
     "melted_mouth": _melted_mouth,
     "ghost": _ghost,
 }
-"""Kinds of damage and what does them."""
+"""Kind of damage -> what does it to a picture and its parse map, by random numbers."""
 
 
 def _middle(codes: Bytes, *wanted: int) -> tuple[float, float]:
