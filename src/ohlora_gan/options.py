@@ -17,16 +17,18 @@ DeviceName = Literal["auto", "cpu", "cpu_bf16", "cuda", "cuda_bf16", "cuda_amp",
 Generation = Literal["v1", "v2"]
 
 
-def option(default: Any, help: str, **more: Any) -> Any:
+def option(default: Any, help: str, metavar: str | None = None, *, shown: str | bool = True, **more: Any) -> Any:
     """A field that is an option of a command.
 
     Args:
         default: of the field; ``{}`` is a new one each time.
         help: what ``--help`` says.
-        more: what `typer.Option` takes besides; ``flag``, where it is another than the field's name; ``between``, the
-            range of a number; ``typed``, the type on the command line where ``read`` makes the field's value of it.
+        metavar: what it calls the value.
+        shown: what it says of the default.
+        more: ``flag``, where it is another than the field's name; ``between``, the range of a number; ``typed``, the
+            type on the command line where ``read`` makes the field's value of it.
     """
-    metadata = {"help": help, **more}
+    metadata = {"help": help, "metavar": metavar, "show_default": shown, **more}
     return (
         field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
     )
@@ -124,11 +126,9 @@ def read_names(text: str) -> tuple[str, ...]:
 class Models:
     """Networks and faces that are asked for instead of those of the run that found the vectors."""
 
-    checkpoint: str | None = option(None, "the generator: a name or a file", metavar="MODEL", show_default="the run's")
-    scorer: str | None = option(
-        None, "the property network: a name or a file", metavar="MODEL", show_default="the run's"
-    )
-    seed: int | None = option(None, **SEED, show_default="the run's")
+    checkpoint: str | None = option(None, "the generator: a name or a file", "MODEL", shown="the run's")
+    scorer: str | None = option(None, "the property network: a name or a file", "MODEL", shown="the run's")
+    seed: int | None = option(None, **SEED, shown="the run's")
     device: DeviceName = option("cpu", **DEVICE)
 
 
@@ -137,25 +137,18 @@ class Loop:
     """A closed loop: see ``closed_loop.ClosedLoop.edit``, ``latents.metric`` and ``judging.measure``."""
 
     hold: str | Sequence[str] = option(
-        "rest",
-        "scores to hold: rest, none, or names",
-        metavar="NAME",
-        show_default="rest",
-        typed=list[str],
-        read=read_hold,
+        "rest", "scores to hold: rest, none, or names", "NAME", shown="rest", typed=list[str], read=read_hold
     )
     targets: Literal["change", "score"] = option("change", "sigmas against the face's own score, or the score to reach")
-    layer: str = option("w", "where there is no RUN to say so", metavar="LAYER")
+    layer: str = option("w", "where there is no RUN to say so", "LAYER")
     metric: Literal["euclid", "cloud", "image"] = option(
         "image", "what a step costs: its length, how unlike sampled faces it is, how much it changes the picture"
     )
     region: Literal["all", "face", "border"] = option("border", "of metric image: what should stay")
     cloud: float = option(
-        0.01,
-        "of metric image: how much of metric cloud is added; with 0 the scorer may be deceived",
-        between=(0, 1000),
+        0.01, "of metric image: how much of metric cloud is added; with 0 the scorer may be deceived", between=(0, 1000)
     )
-    bank_dir: Path = option(Path("runs/banks"), "where measured metrics are kept", metavar="FOLDER")
+    bank_dir: Path = option(Path("runs/banks"), "where measured metrics are kept", "FOLDER")
 
 
 @dataclass(frozen=True)
@@ -190,27 +183,25 @@ class EditSettings:
     changes: Mapping[str, float] = option(
         {},
         "change of a score, in sigmas; repeatable",
+        "PROPERTY=STRENGTH",
         flag="--set",
-        metavar="PROPERTY=STRENGTH",
-        show_default=False,
+        shown=False,
         typed=list[str],
         read=read_strengths,
     )
     mode: Literal["joint", "independent", "jitter", "closed-loop"] = option(
         "joint", "all at once, one by one, at once in several versions, or until the scores are reached"
     )
-    faces: Sequence[int] = option(
-        (0, 1, 2), "which faces", metavar="NUMBERS", show_default="0,1,2", typed=str, read=read_faces
-    )
-    latents: Path | None = option(None, "saved latents instead", metavar="FILE", show_default=False)
+    faces: Sequence[int] = option((0, 1, 2), "which faces", "NUMBERS", shown="0,1,2", typed=str, read=read_faces)
+    latents: Path | None = option(None, "saved latents instead", "FILE", shown=False)
     beyond: Literal["clip", "refuse"] = option(
         "clip", "scores that no face of the generator has: go to the nearest that one has, or refuse"
     )
     models: Models = group(Models)
     truncation_psi: float | None = option(
-        None, "below 1 faces are alike and clean", show_default="the run's, else 1", between=(0.01, 1)
+        None, "below 1 faces are alike and clean", shown="the run's, else 1", between=(0.01, 1)
     )
-    output: Path | None = option(None, "where to write", metavar="FOLDER", show_default="runs/edit/DATE")
+    output: Path | None = option(None, "where to write", "FOLDER", shown="runs/edit/DATE")
     loop: Loop = group(Loop, "A closed loop (--mode closed-loop)")
     jitter: Jitter = group(Jitter, "Versions (--mode jitter)")
     drawn: Drawn = group(Drawn, "Pictures")
@@ -226,7 +217,7 @@ class Rescoring:
     step: float = option(2.0, "length of the moves")
     match: bool = option(False, "choose steps that change images equally: layers compare")
     properties: Sequence[str] | None = option(
-        None, "only this; repeatable", flag="--property", metavar="NAME", show_default="all", typed=list[str]
+        None, "only this; repeatable", "NAME", flag="--property", shown="all", typed=list[str]
     )
     by_layer: bool = option(False, "which synthesis layers carry which property, too")
 
@@ -246,14 +237,14 @@ class Labelling:
     tops: Mapping[str, int] = option(
         {},
         "show the N highest, as top_COLUMN.png; repeatable",
+        "COLUMN=N",
         flag="--top",
-        metavar="COLUMN=N",
-        show_default="none",
+        shown="none",
         typed=list[str],
         read=read_tops,
     )
-    segmenter: str = option("landmarks", "landmarks, or MODULE:CALLABLE", metavar="SEGMENTER")
-    maps: Path | None = option(None, "ready parse maps, named as the pictures", metavar="FOLDER", show_default="none")
+    segmenter: str = option("landmarks", "landmarks, or MODULE:CALLABLE", "SEGMENTER")
+    maps: Path | None = option(None, "ready parse maps, named as the pictures", "FOLDER", shown="none")
 
 
 @dataclass(frozen=True)
@@ -262,9 +253,7 @@ class Parsing:
 
     generation: Generation = option("v2", "of the scores' algorithms")
     properties: Sequence[str] | None = option(
-        None, "columns, separated by commas", metavar="NAMES", show_default="all", typed=str, read=read_names
+        None, "columns, separated by commas", "NAMES", shown="all", typed=str, read=read_names
     )
     raw: bool = option(False, "scores as measured instead of mean 0 and deviation 1")
-    normalization: str | None = option(
-        None, "normalise by these statistics of an earlier run", metavar="JSON", show_default="its own"
-    )
+    normalization: str | None = option(None, "normalise by these statistics of an earlier run", "JSON", shown="its own")

@@ -92,10 +92,10 @@ class Wanted:
     seed: int = option(0, **SEED)
     start: int = option(0, "number of the first face", between=(0, MAX_START))
     keep: Mapping[str, int] = option(
-        {}, "only these, such as gender=1,quality=1", metavar="NAME=VALUE,...", typed=str, read=read_keep
+        {}, "only these, such as gender=1,quality=1", "NAME=VALUE,...", typed=str, read=read_keep
     )
-    column: Sequence[str] = option((), "", metavar="NAME", show_default="all attributes", typed=list[str])
-    world: int | None = option(None, "1: faces that the shipped models know", show_default="the latest")
+    column: Sequence[str] = option((), "", "NAME", shown="all attributes", typed=list[str])
+    world: int | None = option(None, "1: faces that the shipped models know", shown="the latest")
 
 
 @answering(interrupted="interrupted: the folder has no labels.csv yet; delete it and start again")

@@ -71,15 +71,11 @@ def rescore(
 class Foreign:
     """What is said of directions that others have found."""
 
-    layer: str | None = option(None, "the directions': w, mapping_split1, mapping_split2, z, wplus", show_default=False)
-    sign: Literal["up", "down", "measure"] | None = option(None, SIGN_HELP, show_default=False)
-    checkpoint: str | None = option(
-        None, "the generator that they are for", metavar="MODEL", show_default="the published one"
-    )
-    scorer: str | None = option(None, "a property network, for --sign measure", metavar="MODEL", show_default=False)
-    medians: str | None = option(
-        None, "the groups' medians, or a .csv", metavar="NAME=VALUE,...", show_default="the published ones"
-    )
+    layer: str | None = option(None, "the directions': w, mapping_split1, mapping_split2, z, wplus", shown=False)
+    sign: Literal["up", "down", "measure"] | None = option(None, SIGN_HELP, shown=False)
+    checkpoint: str | None = option(None, "the generator that they are for", "MODEL", shown="the published one")
+    scorer: str | None = option(None, "a property network, for --sign measure", "MODEL", shown=False)
+    medians: str | None = option(None, "the groups' medians, or a .csv", "NAME=VALUE,...", shown="the published ones")
     seed: int = option(0, **SEED)
 
 

@@ -117,10 +117,9 @@ def check_find_vectors(cfg: DictConfig) -> None:
         raise ValueError(f"n={cfg.n} is too small to find directions, expected at least {MIN_SAMPLES}")
     if cfg.groups == "medians":
         check_groups(cfg)
-    if cfg.test.num_latents < 1:
-        raise ValueError(f"test.num_latents={cfg.test.num_latents}, expected at least 1")
-    if cfg.strips.num_faces < 1:
-        raise ValueError(f"strips.num_faces={cfg.strips.num_faces}, expected at least 1")
+    for key in ("test.num_latents", "strips.num_faces"):
+        if (value := OmegaConf.select(cfg, key)) < 1:
+            raise ValueError(f"{key}={value}, expected at least 1")
     check_measuring(cfg)
     generation_plan(cfg)
 
@@ -191,16 +190,15 @@ def generation_plan(cfg: DictConfig) -> Plan:
     it is null, have the published ones: in sigmas one set for all methods, as lengths that of the method.
     """
     strengths, thresholds = cfg.test.strengths, cfg.test.thresholds
-    published = "svm" if cfg.test.grid == "sigma" else cfg.method.strengths
     if strengths is not None and not OmegaConf.is_dict(strengths) and strengths not in STRENGTHS:
         options = ", ".join(STRENGTHS)
         raise ValueError(f"test.strengths is {strengths!r}, expected one of {options}, or {{property: [-1,0,1]}}")
     if thresholds is not None and not OmegaConf.is_dict(thresholds):
         raise ValueError(f"test.thresholds is {thresholds!r}, expected {{property: correlation}} or null")
+    published, own = "svm" if cfg.test.grid == "sigma" else cfg.method.strengths, strengths
     if isinstance(strengths, str):
-        plan = make_plan(cfg.properties, strengths, None, thresholds)
-    else:
-        plan = make_plan(cfg.properties, published, strengths, thresholds)
+        published, own = strengths, None
+    plan = make_plan(cfg.properties, published, own, thresholds)
     return replace(plan, unit=cfg.test.grid, signed=cfg.test.signed)
 
 

@@ -124,12 +124,7 @@ class SpaceSettings:
         return cls(**found)
 
     def open(self, device: str = "cpu") -> FaceSpace:
-        """Generator and scorer on a device of `devices.NAMED`.
-
-        Raises:
-            ValueError: where a file, the device or a setting cannot be used, or the two have learnt from different
-                versions of the embedded world.
-        """
+        """Generator and scorer on a device of `devices.NAMED`; ValueError where they have learnt from two worlds."""
         check_same_world(network("generator", self.checkpoint, called="checkpoint"), network("scorer", self.scorer))
         networks = open_generator(self.checkpoint), open_scorer(self.scorer)
         return FaceSpace(*networks, open_device(device), self.batch_size, self.seed, truncation_psi=self.truncation_psi)
@@ -148,9 +143,8 @@ class Origin:
 
     Attributes:
         name: as it was asked for: a shipped model's name, or a path.
-        path: of a file, absolute; None for a shipped model.
-        size: in bytes; 0 for a shipped model.
-        sha256: of the content; for a folder of a filter's folds, of its files' names and contents.
+        path: of a file, absolute; None for a shipped model, whose size is 0.
+        sha256: see `content_hash`.
     """
 
     name: str
@@ -353,8 +347,6 @@ class Run:
     """What a run folder says of its run.
 
     Attributes:
-        folder: where it lies.
-        task: ``train`` or ``find_vectors``.
         what: the model that is trained, or method and layer.
         date: when something was written last.
         figure: the main one, in words; empty where there is none yet.
@@ -377,11 +369,7 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """All runs at or below a folder, the oldest first.
-
-    Raises:
-        UserError: where there is no such folder, or no run in it.
-    """
+    """All runs at or below a folder, the oldest first; raises UserError where there is none."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder, expected one that holds runs: give it, as in ohlora runs FOLDER")
     runs = [read_run(path) for path in sorted(folders_of_settings(folder))]
