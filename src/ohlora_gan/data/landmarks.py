@@ -7,7 +7,7 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -97,32 +97,24 @@ def measure(images: Bytes) -> dict[str, NDArray]:
     Raises:
         ValueError: for another shape or dtype, or if MediaPipe is not installed.
     """
-    if not isinstance(images, np.ndarray) or images.ndim != 4:
-        raise ValueError(f"images are {_described(images)}, expected uint8 [N, H, W, 3]")
-    results: dict[str, NDArray] = {name: np.full(len(images), np.nan) for name in MEASURES}
+    if not isinstance(images, np.ndarray):
+        raise ValueError(f"images are a {type(images).__name__}, expected uint8 [N, H, W, 3]")
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3]")
+    values = np.full((len(images), len(MEASURES)), np.nan)
     for i, image in enumerate(images):
-        try:
-            measures = measure_points(detector().points(image))
-        except (NoFace, SeveralFaces):
-            continue
-        for name, value in measures.items():
-            results[name][i] = value
-    return {"found": np.isfinite(results[MEASURES[0]]), **results}
+        with suppress(NoFace, SeveralFaces):
+            values[i] = list(measure_points(detector().points(image)).values())
+    return {"found": np.isfinite(values[:, 0]), **dict(zip(MEASURES, values.T, strict=True))}
 
 
 def _enlarged(image: Bytes) -> Bytes:
     """An image whose shorter side has at least ``MIN_SIDE`` pixels."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image is {_described(image)}, expected uint8 [H, W, 3]")
     scale = MIN_SIDE / min(image.shape[:2])
     if scale <= 1:
         return np.ascontiguousarray(image)
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-
-
-def _described(array: object) -> str:
-    return f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
 
 
 @contextmanager
@@ -347,7 +339,7 @@ def by_landmarks(name: str, image: Bytes) -> tuple[dict[str, float], Bytes]:
 def by_callable(place: str) -> Labeller:
     """The labeller that calls a segmenter of the user's, given as ``MODULE:CALLABLE``.
 
-    It takes RGB uint8 ``[H, W, 3]`` and returns the parse map uint8 ``[224, 224]`` (codes in ``data.parse_scores``), or
+    It takes RGB uint8 ``[H, W, 3]`` and returns the parse map uint8 ``[224, 224]`` (codes in ``names.Part``), or
     raises ``NoFace`` or ``SeveralFaces``. ValueError if there is no such callable.
     """
     module, _, attribute = place.partition(":")

@@ -31,7 +31,7 @@ class World:
         sample_attributes: (seed, number) -> the attributes of a face.
         standardized: (name, value) -> a continuous attribute in standard deviations from its mean.
         render: (attributes, size) -> RGB, uint8 ``[size, size, 3]``.
-        render_with_parse_map: that and what each pixel shows, uint8 ``[size, size]``, see ``data.parse_scores``.
+        render_with_parse_map: that and what each pixel shows, uint8 ``[size, size]``, see `names.Part`.
     """
 
     version: int
