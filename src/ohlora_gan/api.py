@@ -1,13 +1,4 @@
-"""The front door: load a generator, sample faces, find directions, edit, judge. Pipelines use the same parts.
-
-import ohlora_gan as og
-
-gan = og.load("v9")
-faces = gan.sample(200, seed=0)
-found = gan.find("svm", layer="mapping_split2", n=4000)
-edit = found.edit(faces[3], eyes=+1, mouth=-0.5)
-judged = found.judge(by="judge")
-"""
+"""The front door: load a generator, sample faces, find directions, edit, judge. Pipelines use the same parts."""
 
 from __future__ import annotations
 
@@ -82,20 +73,18 @@ def load(
     Raises:
         ValueError: where a file, the device or a setting cannot be used, or both networks do not go together.
     """
-    if isinstance(generator, (str, Path)) and scorer == "auto":
-        scorer = SCORER if str(generator) in shipped() else None
-    elif isinstance(scorer, str) and scorer == "auto":
-        scorer = None
-    if isinstance(generator, (str, Path)) and isinstance(scorer, (str, Path)):
-        check_same_world(network("generator", generator), network("scorer", scorer))
-    name = str(generator) if isinstance(generator, (str, Path)) else type(generator).__name__
-    scorer_name = str(scorer) if isinstance(scorer, (str, Path)) else ""
-    made = open_generator(generator) if isinstance(generator, (str, Path)) else generator
-    scores = open_scorer(scorer) if isinstance(scorer, (str, Path)) else scorer
+    if scorer == "auto":
+        scorer = SCORER if isinstance(generator, (str, Path)) and str(generator) in shipped() else None
+    name, scorer_name = type(generator).__name__, ""
+    if isinstance(generator, (str, Path)):
+        if isinstance(scorer, (str, Path)):
+            check_same_world(network("generator", generator), network("scorer", scorer))
+        name, generator = str(generator), open_generator(generator)
+    if isinstance(scorer, (str, Path)):
+        scorer_name, scorer = str(scorer), open_scorer(scorer)
     if isinstance(device, str):
         device = Device(device, device, "auto" if device == "auto" else "32-true")
-    space = FaceSpace(made, scores, device.check(), truncation_psi=truncation_psi)
-    return Gan(space, name, scorer_name)
+    return Gan(FaceSpace(generator, scorer, device.check(), truncation_psi=truncation_psi), name, scorer_name)
 
 
 @dataclass(frozen=True)
@@ -127,11 +116,7 @@ class Gan:
         return f"Gan({self.name!r}, {self.resolution}x{self.resolution}, {scored})"
 
     def sample(self, num: int, seed: int = 0) -> Faces:
-        """Fresh faces; face i of a seed is the same whatever ``num`` is.
-
-        Raises:
-            ValueError: for fewer than one.
-        """
+        """Fresh faces, at least one; face i of a seed is the same whatever ``num`` is."""
         if num < 1:
             raise ValueError(f"num is {num}, expected at least 1")
         return Faces(self, seed, np.arange(num))
@@ -216,8 +201,7 @@ class Faces:
         return len(self.numbers)
 
     def __getitem__(self, which: int | slice | Sequence[int]) -> Faces:
-        chosen = self.numbers[which]
-        return Faces(self.gan, self.seed, np.atleast_1d(chosen))
+        return Faces(self.gan, self.seed, np.atleast_1d(self.numbers[which]))
 
     @cached_property
     def space(self) -> FaceSpace:
@@ -236,11 +220,8 @@ class Faces:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """A row a face, a column a property; in standard deviations of the scorer's training faces.
-
-        Raises:
-            ValueError: where there is no scorer.
-        """
+        """A row a face, a column a property, in standard deviations of the scorer's training faces; ValueError where
+        there is no scorer."""
         return table(self.space.score_codes(W(), self.codes()), self.gan.properties, self.numbers)
 
     def __repr__(self) -> str:
@@ -366,9 +347,8 @@ class Edit:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Their scores: a row a face, a column a property."""
-        return table(
-            self.faces.space.score_codes(self.layer, self.codes), self.faces.gan.properties, self.faces.numbers
-        )
+        scores = self.faces.space.score_codes(self.layer, self.codes)
+        return table(scores, self.faces.gan.properties, self.faces.numbers)
 
     @property
     def moved(self) -> pd.DataFrame:

@@ -14,15 +14,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Registry:
-    """The classes of one kind.
+    """The classes of one kind."""
 
-    Attributes:
-        kind: what they are: ``network``.
-        ours: class -> its module in ``ohlora_gan``; imported when one is asked for.
-    """
-
-    kind: str
-    ours: Mapping[str, str]
+    kind: str  # network
+    ours: Mapping[str, str]  # class -> its module in ohlora_gan, imported when one is asked for
 
     @property
     def group(self) -> str:
@@ -34,11 +29,7 @@ class Registry:
         return {f"{point.module}.{point.attr}": point for point in entry_points(group=self.group)}
 
     def find(self, name: str) -> type[Any]:
-        """The class that a file names.
-
-        Raises:
-            ValueError: for one that is neither ours nor an installed package's.
-        """
+        """The class that a file names; raises ValueError for one that is neither ours nor an installed package's."""
         module, _, own = name.rpartition(".")
         if own in self.ours and module.partition(".")[0] in ("", "ohlora_gan"):
             return getattr(import_module(f"ohlora_gan.{self.ours[own]}"), own)
@@ -71,30 +62,17 @@ class Registry:
 NETWORKS = Registry(
     "network",
     {
-        "Generator": "models.gan",
-        "Discriminator": "models.gan",
-        "MergedPropertyCNN": "models.scorers",
-        "SmallPropertyCNN": "models.scorers",
-        "AttributeCNN": "models.scorers",
-        "PhotoCNN": "models.scorers",
-        "MeanScorer": "models.filters",
-        "TruthNet": "models.scorers",
-        "SmallFilterCNN": "models.filters",
-        "ReferenceFilterCNN": "models.filters",
-        "PhotoFilterCNN": "models.scorers",
-        "TextureFilterCNN": "models.filters",
-        "FilterEnsemble": "models.filters",
+        **dict.fromkeys(("Generator", "Discriminator"), "models.gan"),
+        **dict.fromkeys(("MergedPropertyCNN", "SmallPropertyCNN", "AttributeCNN", "PhotoCNN"), "models.scorers"),
+        **dict.fromkeys(("TruthNet", "PhotoFilterCNN"), "models.scorers"),
+        **dict.fromkeys(("SmallFilterCNN", "ReferenceFilterCNN", "TextureFilterCNN"), "models.filters"),
+        **dict.fromkeys(("FilterEnsemble", "MeanScorer"), "models.filters"),
     },
 )
 LAYERS = Registry("layer", dict.fromkeys(("Z", "W", "MappingSplit1", "MappingSplit2", "WPlus"), "latents.layers"))
+DERIVATIVES = ("GradientFinder", "MixedFinder", "MeanJacobianFinder", "LocalJacobianFinder")
 FINDERS = Registry(
     "finder",
-    {
-        "SvmFinder": "directions.linear",
-        "GradientFinder": "directions.derivatives",
-        "MixedFinder": "directions.derivatives",
-        "RidgeFinder": "directions.linear",
-        "MeanJacobianFinder": "directions.derivatives",
-        "LocalJacobianFinder": "directions.derivatives",
-    },
+    dict.fromkeys(("SvmFinder", "RidgeFinder"), "directions.linear")
+    | dict.fromkeys(DERIVATIVES, "directions.derivatives"),
 )

@@ -27,12 +27,10 @@ Jacobian = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Geometry:
-    """What is known of the space besides samples.
+    """What is known of the space besides samples: derivatives of the scores, and what a step costs.
 
-    Attributes:
-        jacobian: derivatives of the scores in the vector, for methods that look at the generator itself.
-        metric: what a step ``v`` costs is ``v^T M v``; M is symmetric and positive, float ``[D, D]``. None is the
-            squared length. Methods that choose among directions with the same effect take the cheapest.
+    A step ``v`` costs ``v^T M v``; M, the metric, is symmetric and positive, float ``[D, D]``. None is the squared
+    length. Methods that choose among directions with the same effect take the cheapest.
     """
 
     jacobian: Jacobian | None = None
@@ -56,7 +54,7 @@ class Samples:
         return self.scores[:, self.names.index(name)]
 
     def expect(self, num: int) -> None:
-        """Says that the fit has ``num`` units of work before it, where somebody asked."""
+        """Says that the fit has ``num`` more units of work before it."""
         if self.progress is not None:
             self.progress.total = (self.progress.total or 0) + num
 
@@ -225,12 +223,7 @@ def medians(
 def group_names(
     scores: ArrayLike, medians: Mapping[str, float] = REFERENCE_MEDIANS, names: Sequence[str] = PROPERTIES
 ) -> np.ndarray:
-    """The group of every sample, str ``[n]``: ``h`` where a score is at least the median, else ``l``.
-
-    Args:
-        scores: ``[n, P]``.
-        medians: of the grouping properties, in the order of the letters.
-        names: what the P columns are.
+    """The group of every sample, str ``[n]``: a letter a median, ``h`` where a score is at least it, else ``l``.
 
     Raises:
         ValueError: for scores of another shape or not finite, or a grouping property that is not scored.

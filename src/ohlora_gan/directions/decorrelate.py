@@ -81,18 +81,13 @@ def steps(
     costs: Costs | None = None,
     damping: float = 0.0,
 ) -> np.ndarray:
-    """The cheapest step for each edited score that leaves the held ones, of unit length.
+    """The cheapest step for each edited score that leaves the held ones, of unit length: float64 ``[(n,) k, D]``.
 
     Args:
-        response: what each score of ``names`` does per unit of length, ``[P, D]`` or ``[n, P, D]``.
-        edited: those to change, one a step.
+        response: what each score of ``names`` does per unit of length, ``[(n,) P, D]``.
         decorrelate: those to hold; ``none`` follows each score's own steepest rise.
-        costs: None: length.
         damping: at least 0; added to the (unit) diagonal of the normal equations after every score is put on the same
             footing, so that a score that hardly responds does not blow up the step. 0 holds exactly.
-
-    Returns:
-        float64 ``[k, D]`` or ``[n, k, D]``.
 
     Raises:
         ValueError: for settings out of range, or a score that nothing changes.

@@ -30,10 +30,9 @@ TINY = np.finfo(np.float32).tiny
 class GradientFinder(DirectionFinder):
     """One network a property, from vector to score; a vector's direction is the network's gradient there.
 
-    The samples are not grouped: a network sees where in the space it is. ``directions_`` are the means of the samples'
-    directions. After ``fit``, ``metrics_`` holds what the training says of each net on its test samples, named
-    ``nn_{property}_{figure}``: ``mse``, ``mae``, ``rmse``, ``corr``, ``epochs``. ``state_`` holds the nets' tensors,
-    named ``{property}.{tensor}``.
+    The samples are not grouped: a network sees where in the space it is. After ``fit``, ``metrics_`` holds what the
+    training says of each net on its test samples, named ``nn_{property}_{figure}``: ``mse``, ``mae``, ``rmse``,
+    ``corr``, ``epochs``. ``state_`` holds the nets' tensors, named ``{property}.{tensor}``.
 
     Args:
         train: trains a net, called once a property. None makes a finder that can be restored, but not fitted.
@@ -317,13 +316,12 @@ class LocalJacobianFinder(DirectionFinder):
     A single derivative costs a pass forward and one backward a score. It fits the face, but is noisy: networks wiggle
     at small scale, and a share of the mean steadies it. Samples are not grouped.
 
-    After ``fit``, ``directions_`` holds the directions of the mean derivative, and ``metrics_`` those of
-    ``MeanJacobianFinder``.
+    After ``fit``, ``directions_`` holds the directions of the mean derivative. For ``metrics_`` and the other settings
+    see ``MeanJacobianFinder``.
 
     Args:
         num_jacobians: samples of the mean derivative, at least 1.
         share: of a vector's own derivative, above 0 and at most 1; the rest is the mean one.
-        decorrelate, damping, steadiness: see ``MeanJacobianFinder``.
     """
 
     pointwise: ClassVar[bool] = True

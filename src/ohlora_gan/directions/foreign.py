@@ -68,8 +68,6 @@ def import_tables(
     """Directions from a folder of ``{property}_change_{layer}_vector_{group}.csv``, turned to raise the property.
 
     Args:
-        folder: where the files lie; one for each group of each property.
-        layer: the extraction layer's name.
         size: length D of the layer's vectors; None: that of the published generator.
         sign: ``down`` where the vectors lower the property, as the published ones found by SVM do; else ``up``.
         medians: of the grouping properties, in the order of the letters of group names. None: the published ones where
@@ -102,14 +100,10 @@ def import_tables(
 def import_boundaries(
     paths: Mapping[str, str | Path], layer: str, size: int | None = None, sign: str = "up"
 ) -> DirectionSet:
-    """Directions from InterFaceGAN's or HiGAN's boundaries, one ``.npy`` a property; each is divided by its length.
+    """Directions from InterFaceGAN's or HiGAN's boundaries, each divided by its length, which the provenance keeps.
 
-    Args:
-        paths: property -> file of a float array ``[D]`` or ``[1, D]``, or ``[1, L, w_dim]`` with a w a synthesis layer.
-        layer, size, sign: see ``import_tables``; boundaries point to where the attribute is present: ``up``.
-
-    Returns:
-        The directions of one group, ``all``; the lengths that the files had are in its provenance.
+    Files are ``.npy``, one a property: a float array ``[D]`` or ``[1, D]``, or ``[1, L, w_dim]`` with a w a synthesis
+    layer. Boundaries point to where the attribute is present: ``up``; see ``import_tables``.
 
     Raises:
         ValueError: naming the file, if one is damaged, a pickle, not finite, zero, or of another length.

@@ -252,12 +252,8 @@ class RidgeFinder(DirectionFinder):
 
 
 def ridge_response(X: np.ndarray, scores: np.ndarray, alphas: Sequence[float]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Coefficients of scores ``[n, P]`` on vectors ``[n, D]``, with the penalty that explains every fifth sample best.
-
-    Returns:
-        Response ``[P, D]``, fitted to all samples; the R2 ``[P]`` of the samples that were left out of the choice's
-        fits (0 for a score that is constant); the alpha that was chosen.
-    """
+    """Coefficients ``[P, D]`` of scores ``[n, P]`` on vectors ``[n, D]``, with the penalty that explains every fifth
+    sample best; the R2 ``[P]`` of these (0 for a score that is constant), left out of the choice's fits; the penalty."""
     X, scores = X.astype(np.float64), scores.astype(np.float64)
     center, spread = X.mean(axis=0), scores.std(axis=0)
     X, scores = X - center, (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)  # all count alike

@@ -286,8 +286,8 @@ class ClosedLoop:
     ) -> EditResult:
         """Says what was missed, and what lies beyond sampled faces."""
         names = self.space.property_names
-        distance: np.ndarray = self.safe_range.distance(codes[:, self.free])
-        real = realism(self.space, self.layer, codes, self.discriminator) - self.safe_range.realism
+        distance = self.safe_range.distance(codes[:, self.free])
+        real: np.ndarray = realism(self.space, self.layer, codes, self.discriminator) - self.safe_range.realism
         for n, miss in enumerate(np.abs(reached - wanted)):
             if far := [f"{names[p]} by {miss[p]:.2f}" for p in np.flatnonzero(miss > NEAR)]:
                 notes[n] += f"missed {', '.join(far)} sigmas. "
