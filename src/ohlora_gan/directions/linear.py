@@ -253,7 +253,7 @@ class RidgeFinder(DirectionFinder):
 
 def ridge_response(X: np.ndarray, scores: np.ndarray, alphas: Sequence[float]) -> tuple[np.ndarray, np.ndarray, float]:
     """Coefficients ``[P, D]`` of scores ``[n, P]`` on vectors ``[n, D]``, with the penalty that explains every fifth
-    sample best; the R2 ``[P]`` of these (0 for a score that is constant), left out of the choice's fits; the penalty."""
+    sample best, when the others are fitted; R2 ``[P]`` of these (0 for a score that is constant); the penalty."""
     X, scores = X.astype(np.float64), scores.astype(np.float64)
     center, spread = X.mean(axis=0), scores.std(axis=0)
     X, scores = X - center, (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)  # all count alike
