@@ -21,12 +21,11 @@ from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.files import claim, replacing, write_json, write_records, write_rows, write_text
 from ohlora_gan.images import save_png
 from ohlora_gan.latents.bank import ScoreBank
-from ohlora_gan.latents.saved import SavedLatents, save_latents
+from ohlora_gan.latents.saved import SavedLatents, append_sweep_row, save_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.pipelines.chain import Stage
 from ohlora_gan.pipelines.train import save_config
-from ohlora_gan.published import append_sweep_row
 from ohlora_gan.reports.pages import write_page
 from ohlora_gan.reports.pictures import save_animation
 from ohlora_gan.training.callbacks import LastCheckpoint, ScoreMeans

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from ohlora_gan.judging.generation_test import Case
-from ohlora_gan.published import append_sweep_row, read_cases, read_medians, sweep_row, write_case_table, write_cases
+from ohlora_gan.latents.saved import (
+    append_sweep_row,
+    read_cases,
+    read_medians,
+    sweep_row,
+    write_case_table,
+    write_cases,
+)
 
 CASES = "case,svm_group_name,passed,eyes_corr,mouth_corr,sum_abs_corr\n3,hhlh,O,0.95,-0.9,1.85\n7,llll,X,nan,0.5,0.5\n"
 WITH_VECTOR = CASES.replace("case,svm_group_name,passed", "case,vector_no,passed,group_name")

@@ -13,11 +13,10 @@ from ohlora_gan.editing.moves import move
 from ohlora_gan.judging.generation_test import PASS_THRESHOLDS
 from ohlora_gan.judging.rescoring import measure_response, turn_up
 from ohlora_gan.latents.layers import MappingSplit2
-from ohlora_gan.latents.saved import SavedLatents, read_latents, write_latents
+from ohlora_gan.latents.saved import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import open_generator, open_scorer
-from ohlora_gan.published import read_cases, read_medians
 from tests import tiny
 
 SIZE = 32  # of mapping_split2 of the tiny generator

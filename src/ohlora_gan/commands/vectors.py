@@ -189,7 +189,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
 
 def read_medians_option(text: str | None) -> dict[str, float] | None:
     """``hair_color=-0.43,pose=0`` or a file like ``property_scores_mean_and_median.csv``; None where not given."""
-    from ohlora_gan.published import read_medians
+    from ohlora_gan.latents.saved import read_medians
 
     if not text or text.endswith(".csv"):
         return read_medians(text) if text else None

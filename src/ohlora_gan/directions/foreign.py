@@ -12,7 +12,7 @@ import numpy as np
 
 from ohlora_gan.directions.base import ALL, REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.directions.files import DirectionsError, DirectionSet, direction_path, read_directions
-from ohlora_gan.published import check_groups
+from ohlora_gan.latents.saved import check_groups
 
 METHOD = "imported"
 PUBLISHED_SIZES = {"z": 519, "w": 512, "mapping_split1": 2560, "mapping_split2": 1024}

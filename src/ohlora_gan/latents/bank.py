@@ -127,7 +127,7 @@ class ScoreBank(Bank):
         """Vectors float32 [n, D] of the first n samples at a layer."""
         return self.space.codes(layer, *self.space.latents(FIND, range(n)))
 
-    def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], Any]) -> np.ndarray:
         """An array that is dear to make (``kind``: ``jacobian``, ``metric``), from the folder where it was made before.
 
         ``what``, plain data or bytes, says what determines its numbers besides bank, kind and layer.

@@ -71,12 +71,10 @@ class Measured:
             )
 
 
-def make_metric(
-    space: FaceSpace, layer: Layer, how: Measured, weights: Weights | None = None, progress: tqdm | None = None
-) -> Metric | None:
+def make_metric(space: FaceSpace, layer: Layer, how: Measured, weights: Weights | None = None) -> Metric | None:
     """A metric, measured anew, of the values that edits at a layer may move: float64 ``[D, D]``; None for ``euclid``.
 
-    Without ``weights``, which count for ``image``, all blocks are alike. ``progress`` is told of each latent.
+    Without ``weights``, which count for ``image``, all blocks are alike.
     """
     if how.name == "euclid":
         return None
@@ -84,7 +82,7 @@ def make_metric(
     if how.name == "cloud":
         return cloud_metric(space, layer, 100 * how.num_latents, how.shrinkage)
     codes = space.codes(layer, *space.latents(FIND, range(how.num_latents)))
-    gram = image_gram(space, layer, codes, how.num_probes, weights, progress)
+    gram = image_gram(space, layer, codes, how.num_probes, weights)
     metric = scaled(gram[free, free], how.shrinkage)
     return metric + how.cloud * cloud_metric(space, layer, 100 * how.num_latents) if how.cloud else metric
 
@@ -97,12 +95,7 @@ def cloud_metric(space: FaceSpace, layer: Layer, num_latents: int, shrinkage: fl
 
 
 def image_gram(
-    space: FaceSpace,
-    layer: Layer,
-    codes: np.ndarray,
-    num_probes: int,
-    weights: Weights | None = None,
-    progress: tqdm | None = None,
+    space: FaceSpace, layer: Layer, codes: np.ndarray, num_probes: int, weights: Weights | None = None
 ) -> Metric:
     """The mean of ``J^T J``, float64 ``[D, D]``, over codes ``[N, D]``, J being the Jacobian of a picture's blocks.
 
@@ -110,15 +103,15 @@ def image_gram(
     pass backward each instead of one a pixel.
     """
     gram = np.zeros((codes.shape[1], codes.shape[1]))
-    for start in range(0, len(codes), space.batch_size):
-        indices = range(start, min(start + space.batch_size, len(codes)))
-        v, blocks = weighted_blocks(space, layer, codes[start : indices.stop], weights)
-        for probe in range(num_probes):
-            u = rng.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
-            pulled = pull_back(blocks, u, v, last=probe + 1 == num_probes)
-            gram += pulled.T @ pulled
-        if progress is not None:
-            progress.update(len(indices))
+    with tqdm(desc="metric", total=len(codes)) as bar:
+        for start in range(0, len(codes), space.batch_size):
+            indices = range(start, min(start + space.batch_size, len(codes)))
+            v, blocks = weighted_blocks(space, layer, codes[start : indices.stop], weights)
+            for probe in range(num_probes):
+                u = rng.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
+                pulled = pull_back(blocks, u, v, last=probe + 1 == num_probes)
+                gram += pulled.T @ pulled
+            bar.update(len(indices))
     return gram / (len(codes) * num_probes)
 
 
@@ -174,14 +167,7 @@ def stored_metric(bank: ScoreBank, layer: Layer, settings: Mapping[str, Any], fa
     what = dict(settings) | ({"face": str(face)} if settings["region"] != "all" else {})
     how = Measured(**{key: value for key, value in settings.items() if key != "region"})
     weights = face.weights(settings["region"])
-
-    def make() -> np.ndarray:
-        with tqdm(desc="metric", total=how.num_latents) as bar:
-            made = make_metric(bank.space, layer, how, weights, bar)
-        assert made is not None
-        return made
-
-    return bank.cached("metric", layer, what, make)
+    return bank.cached("metric", layer, what, lambda: make_metric(bank.space, layer, how, weights))
 
 
 PARTS = ("all", "face", "border")

@@ -149,16 +149,18 @@ def load_strictly(
     """
     own, fresh = network.state_dict(), set(fresh)
     stayed = [k for k in own if k in fresh and (k not in tensors or tensors[k].shape != own[k].shape)]
-    missing = [k for k in own if k not in tensors and k not in fresh]
-    left_over = [k for k in tensors if k not in own and k not in fresh]
-    reshaped = [
-        f"{k} {list(tensors[k].shape)} instead of {list(own[k].shape)}"
-        for k in own
-        if k in tensors and k not in stayed and tensors[k].shape != own[k].shape
-    ]
+    wrong = {
+        "missing": [k for k in own if k not in tensors and k not in fresh],
+        "left over": [k for k in tensors if k not in own and k not in fresh],
+        "of another shape": [
+            f"{k} {list(tensors[k].shape)} instead of {list(own[k].shape)}"
+            for k in own
+            if k in tensors and k not in stayed and tensors[k].shape != own[k].shape
+        ],
+    }
     problems = [
         f"{word}: {', '.join(keys[:12])}{f' and {len(keys) - 12} more' if len(keys) > 12 else ''}"
-        for word, keys in (("missing", missing), ("left over", left_over), ("of another shape", reshaped))
+        for word, keys in wrong.items()
         if keys
     ]
     if problems:

@@ -70,7 +70,7 @@ class TextureFilterCNN(nn.Module):
         self.last = nn.Linear(2 * sum(channels[1:]) + channels[-1] * GRID**2, 1)
 
     def penultimate(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to what the layer ``last`` sees, ``[B, F]``, after dropout."""
+        """What the layer ``last`` sees, ``[B, F]``, after dropout."""
         check_images(images, self.resolution)
         maps = channels_last(torch.cat([images, self.detail(images)], dim=1))
         found = []
@@ -158,7 +158,7 @@ class ReferenceFilterCNN(CropCNN):
 
 
 class FilterEnsemble(nn.Module):
-    """The mean probability of several folds' networks.
+    """The mean probability of several folds' networks: images ``[B, 3, R, R]`` in [-1, 1] to ``[B]``.
 
     Args:
         net: how a fold's network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
@@ -187,16 +187,15 @@ class FilterEnsemble(nn.Module):
         return ensemble.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to probabilities ``[B]``."""
         return torch.stack([fold(images).float().sigmoid() for fold in self.folds]).mean(dim=0)
 
 
 class Panel(nn.Module):
-    """Puts what several networks say of an image side by side.
+    """Puts what several networks say of images [N, 3, R, R] in [-1, 1] side by side, in float32.
 
     Args:
-        networks: name -> images [N, 3, R, R] in [-1, 1] to [N], a column of that name (a filter ensemble), or to
-            [N, P], columns named by the network's ``property_names`` (a property network).
+        networks: by name, to [N], a column of that name (a filter ensemble), or to [N, P], columns named by the
+            network's ``property_names`` (a property network).
     """
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
@@ -213,7 +212,6 @@ class Panel(nn.Module):
         self.property_names = tuple(columns)
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[N, 3, R, R]`` images in [-1, 1] to float32 ``[N, len(property_names)]``."""
         return torch.cat([network(images).float().reshape(len(images), -1) for network in self.networks], dim=1)
 
 
@@ -256,24 +254,19 @@ class MeanScorer(nn.Module):
         return mean.eval()
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to the activations of all networks side by side, ``[B, F]``."""
+        """The activations ``[B, F]`` of all networks side by side."""
         return torch.cat([net.features(images) for net in self.nets], dim=1)  # type: ignore[operator]
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
         scores = torch.stack([net(images).float() for net in self.nets], dim=1)
         return (scores * self.scale + self.shift).mean(dim=1)
 
 
 def mean_of(opened: Sequence[Checkpoint]) -> MeanScorer:
-    """The mean of property networks of the same attributes.
+    """The mean of property networks of the same attributes, two or more.
 
     Scores are in the units of the first: where the files say by which mean and deviation their scores were
-    normalised, the others' are converted.
-
-    Raises:
-        ValueError: for fewer than two, for networks that score different attributes, or where some say what their
-            units are and others do not.
+    normalised, the others' are converted; ValueError where only some of them say so.
     """
     if len(opened) < 2:
         raise ValueError(f"{len(opened)} scorer is given, expected two or more to take the mean of")

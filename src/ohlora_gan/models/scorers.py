@@ -118,7 +118,7 @@ def check_images(images: Tensor, resolution: int) -> None:
 
 
 class ConvStack(nn.Module):
-    """Crop, then a `Spec`'s 3x3 convolutions without padding (leaky ReLU 0.01, dropout) and max-pools."""
+    """Crop, then a `Spec`'s 3x3 convolutions without padding (leaky ReLU 0.01, dropout) and max-pools, flattened."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -134,7 +134,6 @@ class ConvStack(nn.Module):
         self.out_features = spec.channels[-1] * height * width
 
     def convolve(self, images: Tensor) -> Tensor:
-        """``[B, 3, 256, 256]`` images to ``[B, out_features]``."""
         x = crop(images, self.spec.box)
         for number in range(1, len(self.spec.channels) + 1):
             x = self.get_submodule(f"conv{number}")(x)
@@ -183,11 +182,11 @@ class HairstyleCNN(nn.Module):
 
 
 class PropertyNet(nn.Module):
-    """Scores images with several CNNs, of which each scores one property or a few, as in `OUTPUTS`.
+    """Scores images ``[B, 3, R, R]`` in [-1, 1] with several CNNs, of which each scores one property or a few.
 
     Attributes:
-        property_names: what the outputs are, in their order.
-        resolution: side of the square images, in pixels.
+        property_names: what the outputs ``[B, P]`` are, in their order.
+        resolution: side R of the images, in pixels.
         config: the constructor's arguments, plain data: ``type(net)(**net.config)`` builds an equal network.
     """
 
@@ -209,12 +208,11 @@ class PropertyNet(nn.Module):
         self._order = [columns.index(name) for name in self.property_names]
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to the hidden activations ``[B, F]`` of all CNNs, in (-1, 1)."""
+        """The hidden activations ``[B, F]`` of all CNNs, in (-1, 1)."""
         check_images(images, self.resolution)
         return torch.cat([cnn.features(images) for cnn in self.children()], dim=1)  # type: ignore[operator]
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
         check_images(images, self.resolution)
         return torch.cat([cnn(images) for cnn in self.children()], dim=1)[:, self._order]
 
@@ -248,7 +246,6 @@ class SmallCropCNN(nn.Module):
         self.fc_final = nn.Linear(hidden, num_outputs)
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` images in [-1, 1] to hidden activations ``[B, hidden]``."""
         x = channels_last(crop(images, self.spec.box))
         if not self.spec.mirrored:
             return self.fc1(self.convs(x))
@@ -256,7 +253,6 @@ class SmallCropCNN(nn.Module):
         return self.fc1(torch.cat(self.convs(torch.cat([x, opposite])).chunk(2), dim=1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` images in [-1, 1] to scores ``[B, num_outputs]``."""
         return self.fc_final(self.features(images))
 
 
@@ -334,7 +330,7 @@ DROPOUT = 0.3
 
 
 class PhotoCNN(nn.Module):
-    """Scores photographs of faces.
+    """Scores photographs of faces, with the interface of a `PropertyNet`.
 
     Args:
         names: the attributes, in the order of the outputs. None: the eight properties.
@@ -361,7 +357,7 @@ class PhotoCNN(nn.Module):
         self.last = nn.Linear(previous * GRID**2, len(self.property_names))
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to the trunk's activations ``[B, 64 x width]``, 0 or more."""
+        """The trunk's activations ``[B, 64 x width]``, 0 or more."""
         check_images(images, self.resolution)
         return self.trunk(channels_last(images))
 
@@ -370,7 +366,6 @@ class PhotoCNN(nn.Module):
         return self.dropout(self.features(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to scores ``[B, P]`` in the order of ``property_names``."""
         return self.last(self.penultimate(images))
 
 
@@ -406,11 +401,11 @@ class ResidualBlock(nn.Module):
 
 
 class TruthNet(nn.Module):
-    """Scores all attributes of a small face; an output that ``binary`` names is a logit, any other a score.
+    """Scores all attributes of a small face, with the interface of a `PropertyNet`; always in float32.
 
     Args:
         names: the attributes, in the order of the outputs. None: the eight properties.
-        binary: those of them that are yes or no; also as the attribute ``binary_names``.
+        binary: those of them that are yes or no, whose outputs are logits; also as the attribute ``binary_names``.
         resolution: side of the square images in pixels, a power of two, 32 or more.
         width: channels of the first stage, 2 or more, of which later ones have up to 8/3.
     """
@@ -439,12 +434,11 @@ class TruthNet(nn.Module):
         self.last = nn.Linear(HIDDEN, len(self.property_names))
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to the last hidden activations, float32 ``[B, 256]``."""
+        """The last hidden activations ``[B, 256]``."""
         check_images(images, self.resolution)
         return self.trunk(channels_last(images)).float()
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, R, R]`` images in [-1, 1] to scores and logits, float32 ``[B, P]``, of ``property_names``."""
         features = self.features(images)
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 would round scores to a hundredth
             return self.last(features)

@@ -146,7 +146,7 @@ def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, n
 
 
 def load_foreign(path: Path) -> Checkpoint:
-    """Reads a genforce ``.pth`` or a flat state dict with ``weights_only=True``."""
+    """Networks of others, or those of a GAN run's ``last.ckpt``; see above."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
@@ -160,12 +160,12 @@ def load_foreign(path: Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path} is damaged or cut off: {str(error).splitlines()[0]}") from error
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
-    if isinstance(content.get("state_dict"), Mapping):  # a GAN run's last.ckpt
+    if isinstance(content.get("state_dict"), Mapping):
         content = split_lightning(content["state_dict"])
-    for mark, part in MARKS.items():
+    for part, (_, mark, _) in FOREIGN.items():
         if mark in content:
             content = {part: content}
-    parts = {k: v for k, v in content.items() if isinstance(v, Mapping) and k.partition("_")[0] in READERS}
+    parts = {k: v for k, v in content.items() if isinstance(v, Mapping) and k.partition("_")[0] in FOREIGN}
     if not parts:
         raise CheckpointError(
             f"checkpoint {path} has the keys {sorted(map(str, content))[:6]}, "
@@ -174,8 +174,11 @@ def load_foreign(path: Path) -> Checkpoint:
     tensors, networks = {}, {}
     for part, state in parts.items():
         state = {k: v.float() for k, v in state.items() if isinstance(v, Tensor)}
-        reader, class_name = READERS[part.partition("_")[0]]
+        class_name, _, reader = FOREIGN[part.partition("_")[0]]
+        lod = float(state.get("synthesis.lod", state.get("lod", torch.zeros(()))))
         try:
+            if lod != 0.0:
+                raise CheckpointError(f"the checkpoint's level of detail is {lod}, expected 0 (a fully grown network)")
             networks[part] = {"class": class_name, "config": reader(state)}
         except (KeyError, IndexError) as error:
             raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, part of the StyleGAN-1 layout") from error
@@ -199,7 +202,6 @@ def split_lightning(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]
 
 def generator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """``Generator``'s arguments, read off the shapes of its tensors."""
-    refuse_partial_detail(state.get("synthesis.lod"))
     num_blocks = sum(k.startswith("synthesis.output") and k.endswith(".weight") for k in state)
     label = state.get("mapping.label_weight")
     return {
@@ -217,7 +219,6 @@ def generator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def discriminator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """``Discriminator``'s arguments, read off the shapes of its tensors."""
-    refuse_partial_detail(state.get("lod"))
     num_blocks = sum(k.startswith("input") and k.endswith(".weight") for k in state)
     fmaps = [state[f"input{i}.weight"].shape[0] for i in reversed(range(num_blocks))]
     return {
@@ -239,22 +240,11 @@ def filter_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     raise CheckpointError(f"its shapes are those of no known filter, expected {', '.join(FILTER_SPECS)} at 256x256")
 
 
-def refuse_partial_detail(lod: Tensor | None) -> None:
-    if lod is not None and float(lod) != 0.0:
-        raise CheckpointError(f"the checkpoint's level of detail is {float(lod)}, expected 0 (a fully grown network)")
-
-
-MARKS = {
-    "mapping.dense0.weight": "generator",
-    "input0.weight": "discriminator",
-    "eyes_score_cnn.conv1.0.weight": "scorer",
-    "fc_final.0.weight": "filter",
+Reader = Callable[[Mapping[str, Tensor]], dict[str, Any]]
+FOREIGN: dict[str, tuple[str, str, Reader]] = {
+    "generator": ("Generator", "mapping.dense0.weight", generator_config),
+    "discriminator": ("Discriminator", "input0.weight", discriminator_config),
+    "scorer": ("MergedPropertyCNN", "eyes_score_cnn.conv1.0.weight", lambda state: {}),
+    "filter": ("ReferenceFilterCNN", "fc_final.0.weight", filter_config),
 }
-"""A tensor by which a flat state dict is told."""
-
-READERS: dict[str, tuple[Callable[[Mapping[str, Tensor]], dict[str, Any]], str]] = {
-    "generator": (generator_config, "Generator"),
-    "discriminator": (discriminator_config, "Discriminator"),
-    "scorer": (lambda state: {}, "MergedPropertyCNN"),
-    "filter": (filter_config, "ReferenceFilterCNN"),
-}
+"""Networks of others: the class, a tensor by which a flat state dict is told, and what reads the arguments."""

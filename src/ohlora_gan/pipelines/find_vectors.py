@@ -25,13 +25,12 @@ from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges,
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region, stored_metric
-from ohlora_gan.latents.saved import SavedLatents, write_latents
+from ohlora_gan.latents.saved import SavedLatents, append_sweep_row, sweep_row, write_cases, write_latents
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
-from ohlora_gan.published import append_sweep_row, sweep_row, write_cases
 from ohlora_gan.reports.pictures import save_strips
 from ohlora_gan.reports.report import write_report
 from ohlora_gan.reports.vectors import VectorSearch, describe_judges, describe_results, draw_strips, vector_page

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc
 
 from ohlora_gan import rng
-from ohlora_gan.models.gan import Discriminator, Generator
-from ohlora_gan.models.layers import full_precision
+from ohlora_gan.models.gan import Discriminator, Generator, full_precision
 from ohlora_gan.settings import typed
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
