@@ -87,11 +87,15 @@ class GracefulStop(Callback):
         self.requested = True
         self._restore()
 
-    def _restore(self, *_: Any) -> None:
+    def _restore(self) -> None:
         while self._previous:
             signal.signal(*self._previous.popitem())
 
-    on_train_end = on_exception = _restore
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.strategy.reduce_boolean_decision(self.requested, all=False):

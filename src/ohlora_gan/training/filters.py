@@ -48,7 +48,7 @@ COUNTS = ("fold", "attempt", "epoch")
 
 def binary_metrics() -> MetricCollection:
     """`METRICS` over all batches, of probabilities."""
-    return MetricCollection({name: kind(validate_args=False) for name, kind in METRICS.items()})  # type: ignore[misc]
+    return MetricCollection({name: kind(validate_args=False) for name, kind in METRICS.items()})
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class FilterModule(pl.LightningModule):
     epochs of all folds share the loggers.
 
     Args:
-        net: ``[N, 3, R, R]`` images in [-1, 1] to logits ``[N]``.
+        net: a module, ``[N, 3, R, R]`` images in [-1, 1] to logits ``[N]``.
         settings: the fields of `FilterSettings`.
 
     Attributes:
@@ -97,7 +97,7 @@ class FilterModule(pl.LightningModule):
         best_state: the network's state at that epoch.
     """
 
-    def __init__(self, net: nn.Module, **settings: Any) -> None:
+    def __init__(self, net: Any, **settings: Any) -> None:
         super().__init__()
         self.settings = made = typed(FilterSettings, settings)
         self.save_hyperparameters(asdict(made))
@@ -106,8 +106,8 @@ class FilterModule(pl.LightningModule):
                 f"{type(net).__name__} cannot learn auxiliary attributes, {made.num_auxiliary} are given: "
                 f"take model=filter_cnn_photo or filter_cnn_texture, or give model.auxiliary=[]"
             )
-        self.net: Any = net
-        self.auxiliary = nn.Linear(self.net.last.in_features, made.num_auxiliary) if made.num_auxiliary else None
+        self.net = net
+        self.auxiliary = nn.Linear(net.last.in_features, made.num_auxiliary) if made.num_auxiliary else None
         self.metrics = nn.ModuleDict({"train_": binary_metrics(), "val_": binary_metrics()})
         self.history: list[Row] = []
         self.best: Row = {}
@@ -355,8 +355,8 @@ def run_folds(plan: CrossValidation, data: Labelled, fit: Fit, folder: Path, set
         if fold is None:
             train, val = (known[part].tolist() for part in parts)
             fold = plan.run_fold(number, FoldData(data, train, val), fit)
-            kept = {"rows": fold.rows, "best": fold.best, "settings": settings}
-            checkpoint.save(path, {data.name: fold.net}, stage="filter_fold", **kept)
+            info: dict[str, Any] = {"stage": "filter_fold", "rows": fold.rows, "best": fold.best, "settings": settings}
+            checkpoint.save(path, {data.name: fold.net}, **info)
         folds.append(fold)
         rows = [row for done in folds for row in done.rows]
         rounded = [{k: int(v) if k in COUNTS else round(v, 5) for k, v in row.items()} for row in rows]
