@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import typer
@@ -12,6 +13,8 @@ from conftest import PROJECT
 from ohlora_gan import __main__ as command_line
 from ohlora_gan import options
 from ohlora_gan.__main__ import app, main
+from ohlora_gan.commands import flat
+from ohlora_gan.errors import UserError
 
 COMMANDS = typer.main.get_command(app).commands
 HYDRA = {"train": "train.py", "find-vectors": "find_vectors.py", "chain": "chain"}
@@ -165,3 +168,35 @@ def test_bounds_and_pairs():
 
 def test_the_entry_point_is_the_command_line():
     assert 'ohlora = "ohlora_gan.__main__:main"' in (PROJECT / "pyproject.toml").read_text()
+
+
+@dataclass(frozen=True)
+class Frame:
+    width: int = options.option(2, "of the frame", between=(1, 9))
+    thin: bool = options.option(False, "no frame at all")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    faces: tuple[int, ...] = options.option((0, 1), "which", "NUMBERS", typed=str, read=options.read_faces)
+    frame: Frame = options.group(Frame, "Frames")
+    given: str = "not an option"
+
+
+def test_fields_of_dataclasses_are_options(capsys):
+    seen = []
+
+    def draw(name: str, sheet: Sheet, *, loud: bool = False) -> int:
+        """Draws."""
+        seen.append((name, sheet, loud))
+        return 0
+
+    drawing = typer.Typer()
+    drawing.command()(flat(draw))
+    command = typer.main.get_command(drawing)
+    assert [param.name for param in command.params][:5] == ["name", "faces", "width", "thin", "loud"]
+    assert command.main(["a"], standalone_mode=False) == 0
+    assert command.main(["b", "--faces", "4, 7", "--thin", "--width", "9"], standalone_mode=False) == 0
+    assert seen == [("a", Sheet(), False), ("b", Sheet((4, 7), Frame(9, True)), False)]
+    with pytest.raises(UserError, match="--width is 10, expected 1 to 9"):
+        command.main(["c", "--width", "10"], standalone_mode=False)

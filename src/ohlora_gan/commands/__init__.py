@@ -44,19 +44,15 @@ GeneratorName = Annotated[str, typer.Argument(metavar="GENERATOR", help="a shipp
 
 def flat(command: Callable[..., int]) -> Callable[..., int]:
     """A command whose parameters that are dataclasses of options are an option a field, as Typer needs them."""
-    hints = get_type_hints(command, include_extras=True)
+    hints, parameters = get_type_hints(command, include_extras=True), signature(command).parameters
 
     @functools.wraps(command)
     def call(**given: Any) -> int:
-        return command(
-            **{
-                name: filled(hints[name], given) if is_dataclass(hints[name]) else given[name]
-                for name in signature(command).parameters
-            }
-        )
+        groups = {name: filled(hints[name], given) for name in parameters if is_dataclass(hints[name])}
+        return command(**{name: groups[name] if name in groups else given[name] for name in parameters})
 
     options: list[Parameter] = []
-    for name, parameter in signature(command).parameters.items():
+    for name, parameter in parameters.items():
         if is_dataclass(hints[name]):
             options += options_of(hints[name])
         else:
