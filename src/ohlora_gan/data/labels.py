@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,10 +104,10 @@ def _number(cell: str) -> float | None:
 def _numbers(path: Path, name: str, cells: list[tuple[int, str]]) -> Floats | None:
     """A column's values, or None if it holds no number at all; a mixture of numbers and text is an error."""
     values = [_number(cell) for _, cell in cells]
-    if all(value is None or np.isnan(value) for value in values):
+    if all(value is None or math.isnan(value) for value in values):
         return None
     for (line, cell), value in zip(cells, values, strict=True):
-        if value is None or np.isinf(value):
+        if value is None or math.isinf(value):
             raise ValueError(
                 f"labels {path}, line {line}, column {name!r}: {cell!r} is no number; correct it, or leave the cell "
                 f"empty"
