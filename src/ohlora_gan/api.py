@@ -20,8 +20,8 @@ from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.derivatives import GradientFinder, LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
 from ohlora_gan.directions.linear import RidgeFinder, SvmFinder
-from ohlora_gan.editing.closed_loop import ClosedLoop
-from ohlora_gan.editing.moves import StraightMover, groups_of
+from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
+from ohlora_gan.editing.moves import Mover, StraightMover, groups_of
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.images import encoded, grid
 from ohlora_gan.judging.generation_test import make_plan
@@ -52,7 +52,7 @@ METHODS: dict[str, type[DirectionFinder]] = {
     "mean_jacobian": MeanJacobianFinder,
     "local_jacobian": LocalJacobianFinder,
 }
-"""Method -> its finder; their arguments are what ``Gan.find`` takes besides."""
+"""Method -> its finder, whose arguments ``Gan.find`` takes, too."""
 
 
 def load(
@@ -264,8 +264,7 @@ class Directions:
 
     def save(self, path: str | Path) -> Path:
         """Writes a ``.safetensors`` file, which ``Gan.open``, ``ohlora edit`` and ``ohlora rescore`` read."""
-        save_directions(path, self.found)
-        return Path(path)
+        return save_directions(path, self.found)
 
     def edit(
         self, faces: Faces, closed_loop: bool = False, hold: str | Sequence[str] = "rest", **changes: float
@@ -286,13 +285,11 @@ class Directions:
             given = f"there is no direction for {unknown[0]!r}" if changes else "no change is given"
             raise ValueError(f"{given}: give some of {', '.join(known)}, such as {known[0]}=1.0")
         space, codes = faces.space, faces.codes(self.layer)
-        if closed_loop:
-            asked = {name: np.full(len(codes), float(value)) for name, value in changes.items()}
-            moved = ClosedLoop(space, self.layer).edit(codes, asked, hold).codes
-        else:
-            groups = groups_of(space, self.layer, codes, self.found.medians)
-            steps = {name: [float(value)] for name, value in changes.items()}
-            moved = StraightMover(self.found)(codes, groups, steps).codes[:, 0]
+        mover: Mover = (
+            ClosedLoopMover(ClosedLoop(space, self.layer), hold) if closed_loop else StraightMover(self.found)
+        )
+        groups = groups_of(space, self.layer, codes, mover.medians)
+        moved = mover(codes, groups, {name: [float(value)] for name, value in changes.items()}).codes[:, 0]
         return Edit(faces, self.layer, moved, dict(changes))
 
     def judge(self, by: str | Sequence[str] | None = "judge", num_latents: int = 100) -> Judged:

@@ -74,7 +74,7 @@ def test_a_score_may_be_asked_for_instead_of_a_change(loop, codes):
     np.testing.assert_allclose(found.reached[:, HAIR], found.start[:, HAIR], atol=0.05)
 
 
-def test_what_is_not_kept_goes_where_it_likes(loop, codes):
+def test_what_is_not_held_goes_where_it_likes(loop, codes):
     rest, none = loop.edit(codes, CHANGES), loop.edit(codes, CHANGES, hold="none")
     assert np.isnan(none.wanted[:, [POSE, HAIR, SKIN]]).all()
     assert miss(none) < 0.05
@@ -83,7 +83,7 @@ def test_what_is_not_kept_goes_where_it_likes(loop, codes):
     assert length[1] < 0.9 * length[0]
 
 
-def test_named_scores_are_kept(loop, codes):
+def test_named_scores_are_held(loop, codes):
     found = loop.edit(codes, CHANGES, hold=["hair"])
     moved = np.abs(found.reached - found.start)
     assert np.isnan(found.wanted[:, [POSE, SKIN]]).all()

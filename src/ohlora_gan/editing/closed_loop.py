@@ -106,10 +106,7 @@ class ClosedLoop:
 
     Args:
         space: generator and the scorer that closes the loop.
-        layer: where codes lie.
         metric: what steps cost, ``[D, D]`` of the layer's free values, see ``latents.metric``; None: their length.
-        steps: how many steps, and how long.
-        own: what a change of the unedited picture itself costs besides.
         discriminator: says of edited pictures how real they look; None: nothing does.
 
     Raises:
@@ -150,11 +147,10 @@ class ClosedLoop:
 
         Args:
             codes: vectors float ``[N, D]``.
-            changes: property -> sigmas, a number or one an edit ``[N]``: what ``targets`` says.
+            changes: property -> sigmas, a number or one an edit ``[N]``: what ``targets``, one of ``TARGETS``, says.
             hold: ``rest`` holds all other scores, ``none`` lets them go, names hold those.
             beyond: what to do with a target outside the scores of sampled faces: ``clip`` it to them, ``refuse``, or
                 ``allow`` it.
-            targets: one of ``TARGETS``.
             progress: told of each code.
 
         Raises:

@@ -23,16 +23,9 @@ from ohlora_gan.latents.space import CHOOSE, FaceSpace
 def move(codes: ArrayLike, directions: ArrayLike, strengths: ArrayLike) -> np.ndarray:
     """Joint manipulation, along several directions at once: ``v + lambda_1 n_1 + lambda_2 n_2 + ...``.
 
-    Args:
-        codes: one code ``[D]`` or several ``[N, D]``.
-        directions: ``[P, D]``, or ``[N, P, D]`` where each code has its own.
-        strengths: ``[K, P]``, the K combinations of strengths, in lengths of the directions.
-
-    Returns:
-        float32 ``[K, D]`` for one code, ``[N, K, D]`` for several.
-
-    Raises:
-        ValueError: where the shapes do not fit together.
+    Codes are ``[D]`` or ``[N, D]``, directions ``[P, D]``, or ``[N, P, D]`` where each code has its own, and strengths
+    ``[K, P]`` are K combinations of lengths along them. Returns float32 ``[K, D]`` or ``[N, K, D]``; raises ValueError
+    where the shapes do not fit together.
     """
     codes, directions, strengths = (np.asarray(a, dtype=np.float64) for a in (codes, directions, strengths))
     if codes.ndim not in (1, 2) or strengths.ndim != 2:
@@ -57,13 +50,10 @@ def jitter(codes: ArrayLike, seed: int, indices: Sequence[int], num: int, scale:
     alone: a code moved by K strengths gets the same one in all K.
 
     Args:
-        codes: float ``[N, ..., D]``.
+        codes: float ``[N, ..., D]``; versions of them are float32 ``[N, num, ..., D]``.
         indices: N numbers, one a code, by which it draws.
-        num: versions of each, at least 1; the first few are the same whatever the number.
+        num: at least 1; the first few versions are the same whatever the number.
         scale: a number, or ``[D]``, one a coordinate; at least 0.
-
-    Returns:
-        float32 ``[N, num, ..., D]``.
 
     Raises:
         ValueError: for a negative or infinite scale, or where the shapes do not fit together.

@@ -173,13 +173,9 @@ def calibrate(
 
     Args:
         space: generator and the scorer whose sigmas are meant.
-        layer: where the directions move codes.
         found: directions, for which ``direction(x, group)`` works.
         num_latents: at least 2.
         progress: told of each property.
-
-    Raises:
-        ValueError: for too few latents.
     """
     if num_latents < 2:
         raise ValueError(f"slopes need at least 2 latents, got {num_latents}")
@@ -226,13 +222,9 @@ def correct(
     infinitely small step does; this tells what an edit does.
 
     Args:
-        found: calibrated directions that do not depend on the face, of the edited properties and of those to hold.
-        edited: the properties whose directions are wanted.
+        found: calibrated directions that do not depend on the face, of the edited properties and of those to hold;
+            those of the edited ones are returned, calibrated.
         strengths: property -> the strengths it is tested with, in sigmas; others are followed a sigma to either side.
-        space, layer, num_latents, progress: see ``calibrate``.
-
-    Returns:
-        The edited properties' directions, calibrated.
 
     Raises:
         ValueError: where the response cannot be inverted, or for directions that depend on the face.

@@ -21,21 +21,13 @@ STREAM = "edit"  # directions are neither found nor judged on its faces
 
 @dataclass
 class Faces:
-    """The N faces to edit.
+    """The N faces to edit."""
 
-    Attributes:
-        names: what to call them.
-        indices: their numbers, by which random numbers are drawn.
-        codes: float32 ``[N, D]``.
-        scores: by the finding scorer, float32 ``[N, P]``.
-        groups: ``""`` where directions are not grouped.
-    """
-
-    names: list[str]
-    indices: list[int]
-    codes: np.ndarray
-    scores: np.ndarray
-    groups: list[str]
+    names: list[str]  # what to call them
+    indices: list[int]  # their numbers, by which random numbers are drawn
+    codes: np.ndarray  # float32 [N, D]
+    scores: np.ndarray  # by the finding scorer, float32 [N, P]
+    groups: list[str]  # "" where directions are not grouped
 
 
 def open_faces(
@@ -59,17 +51,11 @@ def open_faces(
 
 @dataclass
 class Limits:
-    """How far edits may go: as far as sampled faces do.
-
-    Attributes:
-        safe: where sampled faces lie.
-        names: what the P scores are.
-        targets: whether edits ask for a change of each face's own score, or for a score (``closed_loop.TARGETS``).
-    """
+    """How far edits may go: as far as sampled faces do."""
 
     safe: SafeRange
-    names: Sequence[str]
-    targets: str = "change"
+    names: Sequence[str]  # what the P scores are
+    targets: str = "change"  # against each face's own score, or a score that is asked for, see closed_loop.TARGETS
 
     def asked(self, faces: Faces, name: str, values: ArrayLike) -> np.ndarray:
         """What edits ``[K]`` ask for, as changes against each face's own score, ``[N, K]``."""
@@ -106,27 +92,16 @@ class Limits:
 
 @dataclass
 class Walk:
-    """Faces moved from one end of a change, through what they are, to the other end.
+    """Faces moved from one end of a change, through what they are, to the other end."""
 
-    Attributes:
-        changes: property -> what the edit asks for, in sigmas: see ``Limits.targets``.
-        shares: how much of it at each step ``[K]``, from -1 to 1 or back; 0 in the middle is the unedited face.
-        codes: float32 ``[N, K, D]``.
-        images: uint8 ``[N, K, R, R, 3]``.
-        scores: float32 ``[N, K, P]``.
-        distance: of the codes from the sampled cloud, 1 is as far as the outermost samples, ``[N, K]``.
-        held: property -> whether each target was held at the limit of the range, bool ``[N, K]``.
-        notes: words about each, ``[N][K]``; empty where there is nothing to say.
-    """
-
-    changes: dict[str, float]
-    shares: np.ndarray
-    codes: np.ndarray
-    images: np.ndarray
-    scores: np.ndarray
-    distance: np.ndarray
-    held: dict[str, np.ndarray]
-    notes: list[list[str]]
+    changes: dict[str, float]  # property -> what the edit asks for, in sigmas: see Limits.targets
+    shares: np.ndarray  # how much of it at each step [K], from -1 to 1 or back; 0 in the middle is the unedited face
+    codes: np.ndarray  # float32 [N, K, D]
+    images: np.ndarray  # uint8 [N, K, R, R, 3]
+    scores: np.ndarray  # float32 [N, K, P]
+    distance: np.ndarray  # of the codes from the sampled cloud, 1 is as far as the outermost samples, [N, K]
+    held: dict[str, np.ndarray]  # property -> whether each target was held at the limit of the range, bool [N, K]
+    notes: list[list[str]]  # words about each, [N][K]; empty where there is nothing to say
 
     @property
     def middle(self) -> int:
