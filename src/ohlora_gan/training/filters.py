@@ -83,9 +83,8 @@ class FilterModule(pl.LightningModule):
     """Minimises the binary cross entropy; keeps every epoch's figures and the weights of the best epoch.
 
     Batches are images ``[N, 3, R, R]`` in [-1, 1] and labels 0 or 1, ``[N, 1 + num_auxiliary]``, the filter's own
-    first. Validation images are not changed.
-    Figures go to the loggers once an epoch as ``{stream}/val/loss`` and so on, with the epoch as step, because the
-    epochs of all folds share the loggers.
+    first. Figures go to the loggers once an epoch as ``{stream}/val/loss`` and so on, with the epoch as step, because
+    the epochs of all folds share the loggers.
 
     Args:
         net: a module, ``[N, 3, R, R]`` images in [-1, 1] to logits ``[N]``.
@@ -193,17 +192,11 @@ def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures to train on.
+    """Pictures to train on."""
 
-    Attributes:
-        name: the attribute.
-        dataset: map-style, of (image, labels ``[K]``).
-        scores: its labels ``[N, K]``, the attribute's first, NaN where not known.
-    """
-
-    name: str
-    dataset: Dataset
-    scores: NDArray[np.float32]
+    name: str  # the attribute
+    dataset: Dataset  # map-style, of (image, labels [K])
+    scores: NDArray[np.float32]  # its labels [N, K], the attribute's first, NaN where not known
     batch_size: int
     num_workers: int = 0
 
@@ -306,12 +299,7 @@ class CrossValidation:
 
 
 def binary_labels(scores: NDArray[np.float32], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The items that have a label, and these labels; ValueError for other labels than 0 and 1.
-
-    Args:
-        scores: ``[N, K]``; the first column is the attribute: 0, 1, or NaN where it is not known.
-        name: the attribute, for messages.
-    """
+    """The items that have a label, and these labels: the first column of scores ``[N, K]``, 0, 1 or NaN (unknown)."""
     known = np.flatnonzero(np.isfinite(scores[:, 0]))
     labels = scores[known, 0]
     if others := sorted(set(np.unique(labels)) - {0.0, 1.0}):
@@ -340,12 +328,8 @@ def load_fold(path: Path, number: int, name: str, settings: dict[str, Any]) -> F
 def run_folds(plan: CrossValidation, data: Labelled, fit: Fit, folder: Path, settings: dict[str, Any]) -> list[Fold]:
     """All folds of an attribute; those that the folder holds are taken from there.
 
-    Args:
-        plan: how they are trained.
-        data: the pictures.
-        fit: trains one attempt.
-        folder: where finished folds, and ``folds.csv`` with all their epochs, are kept.
-        settings: plain data that decides the result.
+    Finished folds, and ``folds.csv`` with all their epochs, are kept in the folder. ``settings`` are plain data that
+    decides the result.
     """
     known, labels = binary_labels(data.scores, data.name)
     folds: list[Fold] = []

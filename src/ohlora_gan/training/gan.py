@@ -60,12 +60,8 @@ def discriminator_loss(
 ) -> DiscriminatorLoss:
     """softplus(fake) + softplus(-real) + gamma / 2 * R1; reals and fakes are scored as separate batches.
 
-    Args:
-        score: the discriminator.
-        reals, fakes: images [N, 3, R, R]; fakes need no graph.
-        label: labels [N, label_dim] of both, or None for zeros.
-        r1_gamma: weight of the penalty; 0 skips it.
-        score_r1: the discriminator where it is differentiated twice, which a compiled one cannot be.
+    The label is that of both; fakes need no graph. A gamma of 0 skips R1. ``score_r1`` is the discriminator where it
+    is differentiated twice, which a compiled one cannot be.
     """
     fake_scores = full_precision(score(fakes, label))
     if r1_gamma > 0.0:
@@ -435,8 +431,7 @@ def generator_trainable(generator: Generator, max_resolution: int | None) -> lis
 def discriminator_trainable(discriminator: Discriminator, max_resolution: int | None) -> list[str]:
     """Names of the trainable parameters: layers whose input is at most ``max_resolution`` wide (None: all).
 
-    Image entries (``input``) train only below ``max_resolution``, as in the reference system; at full level of
-    detail they lie off the path.
+    Image entries (``input``), off the path at full level of detail, train only below it, as in the reference system.
     """
     names = []
     last = len(discriminator.resolutions) - 1
