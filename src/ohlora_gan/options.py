@@ -26,7 +26,7 @@ def option(default: Any, help: str, metavar: str | None = None, *, shown: str | 
         metavar: what it calls the value.
         shown: what it says of the default.
         more: ``flag``, where it is another than the field's name; ``between``, the range of a number; ``typed``, the
-            type on the command line where ``read`` makes the field's value of it.
+            type on the command line where ``read`` makes the field's value of it, and ``text``, its default there.
     """
     metadata = {"help": help, "metavar": metavar, "show_default": shown, **more}
     return (
@@ -192,7 +192,7 @@ class EditSettings:
     mode: Literal["joint", "independent", "jitter", "closed-loop"] = option(
         "joint", "all at once, one by one, at once in several versions, or until the scores are reached"
     )
-    faces: Sequence[int] = option((0, 1, 2), "which faces", "NUMBERS", shown="0,1,2", typed=str, read=read_faces)
+    faces: Sequence[int] = option((0, 1, 2), "which faces", "NUMBERS", typed=str, text="0,1,2", read=read_faces)
     latents: Path | None = option(None, "saved latents instead", "FILE", shown=False)
     beyond: Literal["clip", "refuse"] = option(
         "clip", "scores that no face of the generator has: go to the nearest that one has, or refuse"

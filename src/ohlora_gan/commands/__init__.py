@@ -30,7 +30,7 @@ def typer_option(name: str, **how: Any) -> Any:
     if "between" in how:
         how["callback"] = between(*how.pop("between"))
     words = how.pop("flag", f"--{name.replace('_', '-')}")
-    return typer.Option(words, **{key: value for key, value in how.items() if key not in ("typed", "read")})
+    return typer.Option(words, **{key: value for key, value in how.items() if key not in ("typed", "text", "read")})
 
 
 Device = Annotated[DeviceName, typer_option("device", **DEVICE)]
@@ -69,7 +69,7 @@ def options_of(kind: Any, panel: str | None = None) -> Iterator[Parameter]:
         if is_dataclass(hint):
             yield from options_of(hint, **how)
         else:
-            hint, default = (how["typed"] | None, None) if "typed" in how else (hint, field.default)
+            hint, default = (how["typed"] | None, how.get("text")) if "typed" in how else (hint, field.default)
             option = typer_option(field.name, rich_help_panel=panel, **how)
             yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option])
 
