@@ -12,8 +12,8 @@ from ohlora_gan.files import write_json
 from ohlora_gan.images import save_png
 from ohlora_gan.latents.space import CHOOSE
 from ohlora_gan.options import Drawn, EditSettings, Jitter
-from ohlora_gan.reports import pictures
-from ohlora_gan.reports.pictures import ping_pong, save_animation
+from ohlora_gan.reports.pages import plain
+from ohlora_gan.reports.pictures import labelled_grid, ping_pong, save_animation
 
 ON_ANIMATION, GRID_STEPS, NAMED = 6, 5, 2
 NUM_CLOUD = 1000
@@ -22,12 +22,9 @@ NUM_CLOUD = 1000
 def write_edit(
     session: Session, asked: EditSettings, output: Path, models: Mapping[str, Any], notes: Sequence[str]
 ) -> str:
-    """Writes everything that the mode asks for; returns the table for the terminal.
+    """Writes everything that the mode asks for into a folder; returns the table for the terminal.
 
     Args:
-        session: faces and how they move.
-        asked: what is edited and drawn.
-        output: gets pictures, an animation and ``edit.json``.
         models: what ``edit.json`` says of networks and seed.
         notes: sentences for the user.
     """
@@ -56,47 +53,71 @@ def write_edit(
     return "\n".join([*table(content["edits"]), *notes, files])
 
 
+def signed(value: float) -> str:
+    """``+0.50``, with 0 as it is."""
+    return f"{value + 0.0:+.2f}" if abs(value) >= 0.005 else "0"
+
+
+def described(changes: Mapping[str, float], targets: str = "change") -> str:
+    """``eyes +1.00, mouth -0.50``; of scores that faces are taken to, ``eyes to +1.00``."""
+    to = "to " if targets == "score" else ""
+    return ", ".join(f"{plain(name)} {to}{signed(value)}" for name, value in changes.items())
+
+
+def measured(session: Session, walk: Walk, name: str, before: str = "") -> list[list[str]]:
+    """The change of a property's score at each step, ``[N][K]``: ``+0.97``, or ``+0.14 (limit)`` where the target was
+    held back; nothing at the unedited face."""
+    words = [
+        [f"{before}{signed(value)}{' (limit)' * bool(stop)}" for value, stop in zip(*of_face, strict=True)]
+        for of_face in zip(walk.measured(session.limits.names.index(name)), walk.held[name], strict=True)
+    ]
+    for row in words:
+        row[walk.middle] = ""
+    return words
+
+
 def write_strip(output: Path, session: Session, walk: Walk) -> Path:
-    """``strip_{property}.png``."""
+    """``strip_{property}.png``: faces along one property, what was asked for above, what was measured below."""
     ((name, value),) = walk.changes.items()
-    column = session.limits.names.index(name)
-    to_score = session.limits.targets == "score"
-    picture = pictures.property_strip(
-        name,
-        (walk.shares if to_score else value * walk.shares).tolist(),
-        *(walk.images, walk.measured(column), walk.held[name], session.faces.names),
-        goal=value if to_score else None,
-    )
+    if session.limits.targets == "score":
+        columns = [f"{share:+.0%}" for share in walk.shares]
+        title = f"{plain(name)} to {signed(value)}: share of the way above, change in score sigmas below each face"
+    else:
+        columns = [signed(value * share) for share in walk.shares]
+        title = f"{plain(name)}: change in score sigmas, asked for above, measured below each face"
+    columns[walk.middle] = "the face"
+    picture = labelled_grid(walk.images, session.faces.names, columns, title, measured(session, walk, name))
     return save_png(output / f"strip_{name}.png", picture)
 
 
 def write_before_after(output: Path, session: Session, walk: Walk) -> Path:
-    """``joint.png``."""
-    half = slice(walk.middle, None)
-    measured = [walk.measured(session.limits.names.index(name))[:, half] for name in walk.changes]
-    held = [walk.held[name][:, half] for name in walk.changes]
-    asked, shares = pictures.described(walk.changes, session.limits.targets), walk.shares[half].tolist()
-    picture = pictures.before_after(
-        asked, list(walk.changes), shares, walk.images[:, half], measured, held, session.faces.names
-    )
+    """``joint.png``: faces on their way to a joint edit, below each what was measured of every property."""
+    half, ends = slice(walk.middle, None), {0.0: "before", 1.0: "after"}
+    columns = [ends.get(share, f"{share:.0%}") for share in walk.shares[half].tolist()]
+    parts = [measured(session, walk, name, f"{plain(name)} ") for name in walk.changes]
+    captions = [
+        ["\n".join(texts).strip() for texts in zip(*rows, strict=True)][half] for rows in zip(*parts, strict=True)
+    ]
+    title = f"asked for: {described(walk.changes, session.limits.targets)} (score sigmas)"
+    picture = labelled_grid(walk.images[:, half], session.faces.names, columns, title, captions)
     return save_png(output / "joint.png", picture)
 
 
 def write_grids(output: Path, session: Session, changes: Mapping[str, float]) -> list[Path]:
-    """``grid_{face}.png``, each face over both properties."""
-    names = list(changes)
-    columns = [session.limits.names.index(name) for name in names]
+    """``grid_{face}.png``, each face over both properties, the first down, the second across."""
+    names, shape = list(changes), (GRID_STEPS, GRID_STEPS)
     wanted = [np.linspace(-abs(value), abs(value), GRID_STEPS) for value in changes.values()]
     down, across = (axis.ravel() for axis in np.meshgrid(*wanted, indexing="ij"))
     images, scores = session.look(session.move(dict(zip(names, (down, across), strict=True))))
-    paths = []
     if session.limits.targets == "change":
         scores = scores - session.faces.scores[:, None]
-    for face, own, got in zip(session.faces.names, images, scores, strict=True):
-        shape = (GRID_STEPS, GRID_STEPS)
-        picture = pictures.two_properties(
-            names, wanted, own.reshape(*shape, *own.shape[1:]), got[:, columns].reshape(*shape, 2), face
-        )
+    first, second = (plain(name) for name in names)
+    rows, columns = ([f"{plain(name)} {signed(v)}" for v in own] for name, own in zip(names, wanted, strict=True))
+    reached, paths = scores[..., [session.limits.names.index(name) for name in names]], []
+    for face, own, got in zip(session.faces.names, images, reached, strict=True):
+        captions = [[f"{signed(a)}, {signed(b)}" for a, b in row] for row in got.reshape(*shape, 2)]
+        title = f"{face}: {first} down, {second} across; below: measured"
+        picture = labelled_grid(own.reshape(*shape, *own.shape[1:]), rows, columns, title, captions)
         paths.append(save_png(output / f"grid_{face.replace(' ', '_')}.png", picture))
     return paths
 
@@ -104,9 +125,8 @@ def write_grids(output: Path, session: Session, changes: Mapping[str, float]) ->
 def jittered(session: Session, how: Jitter, walk: Walk) -> np.ndarray:
     """Codes ``[N, J, K, D]`` of the jittered versions of each step of a walk."""
     space, layer = session.space, session.layer
-    size, free = walk.codes.shape[-1], layer.free(space.generator)
-    scale = np.zeros(size)
-    scale[free] = how.jitter
+    scale = np.zeros(walk.codes.shape[-1])
+    scale[layer.free(space.generator)] = how.jitter
     if how.jitter_unit == "cloud":
         scale *= space.codes(layer, *space.latents(CHOOSE, range(NUM_CLOUD))).std(axis=0, dtype=np.float64)
     return jitter(walk.codes, space.seed, session.faces.indices, how.versions, scale)
@@ -116,11 +136,10 @@ def write_jitter(output: Path, session: Session, how: Jitter, walk: Walk, versio
     """``jitter.png``: before, edited, versions."""
     unit = "of each coordinate's standard deviation" if how.jitter_unit == "cloud" else "in every coordinate"
     images, _ = session.look(versions[:, :, walk.end])
-    before, edited = walk.images[:, walk.middle], walk.images[:, walk.end]
-    picture = pictures.jittered_versions(
-        walk.changes, before, edited, images, session.faces.names, f"{how.jitter:g} {unit}"
-    )
-    return save_png(output / "jitter.png", picture)
+    images = np.concatenate([walk.images[:, [walk.middle, walk.end]], images], axis=1)
+    columns = ["before", "edited", *(f"version {j + 1}" for j in range(how.versions))]
+    title = f"{described(walk.changes)}, jittered by {how.jitter:g} {unit}"
+    return save_png(output / "jitter.png", labelled_grid(images, session.faces.names, columns, title))
 
 
 def write_animation(
@@ -133,12 +152,15 @@ def write_animation(
         images, _ = session.look(between(codes, drawn.frames))
         at = np.linspace(walk.shares[0], walk.shares[-1], drawn.frames)
         if session.limits.targets == "score":
-            titles = [f"{share:+.0%} of {pictures.described(walk.changes, 'score')}" for share in at]
+            titles = [f"{share:+.0%} of {described(walk.changes, 'score')}" for share in at]
         else:
-            titles = [pictures.described({name: value * s for name, value in walk.changes.items()}) for s in at]
+            titles = [described({name: value * share for name, value in walk.changes.items()}) for share in at]
         of_versions = (names, [f"version {j + 1}" for j in range(codes.shape[1])])
         rows, columns = ([""], names) if versions is None else of_versions
-        parts.append(ping_pong(pictures.frames(images, titles, rows, columns)))
+        sheets = [labelled_grid(images[:, :, f], rows, columns, title) for f, title in enumerate(titles)]
+        width = max(sheet.shape[1] for sheet in sheets)
+        padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in sheets]
+        parts.append(ping_pong(np.stack(padded)))
     return [save_animation(output / f"animation.{kind}", np.concatenate(parts), drawn.fps) for kind in ("gif", "webp")]
 
 
