@@ -33,8 +33,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
 from ohlora_gan.names import EDITED_PROPERTIES
-from ohlora_gan.reports.report import write_report
-from ohlora_gan.reports.vectors import VectorSearch, draw_strips, vector_page
+from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
 from ohlora_gan.training.gradient_net import NetTrainer
 from ohlora_gan.world.versions import check_same_world, network
 
@@ -402,7 +401,7 @@ class Judged:
             "test": {"num_latents": len(test.cases), "signed": True},
         }
         layer = self.directions.layer
-        strips = draw_strips(gan.space, layer, test, found.properties, num_faces=6, reach=2.0, steps=9)
+        strips = draw_strips(gan.space, layer, test, num_faces=6, reach=2.0, steps=9)
         metrics = found.provenance.get("metrics", {})
         page = VectorSearch(settings, gan.space, layer, found, metrics, self.judgement, strips, self.seconds)
         write_report(path, vector_page(page))

@@ -8,13 +8,13 @@ from ohlora_gan.editing.moves import StraightMover, groups_of
 from ohlora_gan.judging.generation_test import Case, VectorTest, make_plan, strength_grid
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.reports.report import read_training
-from ohlora_gan.reports.vectors import (
+from ohlora_gan.reports.report import (
     accuracy_table,
     case_grid,
     draw_strips,
     headline,
     make_strips,
+    read_training,
     strip_strengths,
 )
 from tests import tiny
@@ -81,12 +81,12 @@ def test_strips_reach_so_many_sigmas(world):
     """On the grid of sigmas as they are, on the grid of lengths by the response."""
     space, found, codes = world
     test = vector_test(replace(found, slopes=np.ones((3, 1))), codes, unit="sigma")
-    (strip, *_) = draw_strips(space, W(), test, found.properties, num_faces=1, reach=2.0, steps=5)
+    (strip, *_) = draw_strips(space, W(), test, num_faces=1, reach=2.0, steps=5)
     assert strip.strengths.tolist() == [-2, -1, 0, 1, 2]
     slopes = np.zeros((3, 8))
     slopes[0, 0] = 0.5
     test.plan, test.cases = replace(test.plan, unit="reference"), [case(strength_grid("svm") @ slopes)]
-    (strip, *_) = draw_strips(space, W(), test, found.properties, num_faces=1, reach=2.0, steps=5)
+    (strip, *_) = draw_strips(space, W(), test, num_faces=1, reach=2.0, steps=5)
     assert strip.strengths.tolist() == [-4, -2, 0, 2, 4]
 
 

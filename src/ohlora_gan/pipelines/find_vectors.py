@@ -32,8 +32,14 @@ from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
 from ohlora_gan.reports.pictures import save_strips
-from ohlora_gan.reports.report import write_report
-from ohlora_gan.reports.vectors import VectorSearch, describe_judges, describe_results, draw_strips, vector_page
+from ohlora_gan.reports.report import (
+    VectorSearch,
+    describe_judges,
+    describe_results,
+    draw_strips,
+    vector_page,
+    write_report,
+)
 from ohlora_gan.training.loggers import log_files, open_loggers
 from ohlora_gan.world.versions import check_same_world, network, networks
 
@@ -181,7 +187,7 @@ def write_results(search: Search, judgement: Judgement, seconds: float) -> float
     row = sweep_row(cfg.n, seconds, fit_metrics, results, k, properties)
     append_sweep_row(folder / f"test_result_summary_{name}_{layer.name}.csv", row)
     save_passed(search, judgement)
-    strips = draw_strips(space, layer, test, properties, **cfg.strips)
+    strips = draw_strips(space, layer, test, **cfg.strips)
     save_strips(folder / "strips", strips)
     metrics = {"n": cfg.n, "seconds": round(seconds, 1), "test": results, "finder": fit_metrics}
     metrics |= {"response": test.response().tolist(), "bank_samples_reused": search.num_reused}

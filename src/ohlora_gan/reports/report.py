@@ -1,10 +1,11 @@
-"""The report of a run: what it shows, as plain data of which everything but the title may be missing, and its page.
+"""The report of a vector search: what its page shows, as plain data, and how this is made of a finished search.
 
 ``templates/report.html.j2`` holds the page's words and layout; what takes counting is counted here.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ohlora_gan.directions.base import all_group_names
-from ohlora_gan.judging.figures import wilson_interval
-from ohlora_gan.judging.generation_test import nested
+from ohlora_gan.directions.base import ALL, all_group_names
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.judging.figures import share
+from ohlora_gan.judging.generation_test import Case, VectorTest, nested
+from ohlora_gan.judging.judge import Judgement
+from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import plots
-from ohlora_gan.reports.pages import effect, plain, strength, write_page
+from ohlora_gan.reports.pages import action, effect, listed, plain, strength, write_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +33,8 @@ class Strip:
     """Faces moved along the direction of one property: a row a face, a column a strength.
 
     Attributes:
-        property: the property whose direction was followed, for example ``"eyes"``.
-        strengths: ``[K]``, how far each column was moved, ascending; the one nearest to 0 is the
-            unedited face.
+        property: the property whose direction was followed.
+        strengths: ``[K]``, how far each column was moved, ascending; the one nearest to 0 is the unedited face.
         images: uint8 ``[rows, K, H, W, 3]``.
         scores: ``[rows, K]``, the measured score of ``property`` in sigmas; NaN where there is none.
         other_scores: ``[rows, K, P]``, the measured scores of all properties.
@@ -77,8 +81,8 @@ class CaseGrid:
 
     Attributes:
         title: for example ``"Best of 100"``.
-        images: uint8 ``[..., H, W, 3]``, an axis a property in the order of ``grid.nested``: down, then blocks,
-            and the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``.
+        images: uint8 ``[..., H, W, 3]``, an axis a property in the order of ``generation_test.nested``: down, then
+            blocks, and the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``.
         strengths: property -> the strengths of its axis of ``images``.
         correlations: property -> Pearson correlation of intended strength and measured score.
         passed: whether all correlations reach their thresholds.
@@ -111,15 +115,13 @@ class CaseGrid:
 
 @dataclass
 class Training:
-    """Curves and samples of a fine-tuning run; what is empty is left out.
+    """Curves of a fine-tuning run over its T ``steps``; what is empty is left out.
 
     Attributes:
-        steps: ``[T]``.
         losses: name -> ``[T]``, such as ``d_loss`` and ``g_loss``.
         auroc: ``[T]`` in [0, 1], how well the discriminator tells real from generated.
         scores: name -> ``[T]``, mean scores of generated faces.
-        before: uint8 ``[N, H, W, 3]`` faces before training.
-        after: uint8 ``[N, H, W, 3]`` faces from the same numbers after it.
+        before, after: uint8 ``[N, H, W, 3]`` faces before training, and from the same numbers after it.
     """
 
     steps: ArrayLike
@@ -142,7 +144,6 @@ class ReportData:
     """All that a report shows; a part that is empty or None is left out.
 
     Attributes:
-        title: of the page.
         subtitle: what was run, for example ``"svm at mapping_split2, n = 4,000"``.
         created: ISO 8601 time.
         headline: (label, value, hint) cards at the top.
@@ -150,15 +151,13 @@ class ReportData:
         notes: remarks, a sentence or two each.
         samples: uint8 ``[N, H, W, 3]`` random faces.
         strips: at most one a property.
-        accuracy: property -> group (``hhhh`` .. ``llll``) -> (accuracy in [0, 1], number of validation
-            samples).
+        accuracy: property -> group (``hhhh`` .. ``llll``) -> (accuracy in [0, 1], number of validation samples).
         correlations: property -> ``[num_latents]`` correlations of the generation test, in [-1, 1].
         thresholds: property -> what a correlation must reach.
         passed: bool ``[num_latents]``.
         response: ``[k, P]``, σ of each of ``score_names`` for one unit of strength along the direction of each of
             ``properties``.
         cases: single latents with all their pictures.
-        training: the fine-tuning run.
         properties: the k edited properties.
         score_names: the P measured properties.
         group_by: what a group's letters stand for; empty where faces are not grouped.
@@ -190,13 +189,13 @@ class ReportData:
 
 def write_report(path: str | Path, data: ReportData) -> Path:
     """Writes the page, which needs no other file and no network; returns its path."""
-    edited, judgement = data.properties, data.judgement
     responses: list[tuple[str, Mapping[str, Any] | None, pd.DataFrame]] = []
-    if judgement is not None:
-        for name, found in judgement["by"].items():
-            responses.append((name, found, response_table(found["response"], judgement["edited"], found["names"])))
+    if data.judgement is not None:
+        edited = data.judgement["edited"]
+        for name, found in data.judgement["by"].items():
+            responses.append((name, found, response_table(found["response"], edited, found["names"])))
     elif data.response is not None:
-        responses.append(("", None, response_table(data.response, edited, data.score_names)))
+        responses.append(("", None, response_table(data.response, data.properties, data.score_names)))
     return write_page(
         path,
         "report.html.j2",
@@ -255,18 +254,12 @@ def tests(data: ReportData) -> Tests:
     means = {name: float(np.nan_to_num(corrs).mean()) for name, corrs in values.items()}
     undefined = sum(int(np.isnan(corrs).sum()) for corrs in values.values())
     flags = np.asarray([] if data.passed is None else data.passed, bool)
-    num_passed, num = int(flags.sum()), len(flags)
-    return Tests(means, undefined, num_passed, num, wilson_interval(num_passed, num)[1:])
+    return Tests(means, undefined, int(flags.sum()), len(flags), share(flags)[1:])
 
 
 def response_table(slopes: Any, edited: Sequence[str], names: Sequence[str]) -> "pd.DataFrame":
-    """σ for one unit of strength, a row a direction, a column a score: the edited ones first, along a diagonal.
-
-    Args:
-        slopes: ``[k, P]``, NaN or None where they were not measured.
-        edited: the k edited properties.
-        names: the P scores.
-    """
+    """σ for one unit of strength ``[k, P]``, NaN or None where not measured: a row a direction, a column a score, the
+    edited ones first, along a diagonal."""
     import pandas as pd  # a second that other pages need not wait
 
     table = pd.DataFrame(np.array(slopes, dtype=float), index=[*edited], columns=[*names])
@@ -329,12 +322,6 @@ def line_fit(strengths: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
     return correlation, slope
 
 
-# --- Curves of the training run that made a checkpoint, read from its run folder ---
-
-
-CURVES = {"train/d_loss": "d_loss", "train/g_loss": "g_loss"}
-
-
 def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PROPERTIES) -> Training | None:
     """Losses, AUROC and mean scores of some properties logged beside a checkpoint; None without a log."""
     import pandas as pd
@@ -346,7 +333,7 @@ def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PRO
     def column(name: str) -> pd.Series:
         return figures[name].dropna() if name in figures else pd.Series(dtype=float)
 
-    losses = {short: column(name) for name, short in CURVES.items()}
+    losses = {name: column(f"train/{name}") for name in ("d_loss", "g_loss")}
     steps = losses["d_loss"].index.to_numpy(float)
     if not len(steps):
         return None
@@ -358,3 +345,209 @@ def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PRO
         # scores are logged less often than losses: drawn between their points on the losses' steps
         scores={name: np.interp(steps, values.index, values) for name, values in scores.items() if len(values)},
     )
+
+
+# --- The page of a finished search ---
+
+
+@dataclass
+class VectorSearch:
+    """A finished search for directions, as the page needs it.
+
+    Attributes:
+        settings: the whole configuration of ``find_vectors.py``, as plain data.
+        space, layer: where codes were moved.
+        found: the directions; None for a closed loop, which has none.
+        metrics: how well the finder could fit them.
+        judgement: what the judges say of the directions.
+        strips: rows of faces along each direction.
+        seconds: time of sampling, finding and testing.
+    """
+
+    settings: Mapping[str, Any]
+    space: FaceSpace
+    layer: Layer
+    found: DirectionSet | None
+    metrics: Mapping[str, Any]
+    judgement: Judgement
+    strips: Sequence[Strip]
+    seconds: float
+
+    @property
+    def medians(self) -> Mapping[str, float]:
+        """What faces are grouped by; empty where they are not."""
+        return self.found.medians if self.found else {}
+
+
+def vector_page(search: VectorSearch) -> ReportData:
+    """The report's content."""
+    space, layer, test = search.space, search.layer, search.judgement.test
+    properties = tuple(test.plan.strengths)
+    order = sorted(test.cases, key=lambda case: case.sum_abs_corr)
+    picked = [(f"Best of {len(order)}", order[-1]), (f"Worst of {len(order)}", order[0])]
+    n, judgement = search.settings["n"], search.judgement.to_dict()
+    return ReportData(
+        title=f"{'Directions' if search.found else 'Edits'} that {listed([action(name) for name in properties])}",
+        subtitle=f"{search.settings['method']['name']} at {layer.name}" + (f", n = {n:,}" if search.found else ""),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        headline=headline(judgement, n, search.seconds),
+        settings=page_settings(search),
+        notes=page_notes(search),
+        samples=space.images(layer, space.codes(layer, *space.latents("samples", range(100)))),
+        strips=search.strips,
+        accuracy=accuracy_table(search.metrics),
+        correlations={name: [case.corrs[name] for case in test.cases] for name in properties},
+        thresholds=test.plan.thresholds,
+        passed=np.array([case.passed for case in test.cases]),
+        response=test.response(),
+        judgement=judgement,
+        cases=[case_grid(title, case, space, layer, test) for title, case in picked],
+        training=read_training(search.settings["checkpoint"], properties),
+        properties=properties,
+        score_names=space.property_names,
+        group_by=tuple(search.medians),
+        grid=test.plan.unit,
+    )
+
+
+SIGMA_NOTE = (
+    "A strength is the change of the score that is asked for, in standard deviations (σ) of the scorer that found the "
+    "directions; each direction's own slope turns it into a length. So all methods and layers share one grid."
+)
+REFERENCE_NOTE = (
+    "Strengths are the published ones: lengths along a unit direction. They mean different things in vectors of 512, "
+    "1,024 and 2,560 values, and differ between methods: figures of different layers or methods do not compare."
+)
+
+
+def page_notes(search: VectorSearch) -> list[str]:
+    """What a reader of the figures has to know."""
+    notes = [SIGMA_NOTE if search.judgement.test.plan.unit == "sigma" else REFERENCE_NOTE]
+    if search.layer.equivalent_to_w:
+        notes.append(f"{search.layer.name} edits are w edits: w = w1' + w2', so the edit (d1, d2) moves w by d1 + d2.")
+    if not search.settings["test"]["signed"]:
+        notes.append("The published rule was used: a latent passes on the size of its correlations, not their sign.")
+    return notes
+
+
+def page_settings(search: VectorSearch) -> dict[str, dict[str, str]]:
+    """The settings at the end of the page, by group."""
+    settings, method = search.settings, search.settings["method"]
+    how = method.get("finder") or method["loop"]
+    rows = [
+        f"{plain(name)} {', '.join(map(strength, row))}" for name, row in search.judgement.test.plan.strengths.items()
+    ]
+    test = {"latents": str(settings["test"]["num_latents"]), "signed": str(settings["test"]["signed"])}
+    run = {"method": method["name"], "layer": search.layer.name, "samples": f"{settings['n']:,}"}
+    models = {"generator": settings["checkpoint"], "scorer": settings["scorer"], "device": settings["device"]["name"]}
+    return {
+        "Run": run | {"seed": str(settings["seed"])},
+        "Models": {name: str(value) for name, value in models.items()},
+        "Method": plain_settings(how),
+        "Groups": {name: f"{value:.3f}" for name, value in search.medians.items()} or {"groups": "none"},
+        "Test": test | {"strengths": "; ".join(rows)},
+    }
+
+
+def plain_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted names and text, without the classes that they are for."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= plain_settings(value, f"{prefix}{name}.")
+        elif name != "_target_":
+            flat[prefix + name] = str(value)
+    return flat
+
+
+def describe_results(results: Mapping[str, float], properties: Sequence[str]) -> str:
+    """The test's summary in a line for the terminal."""
+    means = ", ".join(f"{name} {results[f'{name}_mean_corr']:.3f}" for name in properties)
+    return f"mean correlations: {means}; {results['num_passed']} of {results['num_cases']} latents pass"
+
+
+def describe_judges(judgement: Judgement) -> list[str]:
+    """What each judge says, a line a judge for the terminal."""
+    return [
+        f"{name} ({found['role']}): sum of correlations {found['sum_corr'].value:.3f}, "
+        f"{found['pass_share'].value:.1%} of latents pass"
+        for name, found in judgement.by.items()
+    ]
+
+
+def strip_strengths(slope: float, reach: float, steps: int) -> np.ndarray:
+    """Evenly spaced strengths [steps] around 0 that move a score, which a unit of strength changes by ``slope``, by
+    about ``reach`` sigmas to either side, or 20 units where the slope is tiny."""
+    end = min(reach / max(abs(slope), 1e-6), 20.0)
+    return np.linspace(-end, end, steps).round(2) + 0.0
+
+
+def draw_strips(
+    space: FaceSpace, layer: Layer, test: VectorTest, num_faces: int, reach: float, steps: int
+) -> list[Strip]:
+    """The first few tested faces along each direction: by ``reach`` sigmas to either side.
+
+    Where strengths are lengths, a direction's own response says how far that is (``strip_strengths``).
+    """
+    if test.plan.unit == "sigma":
+        ranges = dict.fromkeys(test.plan.strengths, np.linspace(-reach, reach, steps).round(2) + 0.0)
+    else:
+        ranges = {
+            name: strip_strengths(slopes[space.property_names.index(name)], reach, steps)
+            for name, slopes in zip(test.plan.strengths, test.response(), strict=True)
+        }
+    return make_strips(space, layer, test, num_faces, ranges)
+
+
+def make_strips(
+    space: FaceSpace, layer: Layer, test: VectorTest, num_faces: int, strengths_of: Mapping[str, np.ndarray]
+) -> list[Strip]:
+    """A strip a property: each tested face moved by the property's strengths [K], and by none of the others'."""
+    strips, names = [], space.property_names
+    codes, groups = test.codes[:num_faces], test.groups[:num_faces].tolist()
+    for i, (name, strengths) in enumerate(strengths_of.items()):
+        alone = test.plan.changes(strengths[:, None] * np.eye(len(strengths_of))[i])
+        moved = test.mover(codes, groups, alone, test.plan.unit).codes
+        flat, labels = moved.reshape(-1, moved.shape[-1]), [] if set(groups) == {ALL} else groups
+        images = space.images(layer, flat)
+        images = images.reshape(*moved.shape[:2], *images.shape[1:])
+        scores = space.score_codes(layer, flat).reshape(*moved.shape[:2], len(names))
+        strips.append(Strip(name, strengths, images, scores[..., names.index(name)], scores, labels, names))
+    return strips
+
+
+def case_grid(title: str, case: Case, space: FaceSpace, layer: Layer, test: VectorTest) -> CaseGrid:
+    """All pictures of one latent's generation test."""
+    strengths = test.plan.strengths
+    changes = test.plan.changes(test.plan.grid)
+    moved = test.mover(test.codes[case.index : case.index + 1], [case.group], changes, test.plan.unit).codes
+    images = space.images(layer, moved[0])
+    shape = (*(len(strengths[name]) for name in nested(list(strengths))), *images.shape[1:])
+    note = "" if case.group == ALL else f"Group {case.group}."
+    return CaseGrid(title, images.reshape(shape), strengths, case.corrs, case.passed, note)
+
+
+def accuracy_table(metrics: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, int]]]:
+    """A classifier's validation accuracy by property and group, with the number of validation samples."""
+    table: dict[str, dict[str, tuple[float, int]]] = {}
+    for name, by_group in metrics.get("accuracy", {}).items():
+        sizes = metrics["num_validation"]
+        table[name] = {g: (float(value), sizes[g]) for g, value in by_group.items() if value is not None}
+    return table
+
+
+def headline(judgement: Mapping[str, Any], n: int, seconds: float) -> list[tuple[str, str, str]]:
+    """The cards at the top of the page, by the first judge that had no part in finding the directions, if there is one:
+    of ``Judgement.to_dict``, the number of samples that directions were found with, and the seconds of the run."""
+    by = judgement["by"]
+    finding, *others = sorted(by, key=lambda name: by[name]["role"] != "finding")
+    name = others[0] if others else finding
+    hint = f"of {judgement['num_latents']:,} unseen latents, by {name}"
+    if others:
+        hint += f"; {by[finding]['pass_share'][0]:.0%} by the scorer that found the directions"
+    cards = [("latents that pass", f"{by[name]['pass_share'][0]:.0%}", hint)]
+    for prop, corr in by[name]["corr"].items():
+        cards.append((f"{plain(prop)} follows its slider", f"{corr[0]:.3f}", "mean correlation, intended and measured"))
+    cards.append(("samples", f"{n:,}", "scored faces that the directions were found with"))
+    cards.append(("seconds", f"{seconds:.0f}", "for sampling, finding and testing"))
+    return cards
