@@ -56,32 +56,25 @@ class Device:
 
     def check(self) -> "Device":
         """The device with its ``auto`` settings chosen; DeviceUnavailableError for what this machine lacks."""
-        chosen = self._chosen()
-        chosen._check_is_there()
-        if chosen.accelerator == "cpu" and self.precision == "bf16-mixed" and (speed := bf16_speed()) < 1:
-            log.warning(
-                "device=%s: bfloat16 is %.3g times as fast as float32 on this CPU; device=auto or device=cpu is faster",
-                self.name,
-                speed,
-            )
-        return chosen
-
-    def _chosen(self) -> "Device":
-        if AUTO not in (self.accelerator, self.precision):
-            return self
-        accelerator, precision = self.accelerator, self.precision
+        accelerator, precision, why = self.accelerator, self.precision, ""
         if accelerator == AUTO:
             accelerator = "cuda" if torch.cuda.is_available() else "mps" if has_mps() else "cpu"
-        why = ""
         if precision == AUTO and accelerator == "cpu":
-            speed = bf16_speed()
-            precision = "bf16-mixed" if speed >= WORTH_IT else "32-true"
-            why = f" (bfloat16 is {speed:.3g} times as fast as float32 here)"
+            precision = "bf16-mixed" if bf16_speed() >= WORTH_IT else "32-true"
+            why = f" (bfloat16 is {bf16_speed():.3g} times as fast as float32 here)"
         elif precision == AUTO:
             has_bf16 = accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
             precision = "bf16-mixed" if has_bf16 else "32-true"
-        log.info("device=%s: %s, %s%s", self.name, accelerator, precision, why)
-        return replace(self, accelerator=accelerator, precision=precision)
+        if AUTO in (self.accelerator, self.precision):
+            log.info("device=%s: %s, %s%s", self.name, accelerator, precision, why)
+        chosen = replace(self, accelerator=accelerator, precision=precision)
+        chosen._check_is_there()
+        if accelerator == "cpu" and self.precision == "bf16-mixed" and bf16_speed() < 1:
+            slow = (
+                "device=%s: bfloat16 is %.3g times as fast as float32 on this CPU; device=auto or device=cpu is faster"
+            )
+            log.warning(slow, self.name, bf16_speed())
+        return chosen
 
     def _check_is_there(self) -> None:
         if self.accelerator == "cuda":
@@ -177,10 +170,9 @@ def bf16_speed() -> float:
 
 
 def keep_freed_memory() -> bool:
-    """Lets glibc keep freed memory instead of giving every big tensor back to the kernel.
+    """Lets glibc keep freed memory instead of giving every big tensor back to the kernel; False for other C libraries.
 
-    Training on a CPU frees and takes the same buffers again and again; page faults then cost more than the
-    arithmetic. Does nothing (False) where the C library is another one.
+    Training on a CPU frees and takes the same buffers again and again; page faults then cost more than the arithmetic.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

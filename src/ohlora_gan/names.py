@@ -46,7 +46,6 @@ class Part:
 
 # --- Bounds on scores that an image must keep to be used ---
 
-
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {">=": ge, "<=": le, ">": gt, "<": lt}
 REFERENCE = {"gender": ">=0.92", "quality": ">=0.9", "age": "<=0.008", "glass": "<=0.01"}
 """What the reference system keeps of FineTune-v1's images for FineTune-v9."""
@@ -70,11 +69,7 @@ class Threshold:
 def read_thresholds(
     require: Mapping[str, str | None], known: Sequence[str], where: str = "require"
 ) -> dict[str, Threshold]:
-    """The bounds of ``require``, filter -> bound, of which None is none; ``where`` is what users call it.
-
-    Raises:
-        ValueError: for a filter that is not ``known``, or what is no bound.
-    """
+    """The bounds of ``require``, filter -> bound, of which None is none; ``where`` is what users call it."""
     found = {}
     for name, text in require.items():
         if text is None:

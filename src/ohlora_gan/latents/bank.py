@@ -58,7 +58,6 @@ class Bank(ABC):
         return np.concatenate(parts)[:n]
 
     def num_stored(self) -> int:
-        """Number of samples on disk."""
         return self.shard * len(list(self.folder.glob("scores_*.safetensors")))
 
     def scores_path(self, start: int) -> Path:
@@ -117,8 +116,7 @@ class ScoreBank(Bank):
         return scores if scores.shape == shape and np.isfinite(scores).all() else None
 
     def make_shard(self, start: int) -> np.ndarray:
-        w = self.space.w(FIND, range(start, start + self.shard))
-        scores = self.space.score_codes(W(), w)
+        scores = self.space.score_codes(W(), self.space.w(FIND, range(start, start + self.shard)))
         self.check_finite(scores, start)
         self.write(self.scores_path(start), save({"scores": scores}))
         return scores

@@ -113,10 +113,7 @@ class MappingSplit1(SplitLayer):
 
 
 class MappingSplit2(SplitLayer):
-    """concat(w1', w2'), the last stage: D = 512 + 512.
-
-    w = w1' + w2', so an edit (d1, d2) here is the edit d1 + d2 of w.
-    """
+    """concat(w1', w2'), the last stage: D = 512 + 512. w = w1' + w2', so an edit (d1, d2) is the edit d1 + d2 of w."""
 
     name = "mapping_split2"
     equivalent_to_w = True
@@ -135,11 +132,9 @@ class MappingSplit2(SplitLayer):
 class WPlus(Layer):
     """A w for each synthesis layer, of which a range may be edited: D = L x 512 for L synthesis layers.
 
-    Unedited, all layers have the same w. Early layers carry layout, late ones colour (HiGAN, arXiv 1911.09267).
-
-    Args:
-        first, last: the range of synthesis layers that edits may move, from 0, both inclusive; two layers a
-            resolution, 4x4 first. ``last`` None is the generator's last layer.
+    Unedited, all layers have the same w. Early layers carry layout, late ones colour (HiGAN, arXiv 1911.09267). Edits
+    may move the synthesis layers from ``first`` to ``last``, from 0, both inclusive, two a resolution, 4x4 first;
+    ``last`` None is the generator's last layer.
     """
 
     def __init__(self, first: int = 0, last: int | None = None):

@@ -48,16 +48,12 @@ SIDE = 16
 class Measured:
     """How a metric is measured, on the first samples of the bank.
 
-    Attributes:
-        name: one of ``METRICS``.
-        num_latents: latents for ``image``, at least 2; ``cloud`` takes 100 times as many, without pictures.
-        num_probes: random pictures a latent; latents times probes should exceed the layer's size.
-        shrinkage, cloud: see above; above 0, and at least 0.
+    Latents times probes should exceed the layer's size. For ``shrinkage`` and ``cloud`` see above.
     """
 
     name: str
-    num_latents: int = 60
-    num_probes: int = 24
+    num_latents: int = 60  # for ``image``; ``cloud`` takes 100 times as many, without pictures
+    num_probes: int = 24  # random pictures a latent
     shrinkage: float = 0.01
     cloud: float = 0.0
 

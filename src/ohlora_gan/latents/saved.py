@@ -168,18 +168,13 @@ def _load(path: Path) -> SavedLatents:
 class CaseTable:
     """The image generation test, one row a latent.
 
-    Attributes:
-        cases: number of each latent among those tested, int64 ``[N]``, ascending.
-        groups: the latents' groups, ``[N]``.
-        passed: bool ``[N]``.
-        corrs: correlation of intended strength and measured score by property, float64 ``[N]`` with four decimals;
-            NaN where undefined. The published vectors found by SVM lower the score, so theirs are negative.
+    The published vectors found by SVM lower the score, so their correlations are negative.
     """
 
-    cases: np.ndarray
+    cases: np.ndarray  # number of each latent among those tested, int64 [N], ascending
     groups: list[str]
-    passed: np.ndarray
-    corrs: dict[str, np.ndarray]
+    passed: np.ndarray  # bool [N]
+    corrs: dict[str, np.ndarray]  # see `SavedLatents`; NaN where undefined
 
     @property
     def sum_abs_corr(self) -> np.ndarray:
@@ -209,11 +204,7 @@ def write_case_table(path: str | Path, table: CaseTable) -> None:
 
 
 def read_cases(path: str | Path) -> CaseTable:
-    """Reads ``test_result_*.csv`` or ``ohlora_*_group_names_*.csv``, with or without a column ``vector_no``.
-
-    Raises:
-        TableError: if the file is damaged, lacks columns, or its numbers contradict each other.
-    """
+    """Reads ``test_result_*.csv`` or ``ohlora_*_group_names_*.csv``, with or without a column ``vector_no``."""
     table = read_table(path)
     group_column = "group_name" if "group_name" in table.header else "svm_group_name"
     edited = [name.removesuffix("_corr") for name in table.header if re.fullmatch("(?!sum_abs).+_corr", name)]
@@ -271,16 +262,13 @@ def sweep_row(
     k: int | None = None,
     properties: Sequence[str] = EDITED_PROPERTIES,
 ) -> dict[str, Any]:
-    """One row of a sweep over sample sizes: what a fit cost and what the generation test says of it.
+    """One row of a sweep over sample sizes ``n``: what a fit cost and what the generation test says of it.
 
     Args:
-        n: samples that the directions were found with.
-        seconds: time of finding and testing.
         fit_metrics: ``metrics_`` of the finder; its numbers named after a property (``svm_eyes_acc``) become
             columns, with ``-`` for None.
         test_summary: see ``generation_test.summary``.
         k: samples in either class, for methods that have classes.
-        properties: the edited properties.
     """
     row: dict[str, Any] = {"n": n} if k is None else {"n": n, "k": k}
     row["time"] = round(seconds, 2)

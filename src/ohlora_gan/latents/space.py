@@ -95,10 +95,8 @@ class FaceSpace:
     ) -> Iterator[Tensor]:
         """Images [n, 3, R, R] in about [-1, 1] on the device, batch by batch, from vectors [N, D].
 
-        Args:
-            noise_seed: None takes the generator's fixed noise; a number takes fresh per-pixel noise, which this
-                number, the seed of the space and the image's own number decide.
-            first: number of the first image, for callers that render a long series in parts.
+        With a ``noise_seed`` they get fresh per-pixel noise, which this number, the seed of the space and the image's
+        own number decide, counted from ``first``.
         """
         layer.check(self.generator)
         for i in range(0, len(codes), self.batch_size):

@@ -47,9 +47,7 @@ class TextureFilterCNN(nn.Module):
     levels (compare Gatys et al. 2015, "Texture synthesis using convolutional neural networks"), so that what is fine
     need not survive pooling, and the last maps themselves.
 
-    Args:
-        resolution: side of the square images in pixels, 32 or more.
-        width: the four convolutions have 1, 2, 4 and 4 times as many channels.
+    ``resolution`` is 32 or more; the four convolutions have 1, 2, 4 and 4 times ``width`` channels.
     """
 
     blur: Tensor
@@ -111,12 +109,10 @@ def start_at(net: nn.Module, base_rate: float) -> None:
 
 
 class SmallFilterCNN(nn.Module):
-    """One fold of a filter for small pictures: strided convolutions on a crop. It has no dropout.
+    """One fold of a filter for small pictures, 32 pixels a side or more: strided convolutions on a crop, no dropout.
 
-    Args:
-        box: what it sees: top, bottom, left and right edge in 32nds of the picture's side.
-        resolution: side of the square images in pixels, 32 or more.
-        width: the i-th convolution has i x width channels, at most 4 x width.
+    It sees ``box``: top, bottom, left and right edge in 32nds of the picture's side. The i-th convolution has
+    i x width channels, at most 4 x width.
     """
 
     def __init__(self, box: Sequence[int] = WHOLE, resolution: int = 64, width: int = 8) -> None:
@@ -138,11 +134,7 @@ class SmallFilterCNN(nn.Module):
 
 
 class ReferenceFilterCNN(CropCNN):
-    """One fold of a filter of the reference system, for 256x256 images: the same tensors and probabilities.
-
-    Args:
-        name: ``"gender"``, ``"quality"``, ``"age"`` or ``"glass"``.
-    """
+    """One fold of a filter of the reference system, for 256x256 images: the same tensors and probabilities."""
 
     def __init__(self, name: str) -> None:
         if name not in FILTER_SPECS:
@@ -160,10 +152,8 @@ class ReferenceFilterCNN(CropCNN):
 class FilterEnsemble(nn.Module):
     """The mean probability of several folds' networks: images ``[B, 3, R, R]`` in [-1, 1] to ``[B]``.
 
-    Args:
-        net: how a fold's network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
-        num_folds: number of networks, at least 1.
-        name: the attribute, without dots.
+    ``net`` says how a fold's network is built, ``{"class": name, "config": arguments}`` as in checkpoints; ``name`` is
+    the attribute.
     """
 
     def __init__(self, net: Mapping[str, Any], num_folds: int, name: str) -> None:
@@ -218,11 +208,8 @@ class Panel(nn.Module):
 class MeanScorer(nn.Module):
     """The mean score of several networks of the same attributes and resolution, with the interface of one.
 
-    Args:
-        nets: how each network is built: ``{"class": name, "config": arguments}``, as in checkpoints.
-
-    Attributes:
-        scale, shift: what brings each network's scores to common units, ``[len(nets), P]``: 1 and 0 unless set.
+    ``nets`` says how each network is built, as in checkpoints. ``scale`` and ``shift``, ``[len(nets), P]``, bring each
+    network's scores to common units: 1 and 0 unless set.
     """
 
     scale: Tensor
@@ -244,7 +231,7 @@ class MeanScorer(nn.Module):
 
     @classmethod
     def of(cls, nets: Sequence[nn.Module], scale: Tensor | None = None, shift: Tensor | None = None) -> "MeanScorer":
-        """The mean of trained networks, copies of their weights, in eval mode; see the attributes."""
+        """The mean of trained networks, copies of their weights, in eval mode."""
         mean = cls([NETWORKS.describe(net) for net in nets])
         for own, net in zip(mean.nets, nets, strict=True):
             own.load_state_dict(net.state_dict())

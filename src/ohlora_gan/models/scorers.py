@@ -259,11 +259,8 @@ class SmallCropCNN(nn.Module):
 class SmallPropertyCNN(PropertyNet):
     """A property network that scores thousands of small images a second on a CPU; F = 21 x width.
 
-    It has no dropout: training and eval mode compute the same.
-
-    Args:
-        width: the i-th convolution has i x width channels, at most 4 x width.
-        resolution: side of the images, 32 or more; each doubling adds one convolution to every CNN.
+    The i-th convolution has i x width channels, at most 4 x width; each doubling of the resolution, 32 or more, adds
+    one to every CNN. It has no dropout: training and eval mode compute the same.
     """
 
     def __init__(self, width: int = 16, resolution: int = 64) -> None:
@@ -332,10 +329,8 @@ DROPOUT = 0.3
 class PhotoCNN(nn.Module):
     """Scores photographs of faces, with the interface of a `PropertyNet`.
 
-    Args:
-        names: the attributes, in the order of the outputs. None: the eight properties.
-        resolution: side of the square images in pixels, a power of two, 32 or more.
-        width: the first convolution has so many channels, the second twice, all others four times as many.
+    ``names`` are the attributes (None: the eight properties); ``resolution`` is a power of two, 32 or more. The first
+    convolution has ``width`` channels, the second twice, all others four times as many.
     """
 
     def __init__(self, names: Sequence[str] | None = None, resolution: int = 64, width: int = 24) -> None:
@@ -403,11 +398,9 @@ class ResidualBlock(nn.Module):
 class TruthNet(nn.Module):
     """Scores all attributes of a small face, with the interface of a `PropertyNet`; always in float32.
 
-    Args:
-        names: the attributes, in the order of the outputs. None: the eight properties.
-        binary: those of them that are yes or no, whose outputs are logits; also as the attribute ``binary_names``.
-        resolution: side of the square images in pixels, a power of two, 32 or more.
-        width: channels of the first stage, 2 or more, of which later ones have up to 8/3.
+    ``names`` are the attributes (None: the eight properties), ``binary`` those of them that are yes or no, whose
+    outputs are logits; ``resolution`` is a power of two, 32 or more. The first stage has ``width`` channels, 2 or more,
+    later ones up to 8/3 as many.
     """
 
     def __init__(
