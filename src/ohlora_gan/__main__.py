@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ohlora_gan.commands import faces, flat, machine, scoring, vectors
-from ohlora_gan.errors import UserError, answering, tell
+from ohlora_gan.errors import UserError, answering, look_in_working_folder, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 """Words of any kind, ``--help`` too, are left to the program."""
@@ -105,6 +105,7 @@ for panel, functions in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code: 0, 2 for a user's error, 1 for a programming error, 130 after Ctrl+C."""
+    look_in_working_folder()
     try:
         return int(app(args=arguments, prog_name="ohlora", standalone_mode=False) or 0)
     except TyperException as error:

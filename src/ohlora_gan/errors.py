@@ -19,6 +19,12 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 P = ParamSpec("P")
 
 
+def look_in_working_folder() -> None:
+    """Lets the words of a command name modules that lie in the working folder, as ``python -m`` does."""
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.append(folder)
+
+
 class UserError(ValueError):
     """What a user can mend: its text is a sentence that names the value, what was expected, and what to do."""
 

@@ -192,3 +192,12 @@ def test_a_folder_of_other_landmarks_gets_no_more(pictures, tmp_path, monkeypatc
 def test_a_place_without_pictures_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"PICTURES: .* is no folder"):
         label.label(str(tmp_path / "nowhere"), tmp_path / "out", Labelling(segmenter=SEGMENTER))
+
+
+def test_a_segmenter_is_found_in_the_working_folder(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lying_here.py").write_text("import numpy as np\n\n\ndef segment(image):\n    return np.ones((9, 9))\n")
+    labels = ["label", str(pictures), "--output", "out", "--segmenter", "lying_here:segment"]
+    assert main(labels) == 2  # found, and its map is refused
+    assert "lying_here" in sys.modules

@@ -169,3 +169,8 @@ def test_the_config_makes_it(weights, tmp_path):
     assert len(data.dataset("train")) == 16
     assert data.batch_size == cfg.model.batch_size
     assert (tmp_path / "generated.json").is_file()
+
+
+def test_faces_need_a_scorer(weights, tmp_path):
+    with pytest.raises(ValueError, match=r"data\.scorer is null, expected .+: give data\.scorer=property_cnn"):
+        module(weights, tmp_path, scorer=None)

@@ -61,6 +61,11 @@ class GeneratedDataModule(DealingDataModule):
 
     def __post_init__(self) -> None:
         super().__init__()
+        if self.scorer is None:
+            raise ValueError(
+                "data.scorer is null, expected a property network's name or file, which scores the generated faces: "
+                "give data.scorer=property_cnn (scorer=null is for what is drawn while a GAN trains)"
+            )
         self.world = world_of(self.checkpoint)
         self.filters = list(shipped_filters() if self.filters is None else self.filters)
 

@@ -67,6 +67,7 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: 
     if experiments is not None:
         sys.argv[1:] = settings.own_experiments(sys.argv[1:], experiments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
+    errors.look_in_working_folder()
     code = 0
     try:
         shell()
