@@ -31,37 +31,23 @@ class DirectionsError(UserError):
 class DirectionSet:
     """Unit directions that raise scores, a property and a group.
 
-    Attributes:
-        directions: float32 [k, G, D], of unit norm.
-        group_names: G names, ``["all"]`` where samples were not grouped.
-        layer, method: names of the extraction layer and of the method.
-        medians: the medians that define the groups; empty where there are none.
-        provenance: seed, n, hashes of generator and scorer, metrics, ...
-        properties: the k properties that the directions change.
-        slopes: float32 [k, G], what a unit of length along a direction brings, in standard deviations of its score (a
-            mean over latents); None where nobody has measured it.
-        spreads: float32 [k, G], the standard deviation of this over latents.
-        names: the P scores that the finder was given; empty where it does not matter.
-        finder: the finder, where directions depend on the point and ``directions`` are but their means.
-        recipe, state: what the finder is, as plain data (see ``recipe_of``), and what it needs besides; empty where
-            directions are all there is.
-        free: first and one past the last of the D values that directions move; None: all.
+    A finder is there where directions depend on the point; ``directions`` then are but their means.
     """
 
-    directions: np.ndarray
-    group_names: list[str]
-    layer: str
+    directions: np.ndarray  # float32 [k, G, D], of unit norm
+    group_names: list[str]  # G names, ["all"] where samples were not grouped
+    layer: str  # the extraction layer's name
     method: str
-    medians: dict[str, float] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    properties: tuple[str, ...] = EDITED_PROPERTIES
-    slopes: np.ndarray | None = None
-    spreads: np.ndarray | None = None
-    names: tuple[str, ...] = ()
+    medians: dict[str, float] = field(default_factory=dict)  # that define the groups; empty where there are none
+    provenance: dict[str, Any] = field(default_factory=dict)  # seed, n, hashes of generator and scorer, metrics, ...
+    properties: tuple[str, ...] = EDITED_PROPERTIES  # the k that the directions change
+    slopes: np.ndarray | None = None  # [k, G], what a unit of length brings, in sigmas of the score: mean over latents
+    spreads: np.ndarray | None = None  # [k, G], the standard deviation of this over latents; None: not measured
+    names: tuple[str, ...] = ()  # the P scores that the finder was given; empty where it does not matter
     finder: DirectionFinder | None = None
-    recipe: dict[str, Any] = field(default_factory=dict)
-    state: Mapping[str, np.ndarray] = field(default_factory=dict)
-    free: tuple[int, int] | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)  # the finder as plain data, see recipe_of
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)  # what the finder needs besides
+    free: tuple[int, int] | None = None  # first and one past the last of the D values that are moved; None: all
 
     def __post_init__(self) -> None:
         self.directions = np.asarray(self.directions, dtype=np.float32)

@@ -36,24 +36,17 @@ NEAR = 0.25
 class EditResult:
     """What came of N edits.
 
-    Attributes:
-        codes: float32 ``[N, D]``.
-        start, wanted, reached: scores before, targets and scores after, float32 ``[N, P]``; ``wanted`` is NaN for
-            scores that were neither asked for nor held.
-        distance: how far out the edited codes are, 1 being where the outermost sampled ones lie (``SafeRange``),
-            ``[N]``.
-        realism: the discriminator's score of the edited picture less that which nearly all sampled faces reach: below 0
-            it looks less real than they do; NaN without a discriminator, ``[N]``.
-        notes: a sentence for each edit that was clipped, missed or is unsafe; else empty.
+    ``realism`` is the discriminator's score of the edited picture less that which nearly all sampled faces reach: below
+    0 it looks less real than they do; NaN without a discriminator.
     """
 
-    codes: np.ndarray
-    start: np.ndarray
-    wanted: np.ndarray
-    reached: np.ndarray
-    distance: np.ndarray
-    realism: np.ndarray
-    notes: list[str]
+    codes: np.ndarray  # float32 [N, D]
+    start: np.ndarray  # scores before, float32 [N, P]
+    wanted: np.ndarray  # targets; NaN for scores that were neither asked for nor held
+    reached: np.ndarray  # scores after
+    distance: np.ndarray  # how far out the edited codes are, see SafeRange.distance, [N]
+    realism: np.ndarray  # [N]
+    notes: list[str]  # a sentence for each edit that was clipped, missed, or lies beyond sampled faces; else empty
 
 
 @dataclass(frozen=True)

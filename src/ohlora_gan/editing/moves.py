@@ -150,24 +150,15 @@ LEAST_REAL = 0.01
 
 @dataclass(frozen=True)
 class SafeRange:
-    """What sampled faces show.
+    """What sampled faces show."""
 
-    Attributes:
-        low, high: the lowest and highest score of a sample, ``[P]``.
-        mean: of the codes' free values ``[D]``.
-        whiten: ``[D, D]``, turns deviations from the mean into independent ones of unit variance.
-        outermost: distance from the mean, so measured, within which ``OUTERMOST`` of the samples lie.
-        radius: mean distance of codes from their mean.
-        realism: the discriminator's score that ``1 - LEAST_REAL`` of sampled faces reach; NaN without one.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
-    mean: np.ndarray
-    whiten: np.ndarray
-    outermost: float
-    radius: float
-    realism: float = float("nan")
+    low: np.ndarray  # the lowest score of a sample, [P]
+    high: np.ndarray  # the highest
+    mean: np.ndarray  # of the codes' free values [D]
+    whiten: np.ndarray  # [D, D], turns deviations from the mean into independent ones of unit variance
+    outermost: float  # distance from the mean, so measured, within which OUTERMOST of the samples lie
+    radius: float  # mean distance of codes from their mean
+    realism: float = float("nan")  # the discriminator's score that 1 - LEAST_REAL of the faces reach; NaN without one
 
     @classmethod
     def sampled(

@@ -30,30 +30,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is sought.
+    """What is sought."""
 
-    Attributes:
-        properties: the outputs of the scorer that directions change.
-        n: samples that directions are found with.
-        group_by: outputs at whose medians faces are divided into groups of look-alikes, each with directions of its
-            own; empty: one direction for all.
-        medians: these medians by name; None takes those of the samples.
-        metric: what steps cost, float64 ``[D, D]`` of the layer's free values, see ``latents.metric``; None: lengths.
-        correct: mix directions so that by their measured response each changes its own score alone.
-        strengths: property -> strengths in sigmas at which that is measured; empty: at one sigma.
-        num_calibration: latents on which slopes are measured, at least 2.
-        method: what the method is called.
-    """
-
-    properties: Sequence[str] = EDITED_PROPERTIES
-    n: int = 4000
-    group_by: Sequence[str] = ()
-    medians: Mapping[str, float] | None = None
-    metric: np.ndarray | None = None
-    correct: bool = False
-    strengths: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    num_calibration: int = 100
-    method: str = "svm"
+    properties: Sequence[str] = EDITED_PROPERTIES  # the outputs of the scorer that directions change
+    n: int = 4000  # samples that directions are found with
+    group_by: Sequence[str] = ()  # outputs at whose medians faces are divided into groups; empty: one group
+    medians: Mapping[str, float] | None = None  # by name; None takes those of the samples
+    metric: np.ndarray | None = None  # what steps cost, [D, D] of the free values, see latents.metric; None: lengths
+    correct: bool = False  # mix directions so that by their measured response each changes its own score alone
+    strengths: Mapping[str, Sequence[float]] = field(default_factory=dict)  # at which that is measured; see correct
+    num_calibration: int = 100  # latents on which slopes are measured, at least 2
+    method: str = "svm"  # what the method is called
 
 
 class Found(NamedTuple):
