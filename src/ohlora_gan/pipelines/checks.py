@@ -120,7 +120,12 @@ def check_find_vectors(cfg: DictConfig) -> None:
     for key in ("test.num_latents", "strips.num_faces"):
         if (value := OmegaConf.select(cfg, key)) < 1:
             raise ValueError(f"{key}={value}, expected at least 1")
-    check_measuring(cfg)
+    if cfg.metric.get("region") is not None:
+        check_choice(cfg, "metric.region", PARTS)
+    if not isinstance(cfg.num_calibration, int) or cfg.num_calibration < 2:
+        raise ValueError(f"num_calibration is {cfg.num_calibration}, expected a whole number of at least 2 latents")
+    if is_closed_loop(cfg) and cfg.test.grid != "sigma":
+        raise ValueError(f"test.grid={cfg.test.grid}, but a closed loop knows no lengths: give test.grid=sigma")
     generation_plan(cfg)
 
 
@@ -129,16 +134,6 @@ def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
     if cfg.judge == "auto":
         return SHIPPED_JUDGES.get(str(cfg.scorer))
     return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
-
-
-def check_measuring(cfg: DictConfig) -> None:
-    """Raises ValueError for settings of metric, calibration or correction that cannot be used."""
-    if cfg.metric.get("region") is not None:
-        check_choice(cfg, "metric.region", PARTS)
-    if not isinstance(cfg.num_calibration, int) or cfg.num_calibration < 2:
-        raise ValueError(f"num_calibration is {cfg.num_calibration}, expected a whole number of at least 2 latents")
-    if is_closed_loop(cfg) and cfg.test.grid != "sigma":
-        raise ValueError(f"test.grid={cfg.test.grid}, but a closed loop knows no lengths: give test.grid=sigma")
 
 
 def check_groups(cfg: DictConfig) -> None:

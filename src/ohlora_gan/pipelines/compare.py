@@ -194,15 +194,13 @@ def _scorer(content: Mapping[str, Any]) -> ScorerFigures:
         sum_abs_corr=figure(content.get("sum_abs_corr")),
         pass_share=figure(content["pass_share"]),
         passed_both=figure(retest.get("passed_both")).value,
-        leakage={name: (_leak(row), str(row.get("name") or "")) for name, row in leakage.items()},
+        leakage={
+            name: (figure([row.get("worst"), *(row.get("interval") or (None, None))]), str(row.get("name") or ""))
+            for name, row in leakage.items()
+        },
         drift={name: figure(value) for name, value in (content.get("drift") or {}).items()},
         lost=figure(content.get("lost")).value,
     )
-
-
-def _leak(row: Mapping[str, Any]) -> Interval:
-    low, high = row.get("interval") or (None, None)
-    return figure([row.get("worst"), low, high])
 
 
 def _number(value: Any) -> float:

@@ -3,7 +3,7 @@
 Directions, networks and seed are those of a run of find_vectors.py unless others are asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -125,8 +125,8 @@ def edit(settings: EditSettings) -> str:
     discriminator = open_discriminator(chosen.checkpoint)
     if discriminator is not None:
         discriminator = space.device.place(discriminator)
-    scene = Scene(space, layer, face_region(recorded), discriminator)
-    session = scene.session(settings, found)
+    where = (recorded.get("test") or {}).get("region") or {}
+    session = Scene(space, layer, Region(**where), discriminator).session(settings, found)
     notes += [f"{text}: held there" for text in session.limits.beyond(session.faces, settings.changes)]
     output = settings.output or Path("runs/edit") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return write_edit(session, settings, output, asdict(chosen), notes)
@@ -134,13 +134,8 @@ def edit(settings: EditSettings) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where faces are edited.
-
-    Attributes:
-        space, layer: networks, and the vectors that move.
-        region: where the face is in the pictures.
-        discriminator: the generator's own; None: there is none.
-    """
+    """Where faces are edited: networks, the vectors that move, the face's place in the pictures, and the
+    generator's own discriminator, where there is one."""
 
     space: FaceSpace
     layer: Layer
@@ -185,9 +180,3 @@ def strangers(found: DirectionSet, space: FaceSpace) -> list[str]:
     """Which of generator and scorer are others than those that the directions were found with, if that is known."""
     networks = {"generator": space.generator, "scorer": space.scorer}
     return [n for n, net in networks.items() if found.provenance.get(n) not in (None, weights_hash(net))]
-
-
-def face_region(recorded: Mapping[str, Any]) -> Region:
-    """Where the face is in the pictures of a run's generator."""
-    where = (recorded.get("test") or {}).get("region")
-    return Region(**where) if where else Region()
