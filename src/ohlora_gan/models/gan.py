@@ -377,8 +377,7 @@ class Synthesis(nn.Module):
 class Generator(nn.Module):
     """StyleGAN-1 generator: z and label to an image.
 
-    Args:
-        settings: those of `Architecture` that are not as there; ValueError for any other.
+    It takes the fields of `Architecture` that differ from their defaults; ValueError for any other name.
     """
 
     def __init__(self, **settings: Any):
