@@ -1,4 +1,4 @@
-"""Another package's finder, layer and network: used by a config, saved to a file, and opened again."""
+"""Another package: its finder, layer, network and generator format, used by a config, saved, and opened again."""
 
 import importlib
 import sys
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 
+import ohlora_gan as og
 from ohlora_gan import registry
 from ohlora_gan.directions.files import DirectionSet, open_directions, recipe_of, save_directions
-from ohlora_gan.latents.layers import layer_named
+from ohlora_gan.latents.layers import W, layer_named
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.testing import FinderContract, LayerContract
@@ -17,10 +18,13 @@ from tests import tiny
 
 MODULE = '''
 import numpy as np
+import torch
 from torch import nn
 
 from ohlora_gan.directions.base import ALL, DirectionFinder
 from ohlora_gan.latents.layers import W
+from ohlora_gan.models.checkpoint import Checkpoint
+from ohlora_gan.models.zoo import generator_config
 
 
 class Slopes(DirectionFinder):
@@ -66,6 +70,16 @@ class Brightness(nn.Module):
 
     def forward(self, images):
         return self.gain * images.mean(dim=(1, 2, 3))[:, None]
+
+
+def read_arrays(path):
+    """A generator kept as arrays, each under its name with slashes."""
+    if path.suffix != ".npz":
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        state = {name.replace("/", "."): torch.from_numpy(array) for name, array in arrays.items()}
+    network = {"class": "Generator", "config": generator_config(state)}
+    return Checkpoint({"generator": state}, {"generator": network}, {"stage": "imported"}, str(path))
 '''
 ENTRY_POINTS = """[ohlora_gan.finders]
 slopes = stranger.parts:Slopes
@@ -73,6 +87,8 @@ slopes = stranger.parts:Slopes
 half_w = stranger.parts:HalfW
 [ohlora_gan.networks]
 brightness = stranger.parts:Brightness
+[ohlora_gan.formats]
+arrays = stranger.parts:read_arrays
 """
 
 
@@ -112,6 +128,18 @@ def test_a_network_is_saved_and_opened(tmp_path):
     opened = checkpoint.load(checkpoint.save(tmp_path / "net.safetensors", {"scorer": network}))
     assert opened.networks["scorer"] == {"class": "stranger.parts.Brightness", "config": {"resolution": 32}}
     assert type(opened.build("scorer")) is type(network)
+
+
+def test_a_generator_in_its_own_format_is_opened(tmp_path):
+    generator = tiny.generator()
+    arrays = {name.replace(".", "/"): value.numpy() for name, value in generator.state_dict().items()}
+    np.savez(tmp_path / "weights.npz", **arrays)
+    gan = og.load(tmp_path / "weights.npz", scorer=None)
+    pictures = FaceSpace(generator).images(W(), gan.sample(3, seed=5).codes("w"))
+    np.testing.assert_array_equal(gan.sample(3, seed=5).images, pictures)
+    (tmp_path / "other.pth").write_bytes(b"nothing of the kind")
+    with pytest.raises(checkpoint.CheckpointError, match="holds more than tensors"):
+        og.load(tmp_path / "other.pth", scorer=None)
 
 
 def test_directions_are_saved_and_opened_at_its_layer(tmp_path):

@@ -3,13 +3,16 @@
 Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``), flat state dicts
 of one network (a generator, a discriminator, the merged property CNN, or one fold of a filter), and a run's
 ``last.ckpt``, before the run has ended. Their tensor names are ours; the architecture is read off the shapes.
-Whatever is missing, damaged, would run code or is of no known layout raises `CheckpointError`.
+Whatever is missing, damaged, would run code or is of no known layout raises `CheckpointError`. Another package adds a
+format by an entry point in the group ``ohlora_gan.formats``: a function from a path to a `Checkpoint`, or to None where
+the file is of another format.
 """
 
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
 from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 
+FORMATS = "ohlora_gan.formats"
 ASSETS = Path(__file__).parents[1] / "assets"
 KINDS = ("generator", "scorer", "filter", "truth")
 """What networks are for: to make faces, to score them, to say which are good, to read everything off them."""
@@ -147,6 +151,9 @@ def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, n
 
 def load_foreign(path: Path) -> Checkpoint:
     """Networks of others, or those of a GAN run's ``last.ckpt``; see above."""
+    for format_of_others in entry_points(group=FORMATS):
+        if (found := format_of_others.load()(path)) is not None:
+            return found
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
