@@ -137,17 +137,11 @@ def _by_latent(
 
 
 class Leak(NamedTuple):
-    """What comes along with a property, in sigmas for each sigma asked for.
+    """What comes along with a property, in sigmas for each sigma asked for."""
 
-    Attributes:
-        worst: the largest mean response of another attribute, without its sign.
-        name: which one.
-        rms: root mean square over all other attributes.
-    """
-
-    worst: Interval
-    name: str | None
-    rms: float
+    worst: Interval  # the largest mean response of another attribute, without its sign
+    name: str | None  # which one
+    rms: float  # root mean square over all other attributes
 
     def plain(self) -> dict[str, Any]:
         """As ``judge.json`` has it: the bounds of ``worst`` are its ``interval``."""

@@ -45,19 +45,13 @@ NESTING = ("mouth", "eyes", "pose")  # the published order of the pictures, slow
 
 @dataclass(frozen=True)
 class Plan:
-    """What the test does to each latent.
+    """What the test does to each latent."""
 
-    Attributes:
-        strengths: edited property -> its strengths, in the order of the directions.
-        thresholds: edited property -> the correlation it has to reach.
-        unit: what a strength is, see ``moves.UNITS``.
-        signed: demand that scores rise with the strength, as directions of positive sign promise. False is the
-            published rule, which also accepts scores that fall.
-    """
-
-    strengths: Mapping[str, Sequence[float]]
-    thresholds: Mapping[str, float]
-    unit: str = "sigma"
+    strengths: Mapping[str, Sequence[float]]  # edited property -> its strengths, in the order of the directions
+    thresholds: Mapping[str, float]  # edited property -> the correlation it has to reach
+    unit: str = "sigma"  # what a strength is, see ``moves.UNITS``
+    # demand that scores rise with the strength, as directions of positive sign promise. False is the published rule,
+    # which also accepts scores that fall.
     signed: bool = True
 
     @property
@@ -145,20 +139,14 @@ def strength_grid(strengths: str | Mapping[str, Sequence[float]]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Case:
-    """What the test found for one latent.
+    """What the test found for one latent."""
 
-    Attributes:
-        index: position of the latent among those tested.
-        group: its group.
-        corrs: correlation of intended strength and measured score, by edited property; NaN where undefined.
-        passed: whether every correlation reaches its threshold, and no picture is lost.
-        scores: the measured scores, float32 ``[K, P]``, one row a strength combination; NaN where it is lost.
-    """
-
-    index: int
+    index: int  # position of the latent among those tested
     group: str
+    # correlation of intended strength and measured score, by edited property; NaN where undefined
     corrs: dict[str, float]
-    passed: bool
+    passed: bool  # whether every correlation reaches its threshold, and no picture is lost
+    # the measured scores, float32 ``[K, P]``, one row a strength combination; NaN where it is lost
     scores: np.ndarray = field(repr=False, compare=False)
 
     @property
@@ -257,21 +245,13 @@ def summary(table: Sequence[Case]) -> dict[str, float]:
 
 @dataclass
 class VectorTest:
-    """The image generation test of directions, by the scorer that they were found with.
+    """The image generation test of directions, by the scorer that they were found with."""
 
-    Attributes:
-        plan: what was asked for.
-        codes: vectors of the latents, float32 ``[N, D]``.
-        groups: their groups, ``[N]``.
-        cases: what was found, one a tested latent, at most N.
-        mover: how codes are moved.
-    """
-
-    plan: Plan
-    codes: np.ndarray
-    groups: np.ndarray
-    cases: list[Case]
-    mover: Mover
+    plan: Plan  # what was asked for
+    codes: np.ndarray  # vectors of the latents, float32 ``[N, D]``
+    groups: np.ndarray  # their groups, ``[N]``
+    cases: list[Case]  # what was found, one a tested latent, at most N
+    mover: Mover  # how codes are moved
 
     def response(self) -> np.ndarray:
         """Score units of each property that one unit of strength along each direction brings, ``[k, P]``: slopes of

@@ -107,23 +107,14 @@ def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray) ->
 
 @dataclass
 class Judgement:
-    """What the judges found.
+    """What the judges found."""
 
-    Attributes:
-        about: what was judged, as plain data (method, n, seconds, ...).
-        test: the test by the finding scorer, latent by latent.
-        by: judge -> its figures, see ``figures_of``.
-        image_change: how far edited pictures are from the unedited one, by ``measure.KINDS``.
-        features_by: the judge whose network's features measure the last of them, if any.
-        seconds: what judging took.
-    """
-
-    about: dict[str, Any]
-    test: VectorTest
-    by: dict[str, dict[str, Any]]
-    image_change: dict[str, Interval]
-    features_by: str | None
-    seconds: float
+    about: dict[str, Any]  # what was judged, as plain data (method, n, seconds, ...)
+    test: VectorTest  # the test by the finding scorer, latent by latent
+    by: dict[str, dict[str, Any]]  # judge -> its figures, see ``figures_of``
+    image_change: dict[str, Interval]  # how far edited pictures are from the unedited one, by ``measure.KINDS``
+    features_by: str | None  # the judge whose network's features measure the last of them, if any
+    seconds: float  # what judging took
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but single latents as plain data; None is what could not be measured."""
@@ -197,21 +188,14 @@ def _short(name: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much the test looks at.
+    """How much the test looks at."""
 
-    Attributes:
-        num_latents: at most so many latents of the stream "test", at least 1.
-        max_passes: end with the latent that makes this number of passes full, by the finding scorer; None: never.
-        retest: draw every edited picture a second time, with fresh noise.
-        num_saturation: latents that are moved along each property alone, 0 or more.
-        region: where the face is.
-    """
-
-    num_latents: int
+    num_latents: int  # at most so many latents of the stream "test", at least 1
+    # end with the latent that makes this number of passes full, by the finding scorer; None: never
     max_passes: int | None = None
-    retest: bool = True
-    num_saturation: int = 20
-    region: Region = field(default_factory=Region)
+    retest: bool = True  # draw every edited picture a second time, with fresh noise
+    num_saturation: int = 20  # latents that are moved along each property alone, 0 or more
+    region: Region = field(default_factory=Region)  # where the face is
 
     def __post_init__(self) -> None:
         if self.num_latents < 1 or (self.max_passes is not None and self.max_passes < 1):

@@ -22,19 +22,13 @@ Role = Literal["finding", "judging"]
 
 
 class Judge(Protocol):
-    """Scores pictures.
+    """Scores pictures."""
 
-    Attributes:
-        name: unique among the judges of a test.
-        property_names: what its P scores are.
-        role: ``"finding"`` for the scorer that the directions were found with, ``"judging"`` for any other.
-        raw: whether scores are measures in units of their own, to be expressed in standard deviations over the
-            unedited faces of the test. If not, they are in sigmas already.
-    """
-
-    name: str
-    property_names: tuple[str, ...]
-    role: Role
+    name: str  # unique among the judges of a test
+    property_names: tuple[str, ...]  # what its P scores are
+    role: Role  # ``"finding"`` for the scorer that the directions were found with, ``"judging"`` for any other
+    # whether scores are measures in units of their own, to be expressed in standard deviations over the unedited faces
+    # of the test. If not, they are in sigmas already.
     raw: bool
 
     def score(self, images: Tensor) -> Scores:
@@ -204,21 +198,14 @@ SECOND_DRAW = 1
 
 @dataclass(frozen=True)
 class Seen:
-    """What one judge saw of N latents; the row of a lost picture is NaN.
+    """What one judge saw of N latents; the row of a lost picture is NaN."""
 
-    Attributes:
-        name, role, names: the judge's name, its role, and what its P scores are.
-        unedited: scores of the unedited faces, float32 ``[N, P]``.
-        scores: scores of the edited faces, float32 ``[N, K, P]``.
-        again: the same with fresh noise, ``[N, K, P]``; None where there was no second draw.
-    """
-
-    name: str
+    name: str  # the judge's
     role: Role
-    names: tuple[str, ...]
-    unedited: Scores
-    scores: Scores
-    again: Scores | None = None
+    names: tuple[str, ...]  # what its P scores are
+    unedited: Scores  # scores of the unedited faces, float32 ``[N, P]``
+    scores: Scores  # scores of the edited faces, float32 ``[N, K, P]``
+    again: Scores | None = None  # the same with fresh noise, ``[N, K, P]``; None where there was no second draw
 
     @property
     def lost(self) -> float:
@@ -249,19 +236,13 @@ class Seen:
 
 @dataclass
 class Scoring:
-    """What makes pictures of codes, and who scores them.
+    """What makes pictures of codes, and who scores them."""
 
-    Attributes:
-        render: what makes pictures of vectors.
-        judges: at least one; none may be ``raw`` where it comes first and ``measure`` is to end with enough.
-        meter: told of every picture of the first draw and of the unedited one it came from.
-        latents_per_batch: how many latents' codes are held at a time, at least 1; it has no part in the result.
-    """
-
-    render: Render
+    render: Render  # what makes pictures of vectors
+    # at least one; none may be ``raw`` where it comes first and ``measure`` is to end with enough
     judges: Sequence[Judge]
-    meter: ChangeMeter | None = None
-    latents_per_batch: int = 8
+    meter: ChangeMeter | None = None  # told of every picture of the first draw and of the unedited one it came from
+    latents_per_batch: int = 8  # how many latents' codes are held at a time, at least 1; it has no part in the result
 
     def measure(
         self,

@@ -39,19 +39,12 @@ FACES_LOOKED_FOR = 1000
 
 @dataclass(frozen=True)
 class Fresh:
-    """Which faces of a generator are looked at, at least one, and where they are made.
-
-    Attributes:
-        num: how many.
-        seed: of the latents, and of the resamples that intervals come from.
-        psi: truncation of w toward its average; 1: none.
-        device: where networks run; None: the CPU.
-    """
+    """Which faces of a generator are looked at, at least one, and where they are made."""
 
     num: int
-    seed: int = 0
-    psi: float = 1.0
-    device: Device | None = None
+    seed: int = 0  # of the latents, and of the resamples that intervals come from
+    psi: float = 1.0  # truncation of w toward its average; 1: none
+    device: Device | None = None  # where networks run; None: the CPU
 
     def __post_init__(self) -> None:
         if self.num < 1:
@@ -81,20 +74,14 @@ class Features(nn.Module):
 
 @dataclass
 class Quality:
-    """Intervals of a set of faces against a reference set.
+    """Intervals of a set of faces against a reference set."""
 
-    Attributes:
-        spread: property -> (standard deviation of the score, the reference's, their ratio).
-        means: property -> (mean score, the reference's).
-        frechet, kernel: distances from the reference set; ``kernel`` is multiplied by 1000.
-        frechet_floor, kernel_floor: the same between the reference set and a second set of its kind.
-    """
-
+    # property -> (standard deviation of the score, the reference's, their ratio)
     spread: dict[str, tuple[float, float, float]]
-    means: dict[str, tuple[float, float]]
-    frechet: float
-    kernel: float
-    frechet_floor: float
+    means: dict[str, tuple[float, float]]  # property -> (mean score, the reference's)
+    frechet: float  # distance from the reference set
+    kernel: float  # another one, times 1000
+    frechet_floor: float  # the same between the reference set and a second set of its kind
     kernel_floor: float
 
     def table(self) -> str:
@@ -157,16 +144,11 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
 
 @dataclass(frozen=True)
 class Reference:
-    """What a generator's faces are compared with: rendered ones, or photographs.
+    """What a generator's faces are compared with: rendered ones, or photographs."""
 
-    Attributes:
-        keep: attributes that rendered faces have.
-        pictures: photographs to take instead of rendered faces: a folder or a zip file.
-        world: version of the embedded world; None: that of the networks, or where they say of none the shipped models'.
-    """
-
-    keep: Mapping[str, float] = field(default_factory=dict)
-    pictures: Path | None = None
+    keep: Mapping[str, float] = field(default_factory=dict)  # attributes that rendered faces have
+    pictures: Path | None = None  # photographs to take instead of rendered faces: a folder or a zip file
+    # version of the embedded world; None: that of the networks, or where they say of none the shipped models'
     world: int | None = None
 
     def chosen_world(self, checkpoint: str, scorer: str) -> int | None:
@@ -206,19 +188,13 @@ def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.
 
 @dataclass(frozen=True)
 class Comparison:
-    """A generator's faces beside a reference.
-
-    Attributes:
-        images, reference: uint8 ``[N, R, R, 3]``.
-        world: version of the rendered faces; None: photographs.
-        found: share of faces that the face mesh finds; empty where nobody asked.
-    """
+    """A generator's faces beside a reference."""
 
     quality: Quality
-    images: np.ndarray
+    images: np.ndarray  # uint8 ``[N, R, R, 3]``
     reference: np.ndarray
-    world: int | None
-    found: dict[str, float]
+    world: int | None  # version of the rendered faces; None: photographs
+    found: dict[str, float]  # share of faces that the face mesh finds; empty where nobody asked
 
     def figures(self) -> dict[str, Any]:
         """As plain data."""
@@ -275,19 +251,13 @@ def mean_figures(values: NDArray[Any], seed: int = 0) -> list[Interval]:
 
 @dataclass(frozen=True)
 class FilterFigures:
-    """What filters say of a generator's images.
+    """What filters say of a generator's images."""
 
-    Attributes:
-        means: filter -> mean probability.
-        shares: filter -> share of images within its bound, for filters that have one; ``"all"``: within all bounds.
-        bounds: filter -> its bound as text.
-        num: number of images.
-    """
-
-    means: dict[str, Interval]
+    means: dict[str, Interval]  # filter -> mean probability
+    # filter -> share of images within its bound, for filters that have one; ``"all"``: within all bounds
     shares: dict[str, Interval]
-    bounds: dict[str, str]
-    num: int
+    bounds: dict[str, str]  # filter -> its bound as text
+    num: int  # number of images
 
     @classmethod
     def of(

@@ -129,15 +129,10 @@ def _correlations(a: Floats, b: Floats, counts: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Test-retest reliability of P scores; arrays are float64 ``[P]``.
+    """Test-retest reliability of P scores; arrays are float64 ``[P]``."""
 
-    Attributes:
-        names: what is scored.
-        r_xx: reliability, -1 to 1; NaN where all scores of a copy are equal.
-    """
-
-    names: tuple[str, ...]
-    r_xx: Interval
+    names: tuple[str, ...]  # what is scored
+    r_xx: Interval  # reliability, -1 to 1; NaN where all scores of a copy are equal
 
     @classmethod
     def of(cls, scores: NDArray[Any], names: Sequence[str], seed: int = 0) -> "Reliability":
@@ -175,20 +170,13 @@ def write_scorer_table(path: Path | str, names: Sequence[str], columns: Mapping[
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two scorers, a value a property; arrays are float64 ``[P]``.
+    """Agreement of two scorers, a value a property; arrays are float64 ``[P]``."""
 
-    Attributes:
-        names: the properties that both score.
-        pearson: correlation of the two scores, NaN where one of them is constant.
-        slope, offset: the straight line that foretells the second score best from the first.
-        r2: share of the second score's variance that the line explains.
-    """
-
-    names: tuple[str, ...]
-    pearson: Interval
-    slope: Floats
-    offset: Floats
-    r2: Floats
+    names: tuple[str, ...]  # the properties that both score
+    pearson: Interval  # correlation of the two scores, NaN where one of them is constant
+    slope: Floats  # of the straight line that foretells the second score best from the first
+    offset: Floats  # of that line
+    r2: Floats  # share of the second score's variance that the line explains
 
     @classmethod
     def of(cls, first: NDArray, second: NDArray, names: Sequence[str], seed: int = 0) -> "Agreement":
@@ -253,20 +241,14 @@ SHOWN = 12  # pictures a kind on the sheet
 
 @dataclass(frozen=True)
 class TruthFigures:
-    """What is known of a network that reads faces.
+    """What is known of a network that reads faces."""
 
-    Attributes:
-        fidelity: ``r2``: continuous attribute -> share of its variance that is read; ``r2_first``: the same before the
-            first round of refinement; ``right``: binary attribute -> share of right answers.
-        whole: kind of whole pictures -> what was read off them.
-        spoilt: kind of damage -> what was read off pictures that have it.
-        base: the whole pictures that were spoilt.
-    """
-
+    # ``r2``: continuous attribute -> share of its variance that is read; ``r2_first``: the same before the first round
+    # of refinement; ``right``: binary attribute -> share of right answers
     fidelity: dict[str, dict[str, float]]
-    whole: dict[str, Reading]
-    spoilt: dict[str, Reading]
-    base: str
+    whole: dict[str, Reading]  # kind of whole pictures -> what was read off them
+    spoilt: dict[str, Reading]  # kind of damage -> what was read off pictures that have it
+    base: str  # the whole pictures that were spoilt
 
     def auroc(self, kind: str | None = None) -> float:
         """How well the worst patch tells a kind of damage, or all where none is named, from whole pictures."""

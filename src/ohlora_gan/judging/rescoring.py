@@ -44,19 +44,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Source:
-    """Directions of a run in one of its groups: a candidate a property.
-
-    Attributes:
-        run: the run's name.
-        found: its directions.
-        layer: where they move codes.
-        group: one of its groups' names, or ``OWN``.
-    """
+    """Directions of a run in one of its groups: a candidate a property."""
 
     run: str
     found: DirectionSet
-    layer: Layer
-    group: str
+    layer: Layer  # where they move codes
+    group: str  # one of its groups' names, or ``OWN``
 
     def directions(self, space: FaceSpace, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Vectors [n, D] of faces, and the directions [n, k, D] that apply to them."""
@@ -204,19 +197,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rescoring:
-    """What moving faces along candidates did to their scores.
+    """What moving faces along candidates did to their scores."""
 
-    Attributes:
-        names: the P scored properties.
-        candidates: C of them.
-        changes: score differences float32 ``[n, C, P]``, after minus before.
-        seed: of the bootstrap.
-    """
-
-    names: tuple[str, ...]
-    candidates: list[Candidate]
-    changes: NDArray[np.float32]
-    seed: int = 0
+    names: tuple[str, ...]  # the P scored properties
+    candidates: list[Candidate]  # C of them
+    changes: NDArray[np.float32]  # score differences float32 ``[n, C, P]``, after minus before
+    seed: int = 0  # of the bootstrap
 
     def ds(self) -> Floats:
         """``ds = mean max(F(G(v + step n)) - F(G(v)), 0)`` of each candidate and property, ``[C, P]``."""
@@ -317,29 +303,18 @@ def rescore(
 
 @dataclass(frozen=True)
 class LayerRescoring:
-    """What a run's directions do where they reach some synthesis layers only.
-
-    Attributes:
-        run, method, layer: where the directions come from.
-        names: the P scored properties.
-        properties: the k whose directions were taken.
-        resolutions: of the L synthesis layers.
-        step: length of the moves.
-        ranges: first and last of the layers that were moved, R such sets.
-        changes: score differences float32 ``[n, R, k, P]``, after minus before.
-        seed: of the bootstrap.
-    """
+    """What a run's directions do where they reach some synthesis layers only."""
 
     run: str
     method: str
-    layer: str
-    names: tuple[str, ...]
-    properties: tuple[str, ...]
-    resolutions: list[int]
-    step: float
-    ranges: list[tuple[int, int]]
-    changes: NDArray[np.float32]
-    seed: int = 0
+    layer: str  # of the directions
+    names: tuple[str, ...]  # the P scored properties
+    properties: tuple[str, ...]  # the k whose directions were taken
+    resolutions: list[int]  # of the L synthesis layers
+    step: float  # length of the moves
+    ranges: list[tuple[int, int]]  # first and last of the layers that were moved, R such sets
+    changes: NDArray[np.float32]  # score differences float32 ``[n, R, k, P]``, after minus before
+    seed: int = 0  # of the bootstrap
 
     def ds(self) -> Interval:
         """``ds`` of each direction's own property, ``[R, k]``; see ``Rescoring``."""

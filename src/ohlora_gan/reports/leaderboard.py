@@ -29,29 +29,19 @@ ALIKE = ("checkpoint", "scorer", "seed", "properties", "test")
 
 @dataclass(frozen=True)
 class ScorerFigures:
-    """What one scorer says about a cell.
+    """What one scorer says about a cell."""
 
-    Attributes:
-        role: ``"judging"`` (played no part in finding) or ``"finding"``.
-        corr: edited property -> correlation of the strength asked for and the score measured, -1 to 1.
-        sum_corr: the sum of ``corr``, at most the number of edited properties.
-        sum_abs_corr: the sum of the correlations' sizes, as published.
-        pass_share: share of latents, 0 to 1, that pass the generation test.
-        passed_both: of the latents that pass, the share that passes on a second draw too; NaN where unknown.
-        leakage: edited property -> (its worst side effect, see ``judging.figures.Leak``, and on which attribute).
-        drift: attribute that was not edited -> how many sigmas an edit moves it, 0 or more.
-        lost: share of pictures without a score, 0 to 1.
-    """
-
-    role: str
+    role: str  # ``"judging"`` (played no part in finding) or ``"finding"``
+    # edited property -> correlation of the strength asked for and the score measured, -1 to 1
     corr: Mapping[str, Interval]
-    sum_corr: Interval
-    sum_abs_corr: Interval
-    pass_share: Interval
-    passed_both: float
+    sum_corr: Interval  # the sum of ``corr``, at most the number of edited properties
+    sum_abs_corr: Interval  # the sum of the correlations' sizes, as published
+    pass_share: Interval  # share of latents, 0 to 1, that pass the generation test
+    passed_both: float  # of the latents that pass, the share that passes on a second draw too; NaN where unknown
+    # edited property -> (its worst side effect, see ``judging.figures.Leak``, and on which attribute)
     leakage: Mapping[str, tuple[Interval, str]]
-    drift: Mapping[str, Interval]
-    lost: float
+    drift: Mapping[str, Interval]  # attribute that was not edited -> how many sigmas an edit moves it, 0 or more
+    lost: float  # share of pictures without a score, 0 to 1
 
     @property
     def worst_leakage(self) -> tuple[Interval, str, str]:
@@ -62,41 +52,24 @@ class ScorerFigures:
 
 @dataclass(frozen=True)
 class Cell:
-    """One judged run: a way of finding, a layer, a number of samples.
-
-    Attributes:
-        folder: the run's folder.
-        method: how directions were found.
-        layer: which vector is moved.
-        n: samples that directions were found with.
-        edited: the properties that were edited.
-        by: scorer -> what it says.
-        decorrelate: ``"none"``, ``"all"`` or the names of the properties that a direction leaves alone.
-        metric: how the length of an edit is measured (``"euclid"``, ``"cloud"``, ``"image"``).
-        grid: what a strength is: ``"sigma"`` or ``"reference"``.
-        num_latents: latents that the figures are over.
-        seconds: stage -> seconds.
-        equivalent_to_w: whether the layer's edits are w edits.
-        image_change: part of the picture -> mean absolute change of a pixel, 0 to 1.
-        config: the run's settings by dotted name.
-        settings: what sets the cell apart from others of its method, such as ``"seed=1"``.
-    """
+    """One judged run: a way of finding, a layer, a number of samples."""
 
     folder: Path
-    method: str
-    layer: str
-    n: int
+    method: str  # how directions were found
+    layer: str  # which vector is moved
+    n: int  # samples that directions were found with
     edited: tuple[str, ...]
-    by: Mapping[str, ScorerFigures]
-    decorrelate: str = "none"
-    metric: str = "euclid"
-    grid: str = "sigma"
-    num_latents: int = 0
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    equivalent_to_w: bool = False
+    by: Mapping[str, ScorerFigures]  # by scorer
+    decorrelate: str = "none"  # ``"none"``, ``"all"`` or the names of the properties that a direction leaves alone
+    metric: str = "euclid"  # how the length of an edit is measured (``"euclid"``, ``"cloud"``, ``"image"``)
+    grid: str = "sigma"  # what a strength is: ``"sigma"`` or ``"reference"``
+    num_latents: int = 0  # latents that the figures are over
+    seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds
+    equivalent_to_w: bool = False  # whether the layer's edits are w edits
+    # part of the picture -> mean absolute change of a pixel, 0 to 1
     image_change: Mapping[str, Interval] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    settings: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)  # the run's settings by dotted name
+    settings: str = ""  # what sets the cell apart from others of its method, such as ``"seed=1"``
 
     @property
     def way(self) -> str:
@@ -119,19 +92,12 @@ class FailedCell:
 
 
 class Measure(NamedTuple):
-    """What cells are compared by.
-
-    Attributes:
-        title: in words.
-        pick: a scorer's figures -> the figure.
-        best: ``"highest"`` or ``"lowest"``.
-        say: the figure's numbers in words.
-    """
+    """What cells are compared by."""
 
     title: str
     pick: Callable[[ScorerFigures], Interval]
-    best: str = "highest"
-    say: Callable[[float], str] = number
+    best: str = "highest"  # ``"highest"`` or ``"lowest"``
+    say: Callable[[float], str] = number  # the figure's numbers in words
 
     def of(self, cell: Cell, scorer: str) -> Interval:
         """A cell's figure by a scorer."""
@@ -285,21 +251,13 @@ CHANGES = ("outside", "whole")  # of the picture; the first that was measured is
 
 
 class Column(NamedTuple):
-    """A column of figures.
+    """A column of figures."""
 
-    Attributes:
-        label: its head, as plain text.
-        of: a cell's figure.
-        say: the figure's numbers in words.
-        highest: whether more is better; None where no cell is marked as best.
-        hint: a cell's remark, shown when the mouse is over it.
-    """
-
-    label: str
-    of: Callable[[Cell], Interval]
-    say: Callable[[float], str] = number
-    highest: bool | None = True
-    hint: Callable[[Cell], str] = lambda cell: ""
+    label: str  # its head, as plain text
+    of: Callable[[Cell], Interval]  # a cell's figure
+    say: Callable[[float], str] = number  # the figure's numbers in words
+    highest: bool | None = True  # whether more is better; None where no cell is marked as best
+    hint: Callable[[Cell], str] = lambda cell: ""  # a cell's remark, shown when the mouse is over it
 
 
 def column_groups(
@@ -361,19 +319,12 @@ PAD = 2  # pixels between the faces of a saved strip
 
 
 class Moves(NamedTuple):
-    """Faces along the directions of one property by several cells.
-
-    Attributes:
-        property: its name.
-        rows: a cell each, with its faces' rows, uint8 ``[faces, R, W, 3]``.
-        num_faces: how many faces all of them have, at most ``MAX_FACES``.
-        reach: how many sigmas the ends are away from the middle; None where cells differ or say nothing.
-    """
+    """Faces along the directions of one property by several cells."""
 
     property: str
-    rows: list[tuple[Cell, NDArray[np.uint8]]]
-    num_faces: int
-    reach: float | None
+    rows: list[tuple[Cell, NDArray[np.uint8]]]  # a cell each, with its faces' rows, uint8 ``[faces, R, W, 3]``
+    num_faces: int  # how many faces all of them have, at most ``MAX_FACES``
+    reach: float | None  # how many sigmas the ends are away from the middle; None where cells differ or say nothing
 
 
 def moves(cells: Sequence[Cell]) -> list[Moves]:

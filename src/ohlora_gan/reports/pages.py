@@ -45,17 +45,11 @@ def _environment() -> Environment:
 
 
 class Phrases(NamedTuple):
-    """How pages speak of a property.
+    """How pages speak of a property."""
 
-    Attributes:
-        action: what a direction does: "open the eyes".
-        effect: what happens along it: "the eyes open".
-        ends: what it is called against and along the direction.
-    """
-
-    action: str
-    effect: str
-    ends: tuple[str, str]
+    action: str  # what a direction does: "open the eyes"
+    effect: str  # what happens along it: "the eyes open"
+    ends: tuple[str, str]  # what it is called against and along the direction
 
 
 KNOWN = {

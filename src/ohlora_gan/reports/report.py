@@ -30,27 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Strip:
-    """Faces moved along the direction of one property: a row a face, a column a strength.
+    """Faces moved along the direction of one property: a row a face, a column a strength."""
 
-    Attributes:
-        property: the property whose direction was followed.
-        strengths: ``[K]``, how far each column was moved, ascending; the one nearest to 0 is the unedited face.
-        images: uint8 ``[rows, K, H, W, 3]``.
-        scores: ``[rows, K]``, the measured score of ``property`` in sigmas; NaN where there is none.
-        other_scores: ``[rows, K, P]``, the measured scores of all properties.
-        labels: a name a row, such as the group of the face; numbers where empty.
-        score_names: what the P columns of ``other_scores`` are.
-        center: the column of the unedited face, set from ``strengths``.
-    """
-
-    property: str
+    property: str  # the property whose direction was followed
+    # ``[K]``, how far each column was moved, ascending; the one nearest to 0 is the unedited face
     strengths: NDArray[np.floating]
-    images: NDArray[np.uint8]
-    scores: NDArray[np.floating]
-    other_scores: NDArray[np.floating] | None = None
-    labels: Sequence[str] = ()
-    score_names: Sequence[str] = PROPERTIES
-    center: int = field(init=False)
+    images: NDArray[np.uint8]  # uint8 ``[rows, K, H, W, 3]``
+    scores: NDArray[np.floating]  # ``[rows, K]``, the measured score of ``property`` in sigmas; NaN where there is none
+    other_scores: NDArray[np.floating] | None = None  # ``[rows, K, P]``, the measured scores of all properties
+    labels: Sequence[str] = ()  # a name a row, such as the group of the face; numbers where empty
+    score_names: Sequence[str] = PROPERTIES  # what the P columns of ``other_scores`` are
+    center: int = field(init=False)  # the column of the unedited face, set from ``strengths``
 
     def __post_init__(self) -> None:
         self.strengths, self.scores = np.asarray(self.strengths, float), np.asarray(self.scores, float)
@@ -77,24 +67,16 @@ class Strip:
 
 @dataclass
 class CaseGrid:
-    """All pictures of one latent's generation test.
+    """All pictures of one latent's generation test."""
 
-    Attributes:
-        title: for example ``"Best of 100"``.
-        images: uint8 ``[..., H, W, 3]``, an axis a property in the order of ``generation_test.nested``: down, then
-            blocks, and the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``.
-        strengths: property -> the strengths of its axis of ``images``.
-        correlations: property -> Pearson correlation of intended strength and measured score.
-        passed: whether all correlations reach their thresholds.
-        note: a further remark, such as the group.
-    """
-
-    title: str
+    title: str  # for example ``"Best of 100"``
+    # uint8 ``[..., H, W, 3]``, an axis a property in the order of ``generation_test.nested``: down, then blocks, and
+    # the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``
     images: NDArray[np.uint8]
-    strengths: Mapping[str, Sequence[float]]
-    correlations: Mapping[str, float]
-    passed: bool
-    note: str = ""
+    strengths: Mapping[str, Sequence[float]]  # property -> the strengths of its axis of ``images``
+    correlations: Mapping[str, float]  # property -> Pearson correlation of intended strength and measured score
+    passed: bool  # whether all correlations reach their thresholds
+    note: str = ""  # a further remark, such as the group
 
     @property
     def steps(self) -> dict[str, list[str]]:
@@ -115,21 +97,14 @@ class CaseGrid:
 
 @dataclass
 class Training:
-    """Curves of a fine-tuning run over its T ``steps``; what is empty is left out.
-
-    Attributes:
-        losses: name -> ``[T]``, such as ``d_loss`` and ``g_loss``.
-        auroc: ``[T]`` in [0, 1], how well the discriminator tells real from generated.
-        scores: name -> ``[T]``, mean scores of generated faces.
-        before, after: uint8 ``[N, H, W, 3]`` faces before training, and from the same numbers after it.
-    """
+    """Curves of a fine-tuning run over its T ``steps``; what is empty is left out."""
 
     steps: ArrayLike
-    losses: Mapping[str, ArrayLike] = field(default_factory=dict)
-    auroc: ArrayLike | None = None
-    scores: Mapping[str, ArrayLike] = field(default_factory=dict)
-    before: NDArray[np.uint8] | None = None
-    after: NDArray[np.uint8] | None = None
+    losses: Mapping[str, ArrayLike] = field(default_factory=dict)  # name -> ``[T]``, such as ``d_loss`` and ``g_loss``
+    auroc: ArrayLike | None = None  # ``[T]`` in [0, 1], how well the discriminator tells real from generated
+    scores: Mapping[str, ArrayLike] = field(default_factory=dict)  # name -> ``[T]``, mean scores of generated faces
+    before: NDArray[np.uint8] | None = None  # uint8 ``[N, H, W, 3]`` faces
+    after: NDArray[np.uint8] | None = None  # faces from the same numbers
 
     def curves(self) -> list[tuple[str, plots.Plot]]:
         """A plot for each kind of figures that was logged, with its title."""
@@ -141,50 +116,31 @@ class Training:
 
 @dataclass
 class ReportData:
-    """All that a report shows; a part that is empty or None is left out.
-
-    Attributes:
-        subtitle: what was run, for example ``"svm at mapping_split2, n = 4,000"``.
-        created: ISO 8601 time.
-        headline: (label, value, hint) cards at the top.
-        settings: group -> name -> value.
-        notes: remarks, a sentence or two each.
-        samples: uint8 ``[N, H, W, 3]`` random faces.
-        strips: at most one a property.
-        accuracy: property -> group (``hhhh`` .. ``llll``) -> (accuracy in [0, 1], number of validation samples).
-        correlations: property -> ``[num_latents]`` correlations of the generation test, in [-1, 1].
-        thresholds: property -> what a correlation must reach.
-        passed: bool ``[num_latents]``.
-        response: ``[k, P]``, σ of each of ``score_names`` for one unit of strength along the direction of each of
-            ``properties``.
-        cases: single latents with all their pictures.
-        properties: the k edited properties.
-        score_names: the P measured properties.
-        group_by: what a group's letters stand for; empty where faces are not grouped.
-        judgement: what the judges say, as ``judge.Judgement.to_dict`` gives it.
-        grid: what a strength is, ``"sigma"`` or ``"reference"``.
-    """
+    """All that a report shows; a part that is empty or None is left out."""
 
     title: str
-    subtitle: str = ""
-    created: str = ""
-    headline: Sequence[tuple[str, str, str]] = ()
-    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    samples: NDArray[np.uint8] | None = None
-    strips: Sequence[Strip] = ()
+    subtitle: str = ""  # what was run, for example ``"svm at mapping_split2, n = 4,000"``
+    created: str = ""  # ISO 8601 time
+    headline: Sequence[tuple[str, str, str]] = ()  # (label, value, hint) cards at the top
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # group -> name -> value
+    notes: Sequence[str] = ()  # remarks, a sentence or two each
+    samples: NDArray[np.uint8] | None = None  # uint8 ``[N, H, W, 3]`` random faces
+    strips: Sequence[Strip] = ()  # at most one a property
+    # property -> group (``hhhh`` .. ``llll``) -> (accuracy in [0, 1], number of validation samples)
     accuracy: Mapping[str, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
+    # property -> ``[num_latents]`` correlations of the generation test, in [-1, 1]
     correlations: Mapping[str, ArrayLike] = field(default_factory=dict)
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    passed: ArrayLike | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # property -> what a correlation must reach
+    passed: ArrayLike | None = None  # bool ``[num_latents]``
+    # ``[k, P]``, σ of each of ``score_names`` for one unit of strength along the direction of each of ``properties``
     response: ArrayLike | None = None
-    cases: Sequence[CaseGrid] = ()
+    cases: Sequence[CaseGrid] = ()  # single latents with all their pictures
     training: Training | None = None
-    properties: Sequence[str] = EDITED_PROPERTIES
-    score_names: Sequence[str] = PROPERTIES
-    group_by: Sequence[str] = GROUP_PROPERTIES
-    judgement: Mapping[str, Any] | None = None
-    grid: str = "reference"
+    properties: Sequence[str] = EDITED_PROPERTIES  # the k edited properties
+    score_names: Sequence[str] = PROPERTIES  # the P measured properties
+    group_by: Sequence[str] = GROUP_PROPERTIES  # what a group's letters stand for; empty where faces are not grouped
+    judgement: Mapping[str, Any] | None = None  # what the judges say, as ``judge.Judgement.to_dict`` gives it
+    grid: str = "reference"  # what a strength is, ``"sigma"`` or ``"reference"``
 
 
 def write_report(path: str | Path, data: ReportData) -> Path:
@@ -232,20 +188,13 @@ def ways(properties: Sequence[str]) -> list[str]:
 
 
 class Tests(NamedTuple):
-    """The generation test in figures.
+    """The generation test in figures."""
 
-    Attributes:
-        means: property -> mean correlation, undefined ones counted as 0.
-        undefined: how many correlations were undefined.
-        num_passed, num: of the latents; 0 where unknown.
-        interval: of the share that passes, 95 %.
-    """
-
-    means: dict[str, float]
-    undefined: int
+    means: dict[str, float]  # property -> mean correlation, undefined ones counted as 0
+    undefined: int  # how many correlations were undefined
     num_passed: int
-    num: int
-    interval: tuple[float, float]
+    num: int  # of the latents; 0 where unknown
+    interval: tuple[float, float]  # of the share that passes, 95 %
 
 
 def tests(data: ReportData) -> Tests:
@@ -276,16 +225,11 @@ def worst_leak(table: "pd.DataFrame") -> tuple[str, str, float] | None:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How well faces are separated, by property and group.
+    """How well faces are separated, by property and group."""
 
-    Attributes:
-        groups: the columns.
-        letters: what groups are made by -> the letter of each group, empty where it has none.
-        rows: property -> (accuracy 0 to 1 or NaN, number of held-out faces) of each group and, last, of all.
-    """
-
-    groups: list[str]
-    letters: dict[str, list[str]]
+    groups: list[str]  # the columns
+    letters: dict[str, list[str]]  # what groups are made by -> the letter of each group, empty where it has none
+    # property -> (accuracy 0 to 1 or NaN, number of held-out faces) of each group and, last, of all
     rows: dict[str, list[tuple[float, int]]]
 
     @classmethod
@@ -352,26 +296,16 @@ def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PRO
 
 @dataclass
 class VectorSearch:
-    """A finished search for directions, as the page needs it.
+    """A finished search for directions, as the page needs it."""
 
-    Attributes:
-        settings: the whole configuration of ``find_vectors.py``, as plain data.
-        space, layer: where codes were moved.
-        found: the directions; None for a closed loop, which has none.
-        metrics: how well the finder could fit them.
-        judgement: what the judges say of the directions.
-        strips: rows of faces along each direction.
-        seconds: time of sampling, finding and testing.
-    """
-
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # the whole configuration of ``find_vectors.py``, as plain data
     space: FaceSpace
-    layer: Layer
-    found: DirectionSet | None
-    metrics: Mapping[str, Any]
-    judgement: Judgement
-    strips: Sequence[Strip]
-    seconds: float
+    layer: Layer  # where codes were moved
+    found: DirectionSet | None  # the directions; None for a closed loop, which has none
+    metrics: Mapping[str, Any]  # how well the finder could fit them
+    judgement: Judgement  # what the judges say of the directions
+    strips: Sequence[Strip]  # rows of faces along each direction
+    seconds: float  # time of sampling, finding and testing
 
     @property
     def medians(self) -> Mapping[str, float]:
