@@ -83,9 +83,8 @@ def full_data(rows: int = 2, num_latents: int = 20) -> ReportData:
         correlations=correlations,
         thresholds={"eyes": 0.92, "mouth": 0.88, "pose": 0.88},
         passed=np.arange(num_latents) < 3,
-        response=rng.normal(size=(3, 8)),
         cases=[CaseGrid("Best", faces(5, 2, 5), STRENGTHS, corr, True)],
-        training=Training([0, 1, 2], {"d_loss": [1, 2, 3]}, [0.5, 0.6, 0.7], {"age": [0, 1, 0]}, faces(2), faces(2)),
+        training=Training([0, 1, 2], {"d_loss": [1, 2, 3]}, [0.5, 0.6, 0.7], {"age": [0, 1, 0]}),
         judgement=judgement(),
         grid="sigma",
     )
@@ -133,6 +132,14 @@ def judgement() -> dict:
         "image_change": {"whole": [0.0425, 0.04, 0.045], "features": [None, None, None]},
         "features_by": None,
     }
+
+
+def one_judge(edited, names) -> dict:
+    """Figures of the finding scorer alone, of which only the responses are known."""
+    found = {"role": "finding", "names": list(names), "response": np.ones((len(edited), len(names))), "lost": 0.0}
+    found |= {"corr": {}, "drift": {}, "sum_corr": [1, 1, 1], "pass_share": [1, 1, 1], "retest": None}
+    about = {"edited": list(edited), "grid": "sigma", "num_latents": 2, "image_change": {}, "features_by": None}
+    return about | {"by": {"property_cnn": found}}
 
 
 def page_of(tmp_path, data: ReportData) -> tuple[Page, str]:
@@ -198,10 +205,9 @@ def test_any_properties_fill_the_page(tmp_path, properties, shape, num_blocks, w
         correlations={name: [0.9, 0.8] for name in properties},
         thresholds=corr,
         passed=[True, False],
-        response=np.ones((len(properties), len(names))),
+        judgement=one_judge(properties, names),
         cases=[CaseGrid("A", faces(*shape), strengths, corr, True)],
         properties=properties,
-        score_names=names,
         group_by=("other",),
     )
     page, text = page_of(tmp_path, data)
@@ -245,7 +251,7 @@ def test_a_lone_score_has_no_side_effects(tmp_path):
     scores = np.linspace(-1, 1, 5)[None]
     strip = Strip("lip_color", scores[0], faces(1, 5), scores, scores[..., None], score_names=("lip_color",))
     names = ("lip_color",)
-    data = ReportData("A", strips=[strip], response=np.ones((1, 1)), properties=names, score_names=names)
+    data = ReportData("A", strips=[strip], judgement=one_judge(names, names), properties=names)
     _, text = page_of(tmp_path, data)
     assert "lip color" in text
     assert "Largest side effect" not in text
@@ -277,6 +283,8 @@ def test_text_is_escaped(tmp_path):
 def test_survives_nan_zero_passes_and_single_latents(tmp_path):
     nan = float("nan")
     data = full_data()
+    for found in data.judgement["by"].values():
+        found["response"] = np.full(np.shape(found["response"]), nan)
     for strip in data.strips:
         strip.scores[:] = nan
         strip.scores[0, 0] = 1.0
@@ -286,7 +294,6 @@ def test_survives_nan_zero_passes_and_single_latents(tmp_path):
         accuracy={"eyes": {"hhhh": (nan, 0)}, "mouth": {}},
         correlations={"eyes": [nan], "mouth": [-1.0], "pose": [1.0]},
         passed=[False],
-        response=np.full((3, 8), nan),
         training=Training([0], {"d_loss": [nan]}),
     )
     _, text = page_of(tmp_path, data)

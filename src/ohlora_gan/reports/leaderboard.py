@@ -147,11 +147,9 @@ def largest(cells: Sequence[Cell]) -> list[Cell]:
 def write_leaderboard(
     folder: Path, cells: Sequence[Cell], failed: Sequence[FailedCell] = (), judge: str | None = None
 ) -> Path:
-    """Writes ``leaderboard.html``, ``.csv`` and ``.md``; returns the page.
+    """Writes ``leaderboard.html``, ``.csv`` and ``.md`` of at least one cell; returns the page.
 
     Args:
-        folder: where to; made if needed.
-        cells: at least one.
         failed: runs without figures, listed with what is wrong.
         judge: the scorer that ranks; None is the first judging one.
 
@@ -328,10 +326,8 @@ class Moves(NamedTuple):
 
 
 def moves(cells: Sequence[Cell]) -> list[Moves]:
-    """For each property the same faces moved by each way of finding at each layer, with its most samples.
-
-    Runs whose strips are missing or cannot be cut are left out.
-    """
+    """For each property the same faces moved by each way of finding at each layer, with its most samples; runs whose
+    strips are missing or cannot be cut are left out."""
     shown, made = largest(cells), []
     for name in dict.fromkeys(name for cell in shown for name in cell.edited):
         rows = [(cell, cut) for cell in shown if (cut := saved_rows(cell, name)) is not None]

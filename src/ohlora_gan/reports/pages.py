@@ -14,13 +14,8 @@ from ohlora_gan.images import data_uri
 
 
 def write_page(path: str | Path, template: str, **content: Any) -> Path:
-    """Writes a page, which needs no other file and no network; returns its path.
-
-    Args:
-        path: the file; its folder is made if needed.
-        template: one of ``reports/templates``; what it shows is escaped where it makes HTML.
-        content: what the template asks for by name; a missing one is an error.
-    """
+    """Writes a page, which needs no other file and no network: a template of ``reports/templates`` with the content it
+    asks for by name, escaped where it makes HTML; returns its path."""
     return write_text(path, _environment().get_template(template).render(content))
 
 

@@ -30,8 +30,9 @@ def enlarged(images: Bytes, shown: int = SHOWN) -> Bytes:
     if factor == 1:
         return images
     size = (width * factor, height * factor)
-    flat = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)) for image in _flat(images)]
-    return np.stack(flat).reshape(*images.shape[:-3], size[1], size[0], 3)
+    flat = images.reshape(-1, height, width, 3)
+    large = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)) for image in flat]
+    return np.stack(large).reshape(*images.shape[:-3], size[1], size[0], 3)
 
 
 def labelled_grid(
@@ -41,21 +42,8 @@ def labelled_grid(
     title: str = "",
     captions: Sequence[Sequence[str]] | None = None,
 ) -> Bytes:
-    """A grid of faces with its words.
-
-    Args:
-        images: uint8 ``[R, C, H, W, 3]``, small faces are enlarged (``enlarged``).
-        rows: R words, left of each row.
-        columns: C words, above each column.
-        title: a line above all.
-        captions: a short text below each face, ``[R][C]``; lines are split by ``\\n``.
-
-    Returns:
-        RGB, uint8 ``[height, width, 3]``.
-
-    Raises:
-        ValueError: where words and images do not have the same number.
-    """
+    """A grid of faces uint8 ``[R, C, H, W, 3]``, enlarged where small, with words before rows and above columns, a
+    title above all, and captions ``[R][C]`` of one line or more below: RGB uint8 ``[height, width, 3]``."""
     if images.ndim != 5 or images.shape[:2] != (len(rows), len(columns)):
         raise ValueError(f"images {list(images.shape)}, {len(rows)} rows, {len(columns)} columns of words: do not fit")
     faces, font, small = enlarged(images), ImageFont.load_default(TEXT), ImageFont.load_default(SMALL)
@@ -82,14 +70,10 @@ def labelled_grid(
     return np.asarray(sheet)
 
 
-def _flat(images: Bytes) -> Bytes:
-    return images.reshape(-1, *images.shape[-3:])
-
-
 # --- Sheets of faces beside their parse maps, for the eye to judge ---
 
 
-TILE, STRIP = 112, 14
+TILE, STRIP, PAIRS = 112, 14, 5
 CLASSES = (
     ("background", (40, 40, 48)),
     ("skin", (236, 188, 156)),
@@ -108,20 +92,11 @@ CLASSES = (
 """Name and colour of each class code."""
 
 
-def map_sheet(images: Sequence[Bytes], maps: Sequence[Bytes], captions: Sequence[str], columns: int = 5) -> Bytes:
-    """Pictures, each with its colour-coded map on its right and a caption below, over a legend of the colours.
-
-    Args:
-        images: RGB, uint8 ``[H, W, 3]`` each; at least one.
-        maps: their parse maps, uint8 ``[224, 224]`` each.
-        captions: a short line for each.
-        columns: pairs a row.
-
-    Returns:
-        RGB, uint8 ``[height, width, 3]``.
-    """
+def map_sheet(images: Sequence[Bytes], maps: Sequence[Bytes], captions: Sequence[str]) -> Bytes:
+    """Pictures, uint8 ``[H, W, 3]`` each, at least one: each with its colour-coded parse map, uint8
+    ``[224, 224]``, on its right and a caption below, over a legend of the colours; RGB uint8 ``[height, width, 3]``."""
     tiles = np.stack([_pair(*three) for three in zip(images, maps, captions, strict=True)])
-    rows = grid(tiles, min(columns, len(tiles)), pad=4)
+    rows = grid(tiles, min(PAIRS, len(tiles)), pad=4)
     legend = _legend(max(rows.shape[1], 4 * TILE))
     if rows.shape[1] < legend.shape[1]:
         rows = np.pad(rows, ((0, 0), (0, legend.shape[1] - rows.shape[1]), (0, 0)), constant_values=255)
@@ -161,16 +136,10 @@ def ping_pong(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def save_animation(path: str | Path, frames: NDArray[np.uint8], fps: float = 15.0) -> Path:
-    """Writes frames that repeat for ever, making the folder if needed.
+    """Writes frames uint8 ``[F, H, W, 3]`` that repeat for ever to a ``.gif`` or ``.webp``.
 
     A GIF's frames share one palette, made of pixels of all of them, and are not dithered: colours of their own would
-    make what stands still flicker.
-
-    Args:
-        path: ends in ``.gif`` or ``.webp``.
-        frames: uint8 ``[F, H, W, 3]``; viewers may show equal neighbours as one longer frame.
-        fps: frames a second, above 0 and at most 50, what viewers of GIFs keep up with. A GIF counts in hundredths
-            of a second.
+    make what stands still flicker. It counts in hundredths of a second; viewers keep up with 50 frames a second.
 
     Raises:
         ValueError: for another ending, no frames, or a rate out of range.
@@ -180,12 +149,11 @@ def save_animation(path: str | Path, frames: NDArray[np.uint8], fps: float = 15.
         raise ValueError(f"an animation is a .gif or a .webp, got {path.name}")
     if len(frames) == 0 or not 0 < fps <= 50:
         raise ValueError(f"an animation of {len(frames)} frames, {fps:g} a second: expected 1 or more, at most 50")
-    options: dict[str, Any]
     pictures = [Image.fromarray(frame) for frame in frames]
     if path.suffix == ".gif":
         palette = _shared_palette(frames)
         pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-        options = {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}
+        options: dict[str, Any] = {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}
     else:
         options = {"duration": round(1000 / fps), "quality": 90, "method": 4}
     with replacing(path) as partial:
@@ -195,11 +163,8 @@ def save_animation(path: str | Path, frames: NDArray[np.uint8], fps: float = 15.
 
 
 def _shared_palette(frames: NDArray[np.uint8]) -> Image.Image:
-    """256 colours for all frames, as a picture that Pillow takes palettes from.
-
-    A colour counts by the root of its pixels: else large even areas take all the colours, and small bright ones, which
-    the eye goes to, turn grey.
-    """
+    """256 colours for all frames, as a picture that Pillow takes palettes from. A colour counts by the root of its
+    pixels: else large even areas take all the colours, and small bright ones, which the eye goes to, turn grey."""
     pixels = frames.reshape(-1, 3)
     sampled = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLED_PIXELS)).astype(np.int64)]
     colours, counts = np.unique(sampled & 0xFC, axis=0, return_counts=True)
@@ -211,6 +176,6 @@ def save_strips(folder: str | Path, strips: Iterable[Strip]) -> list[Path]:
     """Writes each strip as ``strip_{property}.png`` (a row a face, a column a strength)."""
     paths = []
     for item in strips:
-        picture = grid(_flat(item.images), columns=item.images.shape[1])
+        picture = grid(np.concatenate(item.images), columns=item.images.shape[1])
         paths.append(save_png(Path(folder) / f"strip_{item.property}.png", picture))
     return paths

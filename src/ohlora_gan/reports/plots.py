@@ -5,9 +5,9 @@ matplotlib writes each plot as SVG, which a page shows as a picture; a dark page
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -89,13 +89,8 @@ def _legend(axes: Axes) -> None:
 
 
 def response_lines(property: str, strengths: ArrayLike, scores: ArrayLike) -> Plot:
-    """Measured score over strength: a thin line a face, a thick one for their mean.
-
-    Args:
-        property: the edited property.
-        strengths: ``[K]``.
-        scores: ``[rows, K]`` in sigmas, NaN allowed.
-    """
+    """Measured scores ``[rows, K]`` in sigmas, NaN allowed, over strengths ``[K]``: a thin line a face, a thick one for
+    their mean."""
     x, y, named = np.asarray(strengths, float), np.asarray(scores, float), plain(property)
     color = COLORS[hue(property)]
     with matplotlib.rc_context(STYLE):
@@ -111,13 +106,7 @@ def response_lines(property: str, strengths: ArrayLike, scores: ArrayLike) -> Pl
 
 
 def correlation_histogram(property: str, values: ArrayLike, threshold: float | None) -> Plot:
-    """How the correlations of many latents spread; bars that reach the threshold are solid.
-
-    Args:
-        property: the edited property.
-        values: ``[num_latents]`` in [-1, 1], NaN allowed (left out).
-        threshold: what a latent must reach to pass, None for no line.
-    """
+    """How the correlations ``[num_latents]`` spread, NaN left out; bars that reach the threshold, if any, are solid."""
     known = np.asarray(values, float)
     known = known[np.isfinite(known)]
     mean = f"{known.mean():.3f}" if len(known) else "not measured"
@@ -147,13 +136,7 @@ def correlation_histogram(property: str, values: ArrayLike, threshold: float | N
 
 
 def curves(steps: ArrayLike, series: Mapping[str, ArrayLike], title: str) -> Plot:
-    """Lines over training steps.
-
-    Args:
-        steps: ``[T]``.
-        series: name -> ``[T]``, NaN allowed.
-        title: what the lines show, in words.
-    """
+    """Lines, name -> ``[T]``, NaN allowed, over training steps ``[T]``; the title says what they show."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.4, 2.1)
         for i, (label, values) in enumerate(series.items()):
@@ -183,34 +166,21 @@ class Point(NamedTuple):
     figure: Interval
 
 
-class Run(Protocol):
-    """What is told apart by its way of finding and its layer."""
-
-    @property
-    def way(self) -> str: ...
-    @property
-    def layer(self) -> str: ...
-
-
 def look(index: int) -> tuple[str, str]:
     """(colour, line style) of the index-th way of finding; every plot and the legend use the same."""
     return WAY_COLORS[index % len(WAY_COLORS)], DASHES[index // len(WAY_COLORS) % len(DASHES)]
 
 
-def names_of(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
-    """All ways of finding and all layers of some runs, sorted: ranks change no colour."""
+def names_of(runs: Iterable[Any]) -> tuple[list[str], list[str]]:
+    """All ways of finding and all layers of runs or points, sorted: ranks change no colour."""
+    runs = list(runs)
     layers = sorted({run.layer for run in runs}, key=lambda name: (len(name), name))
     return sorted({run.way for run in runs}), layers
 
 
 def panels(points: Sequence[Point], title: str, best: str, across: str, mark_places: bool = False) -> Plot:
-    """Figures over what the horizontal axis is, ``across``: a panel a layer, a line a way of finding.
-
-    Args:
-        title: what the figures are, in words.
-        best: ``"highest"`` or ``"lowest"``.
-        mark_places: mark the places of the points alone, where they are few.
-    """
+    """Figures over what ``across`` says: a panel a layer, a line a way of finding; ``mark_places``: with ticks at the
+    points alone, where they are few."""
     ways, layers = names_of(points)
     rows = -(-len(layers) // PANELS)
     with matplotlib.rc_context(STYLE):
@@ -290,11 +260,8 @@ SHEET: dict[Any, Any] = STYLE | {
 
 
 def draw_layers(path: str | Path, found: LayerRescoring) -> Path:
-    """Writes a PNG of three kinds of panels.
-
-    How much each edit raises its own property where one synthesis layer alone is moved, and where all layers up to one
-    are; and for each edit, what it does to every scored property, layer by layer.
-    """
+    """Writes a PNG: how much each edit raises its own property where one synthesis layer alone is moved, and where all
+    layers up to one are; and a panel an edit: what it does to every scored property, layer by layer."""
     num_edits = len(found.properties)
     edits = [str(k) for k in range(num_edits)]
     order = ["own", "own", *edits, "growth"] if num_edits % 2 else ["own", "growth", *edits]
@@ -356,9 +323,7 @@ def heat(
     axes: Axes, values: NDArray[np.float64], names: Sequence[str], resolutions: Sequence[int], **colors: Any
 ) -> None:
     """Values ``[rows, L + 1]`` as coloured cells with their numbers; the last column, of the whole edit, stands apart.
-
-    ``colors`` are a map and its ends, as ``pcolormesh`` takes them.
-    """
+    ``colors`` are a map and its ends, as ``pcolormesh`` takes them."""
     apart = np.insert(values, len(resolutions), np.nan, axis=1)
     rows, columns = (np.arange(size) for size in apart.shape)
     cells = axes.pcolormesh(columns, rows, apart, shading="nearest", edgecolors="white", linewidth=1.5, **colors)

@@ -103,8 +103,6 @@ class Training:
     losses: Mapping[str, ArrayLike] = field(default_factory=dict)  # name -> ``[T]``, such as ``d_loss`` and ``g_loss``
     auroc: ArrayLike | None = None  # ``[T]`` in [0, 1], how well the discriminator tells real from generated
     scores: Mapping[str, ArrayLike] = field(default_factory=dict)  # name -> ``[T]``, mean scores of generated faces
-    before: NDArray[np.uint8] | None = None  # uint8 ``[N, H, W, 3]`` faces
-    after: NDArray[np.uint8] | None = None  # faces from the same numbers
 
     def curves(self) -> list[tuple[str, plots.Plot]]:
         """A plot for each kind of figures that was logged, with its title."""
@@ -132,12 +130,9 @@ class ReportData:
     correlations: Mapping[str, ArrayLike] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)  # property -> what a correlation must reach
     passed: ArrayLike | None = None  # bool ``[num_latents]``
-    # ``[k, P]``, σ of each of ``score_names`` for one unit of strength along the direction of each of ``properties``
-    response: ArrayLike | None = None
     cases: Sequence[CaseGrid] = ()  # single latents with all their pictures
     training: Training | None = None
     properties: Sequence[str] = EDITED_PROPERTIES  # the k edited properties
-    score_names: Sequence[str] = PROPERTIES  # the P measured properties
     group_by: Sequence[str] = GROUP_PROPERTIES  # what a group's letters stand for; empty where faces are not grouped
     judgement: Mapping[str, Any] | None = None  # what the judges say, as ``judge.Judgement.to_dict`` gives it
     grid: str = "reference"  # what a strength is, ``"sigma"`` or ``"reference"``
@@ -145,13 +140,7 @@ class ReportData:
 
 def write_report(path: str | Path, data: ReportData) -> Path:
     """Writes the page, which needs no other file and no network; returns its path."""
-    responses: list[tuple[str, Mapping[str, Any] | None, pd.DataFrame]] = []
-    if data.judgement is not None:
-        edited = data.judgement["edited"]
-        for name, found in data.judgement["by"].items():
-            responses.append((name, found, response_table(found["response"], edited, found["names"])))
-    elif data.response is not None:
-        responses.append(("", None, response_table(data.response, data.properties, data.score_names)))
+    judges: Mapping[str, Any] = data.judgement["by"] if data.judgement else {}
     return write_page(
         path,
         "report.html.j2",
@@ -162,7 +151,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         tests=tests(data),
         num_pictures=int(np.prod(data.cases[0].images.shape[:-3])) if data.cases else 0,
         worst_leak=worst_leak,
-        responses=responses,
+        responses=[(name, found, response_table(found, data.properties)) for name, found in judges.items()],
         accuracy=Accuracy.of(data.accuracy, data.group_by) if data.accuracy else None,
         has_samples=data.samples is not None and len(data.samples) > 0,
         line_fit=line_fit,
@@ -206,12 +195,13 @@ def tests(data: ReportData) -> Tests:
     return Tests(means, undefined, int(flags.sum()), len(flags), share(flags)[1:])
 
 
-def response_table(slopes: Any, edited: Sequence[str], names: Sequence[str]) -> "pd.DataFrame":
-    """σ for one unit of strength ``[k, P]``, NaN or None where not measured: a row a direction, a column a score, the
-    edited ones first, along a diagonal."""
+def response_table(found: Mapping[str, Any], edited: Sequence[str]) -> "pd.DataFrame":
+    """A judge's σ for one unit of strength, NaN where unknown: a row a direction, a column a score, the edited ones
+    first, along a diagonal."""
     import pandas as pd  # a second that other pages need not wait
 
-    table = pd.DataFrame(np.array(slopes, dtype=float), index=[*edited], columns=[*names])
+    names = found["names"]
+    table = pd.DataFrame(np.array(found["response"], dtype=float), index=[*edited], columns=[*names])
     return table[[name for name in edited if name in names] + [name for name in names if name not in edited]]
 
 
@@ -333,12 +323,10 @@ def vector_page(search: VectorSearch) -> ReportData:
         correlations={name: [case.corrs[name] for case in test.cases] for name in properties},
         thresholds=test.plan.thresholds,
         passed=np.array([case.passed for case in test.cases]),
-        response=test.response(),
         judgement=judgement,
         cases=[case_grid(title, case, space, layer, test) for title, case in picked],
         training=read_training(search.settings["checkpoint"], properties),
         properties=properties,
-        score_names=space.property_names,
         group_by=tuple(search.medians),
         grid=test.plan.unit,
     )
@@ -366,18 +354,15 @@ def page_notes(search: VectorSearch) -> list[str]:
 
 def page_settings(search: VectorSearch) -> dict[str, dict[str, str]]:
     """The settings at the end of the page, by group."""
-    settings, method = search.settings, search.settings["method"]
-    how = method.get("finder") or method["loop"]
-    rows = [
-        f"{plain(name)} {', '.join(map(strength, row))}" for name, row in search.judgement.test.plan.strengths.items()
-    ]
+    settings, method, plan = search.settings, search.settings["method"], search.judgement.test.plan
+    rows = [f"{plain(name)} {', '.join(map(strength, row))}" for name, row in plan.strengths.items()]
     test = {"latents": str(settings["test"]["num_latents"]), "signed": str(settings["test"]["signed"])}
     run = {"method": method["name"], "layer": search.layer.name, "samples": f"{settings['n']:,}"}
     models = {"generator": settings["checkpoint"], "scorer": settings["scorer"], "device": settings["device"]["name"]}
     return {
         "Run": run | {"seed": str(settings["seed"])},
         "Models": {name: str(value) for name, value in models.items()},
-        "Method": plain_settings(how),
+        "Method": plain_settings(method.get("finder") or method["loop"]),
         "Groups": {name: f"{value:.3f}" for name, value in search.medians.items()} or {"groups": "none"},
         "Test": test | {"strengths": "; ".join(rows)},
     }
