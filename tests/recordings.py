@@ -16,6 +16,17 @@ def build_generator(constructor: dict, split: bool) -> Generator:
     return Generator(split_mapping=split, **{GENERATOR_ARGUMENTS.get(k, k): v for k, v in constructor.items()})
 
 
+def image_and_styles(generator: Generator, wp: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The images of wp, and the style [N, 2C] of every synthesis layer on the way."""
+    styles: list[Tensor] = []
+    blocks = [getattr(generator.synthesis, f"layer{i}") for i in range(generator.num_layers)]
+    hooks = [block.style.register_forward_hook(lambda _, given, style: styles.append(style)) for block in blocks]
+    image = generator.synthesis(wp)
+    for hook in hooks:
+        hook.remove()
+    return image, styles
+
+
 def state_of(tensors: dict[str, Tensor], prefix: str = "state.") -> dict[str, Tensor]:
     """The tensors under a prefix, without it."""
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

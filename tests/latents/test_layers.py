@@ -6,6 +6,7 @@ from ohlora_gan.latents.layers import MappingSplit1, MappingSplit2, W, WPlus, Z,
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.testing import LayerContract
 from tests import tiny
+from tests.recordings import image_and_styles
 
 LAYERS = [Z(), W(), MappingSplit1(), MappingSplit2(), WPlus(), WPlus(2, 5)]
 
@@ -72,10 +73,8 @@ def test_an_edit_of_some_synthesis_layers_changes_their_styles_alone(space):
     codes = space.codes(layer, *space.latents("test", range(2)))
     moved = codes.copy()
     moved[:, layer.free(generator)] += 1.0
-    styles: list[list[torch.Tensor]] = [[], []]
     with torch.no_grad():
-        for v, found in zip((codes, moved), styles, strict=True):
-            generator.synthesis(layer.to_w(generator, torch.from_numpy(v)), styles=found)
+        styles = [image_and_styles(generator, layer.to_w(generator, torch.from_numpy(v)))[1] for v in (codes, moved)]
     changed = [not torch.equal(a, b) for a, b in zip(*styles, strict=True)]
     assert changed == [False, False, True, True, False, False, False, False]
 

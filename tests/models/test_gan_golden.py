@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ohlora_gan.models.gan import Discriminator, Generator, from_uint8, to_uint8
-from tests.recordings import build_generator, state_of
+from tests.recordings import build_generator, image_and_styles, state_of
 
 pytestmark = pytest.mark.golden
 
@@ -28,8 +28,7 @@ def test_generator(golden, version, resolution):
             if f"out.{name}" in t:
                 close(getattr(m, name), t[f"out.{name}"], 1e-5)
         close(net.truncation(m.w).contiguous(), t["out.wp"], 1e-5)
-        styles: list = []
-        image = net.synthesis(net.truncation(m.w), styles=styles)
+        image, styles = image_and_styles(net, net.truncation(m.w))
         for i, style in enumerate(styles):
             close(style, t[f"out.style{i:02d}"], 1e-5)
         cut = net(t["in.z"], t["in.label"], psi=0.7, num_truncated=8)

@@ -122,14 +122,13 @@ class StyleBlock(nn.Module):
         weight = box_filtered(weight if self.flip_kernel else weight.flip(2, 3))
         return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1))
 
-    def forward(self, x: Tensor | None, w: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Maps x [N, C, H, W] (None for ``const``) and w [N, D] to (features, style [N, 2C])."""
+    def forward(self, x: Tensor | None, w: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Features of x [N, C, H, W] (None for ``const``) and w [N, D]."""
         x = self.const.expand(w.shape[0], -1, -1, -1) if x is None else self.convolve(x)
         x = self.apply_noise(x, noise)
         x = F.leaky_relu(x + self.bias.view(1, -1, 1, 1).to(x.dtype), 0.2)
-        style = self.style(w)
-        scale, shift = style.view(w.shape[0], 2, -1, 1, 1).unbind(1)
-        return torch.addcmul(shift.to(x.dtype), instance_norm(x), scale.to(x.dtype) + 1.0), style
+        scale, shift = self.style(w).view(w.shape[0], 2, -1, 1, 1).unbind(1)
+        return torch.addcmul(shift.to(x.dtype), instance_norm(x), scale.to(x.dtype) + 1.0)
 
 
 class ToRGB(nn.Module):
@@ -346,13 +345,10 @@ class Synthesis(nn.Module):
         sizes = [r for r in self.resolutions for _ in range(2)]
         return [torch.randn(n, 1, r, r, generator=rng, device=rng.device) for r in sizes]
 
-    def forward(
-        self, wp: Tensor, noise: Sequence[Tensor] | None = None, styles: list[Tensor] | None = None, lod: float = 0.0
-    ) -> Tensor:
+    def forward(self, wp: Tensor, noise: Sequence[Tensor] | None = None, lod: float = 0.0) -> Tensor:
         """Images in about [-1, 1], with per-layer noise of ``draw_noise`` (None: the fixed buffers).
 
-        Each layer's style [N, 2C] is appended to ``styles``. ``lod`` is the level of detail (Karras et al. 2018,
-        section 2); outputs blend between whole numbers.
+        ``lod`` is the level of detail (Karras et al. 2018, section 2); outputs blend between whole numbers.
         """
         x: Tensor | None = None
         image: Tensor | None = None
@@ -360,9 +356,7 @@ class Synthesis(nn.Module):
             here = len(self.resolutions) - 1 - i  # lod at which this resolution is the finest
             if lod < here + 1:
                 for k in (2 * i, 2 * i + 1):
-                    x, style = getattr(self, f"layer{k}")(x, wp[:, k], None if noise is None else noise[k])
-                    if styles is not None:
-                        styles.append(style)
+                    x = getattr(self, f"layer{k}")(x, wp[:, k], None if noise is None else noise[k])
             if image is not None:
                 image = F.interpolate(image, scale_factor=2, mode="nearest")
             if here - 1 < lod < here + 1:

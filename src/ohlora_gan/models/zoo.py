@@ -26,19 +26,20 @@ from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 
 FORMATS = "ohlora_gan.formats"
 ASSETS = Path(__file__).parents[1] / "assets"
-KINDS = ("generator", "scorer", "filter", "truth")
-"""What networks are for: to make faces, to score them, to say which are good, to read everything off them."""
 SERVES = {"generator": ("generator",), "scorer": ("scorer", "truth")}
 """What is asked for -> the kinds that serve; those who open filters and truth networks look at them themselves."""
 
 
 def shipped(kind: str | None = None) -> list[str]:
-    """Names of the models that come with the package; of one of ``KINDS`` alone where it is given."""
+    """Names of the models that come with the package; of one kind alone where it is given, see `kind_of`."""
     return sorted(p.stem for p in ASSETS.glob("*.safetensors") if kind is None or kind_of(p) == kind)
 
 
 def kind_of(path: Path) -> str:
-    """Which of ``KINDS`` one of our files holds; no tensor is read."""
+    """What the networks of one of our files are for: ``generator``, ``scorer``, ``filter`` or ``truth``.
+
+    They make faces, score them, say which are good, or read everything off them. No tensor is read.
+    """
     networks = load_info(path)["networks"]
     if "generator" in networks or "scorer" not in networks:
         return "generator" if "generator" in networks else "filter"
@@ -46,7 +47,7 @@ def kind_of(path: Path) -> str:
 
 
 def resolve(name: str | Path, kind: str | None = None) -> Path:
-    """The file of a shipped model's name (``v1``) or of a path; ``kind`` is the one of ``KINDS`` that is asked for."""
+    """The file of a shipped model's name (``v1``) or of a path; ``kind`` is what is asked for, see `kind_of`."""
     path = Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
     if path.suffix == "" and not path.exists() and shipped_path.is_file():
