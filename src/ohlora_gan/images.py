@@ -35,21 +35,18 @@ def save_png(path: str | Path, array: NDArray[np.uint8]) -> Path:
     return Path(path)
 
 
-def data_uri(array: NDArray[np.uint8], format: str = "webp", size: int | None = None) -> str:
-    """A picture uint8 ``[H, W, 3]`` as the text of an ``img`` element's ``src``; formats as in `encoded`.
-
-    With ``size`` it is resampled (Lanczos) so that the longer side has this many pixels.
-    """
+def data_uri(array: NDArray[np.uint8], size: int) -> str:
+    """A picture uint8 ``[H, W, 3]`` as the text of an ``img`` element's ``src``, its longer side of ``size`` pixels."""
     image = Image.fromarray(array)
-    if size is not None and size != max(image.size):
+    if size != max(image.size):
         scale = size / max(image.size)
         shape = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(shape, Image.Resampling.LANCZOS)
-    return f"data:image/{format.lower()};base64,{base64.b64encode(encoded(image, format)).decode()}"
+    return f"data:image/webp;base64,{base64.b64encode(encoded(image, 'webp')).decode()}"
 
 
 def encoded(picture: NDArray[np.uint8] | Image.Image, format: str = "png") -> bytes:
-    """A picture, uint8 ``[H, W, 3]`` or Pillow's, as the bytes of a file: ``"webp"``, ``"png"`` or ``"jpeg"``."""
+    """A picture, uint8 ``[H, W, 3]`` or Pillow's, as the bytes of a file: ``png`` or ``webp``."""
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     buffer = io.BytesIO()
     image.save(buffer, format=format.upper(), quality=88)

@@ -338,9 +338,8 @@ def test_save_strips_writes_a_png_a_property(tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
-@pytest.mark.parametrize("format", ["webp", "png", "jpeg"])
-def test_data_uri(format):
-    assert images.data_uri(faces(1)[0], format, size=32).startswith(f"data:image/{format};base64,")
+def test_data_uri():
+    assert images.data_uri(faces(1)[0], size=32).startswith("data:image/webp;base64,")
 
 
 def test_a_plot_is_a_picture_with_words_that_needs_no_other_file():
