@@ -80,8 +80,12 @@ def small_settings(program: str, given: dict[str, str]) -> dict[str, str]:
     """Settings that make a run of a program of Hydra small, in place of those that are given."""
     if program == "find_vectors.py":
         method = {} if "-m" in given else METHODS.get(given.get("method", ""), {})
-        search = {key: value for key, value in SEARCH.items() if key != "n" or given.get("method") != "closed_loop"}
-        return {} if given.get("n") == "20" else {**search, **method}
+        search = {**SEARCH}
+        if given.get("method") == "closed_loop":  # finds nothing: it has no samples and no groups
+            del search["n"]
+            given = {**given, "groups": ""}
+        groups = {} if given.keys() & {"groups", "group_by"} else {"groups": "none"}
+        return {} if given.get("n") == "20" else {**search, **method, **groups}
     if program != "train.py":
         return {}
     more = TRAIN | (FACES if given.get("data", "faces") == "faces" else {})
@@ -143,7 +147,7 @@ def prepare() -> None:
     parts = {"generator": generator, "discriminator": discriminator, "generator_smooth": generator}
     torch.save({name: network.state_dict() for name, network in parts.items()}, "my_generator.pth")
     for name, make in (("generator", tiny.generator), ("discriminator", tiny.discriminator)):
-        shape = {"z_dim": 512, "w_dim": 512, "mapping_dim": 2048, "split": False} if name == "generator" else {}
+        shape = {"z_dim": 512, "w_dim": 512, "mapping_dim": 512, "split": False} if name == "generator" else {}
         network = make(resolution=256, fmaps=[8] * 7, **shape)
         torch.save({name: network.state_dict()}, f"{name}_v1.pth")
     for name in ("my_scorer", "A", "B"):
