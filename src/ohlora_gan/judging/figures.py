@@ -172,12 +172,8 @@ def leakage(
 def saturation(strengths: NDArray[Any], scores: NDArray[Any]) -> tuple[float, float]:
     """Between which strengths a property goes on responding: with at least half the slope that its mean score has at 0.
 
-    Slopes are central differences (one-sided at the ends), and run straight between two strengths. NaN where the score
-    does not rise at 0.
-
-    Args:
-        strengths: ``[S]`` of the property alone, ascending, 0 among them.
-        scores: its score in the pictures of some latents, ``[N, S]``; NaN where a picture is lost.
+    Strengths ``[S]`` of the property alone ascend, 0 among them; its scores are ``[N, S]``, NaN where lost.
+    Slopes are central differences, straight between two strengths. NaN where the score does not rise at 0.
     """
     strengths = np.asarray(strengths, dtype=np.float64)
     known = ~np.isnan(scores)

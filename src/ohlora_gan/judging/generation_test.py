@@ -200,14 +200,8 @@ def passed(corrs: Mapping[str, float], signed: bool = True, thresholds: Mapping[
 
 
 def make_cases(plan: Plan, groups: Sequence[str] | np.ndarray, scores: np.ndarray, names: Sequence[str]) -> list[Case]:
-    """The test of every latent, by the edited properties that a judge measures.
-
-    Args:
-        plan: what was asked for.
-        groups: of the latents, ``[N]``.
-        scores: ``[N, K, P]``; the row of a lost picture is NaN.
-        names: what the P scores are.
-    """
+    """The test of every latent of groups ``[N]`` by scores ``[N, K, P]`` of these names, of the edited properties that
+    are among them; the row of a lost picture is NaN."""
     columns = [i for i, name in enumerate(plan.strengths) if name in names]
     thresholds = {name: least for name, least in plan.thresholds.items() if name in names}
     grid, cases = plan.grid[:, columns], []

@@ -36,8 +36,7 @@ from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.zoo import open_scorer
 
-ALONG = np.linspace(-4, 4, 17)
-"""Strengths of each property alone, in sigmas, between which its saturation is sought."""
+ALONG = np.linspace(-4, 4, 17)  # strengths of each property alone, in sigmas, between which its saturation is sought
 
 
 def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootstrap: Bootstrap) -> dict[str, Any]:
@@ -211,11 +210,7 @@ def judge_vectors(
     extent: Extent,
     progress: tqdm | None = None,
 ) -> Judgement:
-    """Tests what moves a layer's codes on latents of the stream "test"; ``progress`` is told of each.
-
-    Raises:
-        ValueError: for a judge that measures none of the properties.
-    """
+    """Tests what moves a layer's codes on latents of the stream "test"; ``progress`` is told of each."""
     started = time.monotonic()
     check_judges(judges, plan)
     codes = space.codes(layer, *space.latents(REPORT, range(extent.num_latents)))

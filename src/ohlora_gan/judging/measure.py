@@ -116,9 +116,6 @@ class LandmarkJudge:
         return np.stack([found[column] for column in self.columns.values()], axis=1).astype(np.float32)
 
 
-# --- What an edit does to the picture besides its scores ---
-
-
 KINDS = ("whole", "face", "outside", "features")
 
 
@@ -144,14 +141,10 @@ class ChangeMeter:
     The distance of features is Euclidean, between the activations of the last hidden layer of a judge's network,
     divided by the mean distance of two different unedited faces of the test: 1 is as far as another person. What was
     asked for is part of it: open eyes are far from closed ones.
-
-    Args:
-        region: where the face is.
-        net: whose features are compared; None: features are not.
     """
 
-    region: Region = field(default_factory=Region)
-    net: NetworkJudge | None = None
+    region: Region = field(default_factory=Region)  # where the face is
+    net: NetworkJudge | None = None  # whose features are compared; None: features are not
     _changes: list[NDArray[np.float32]] = field(default_factory=list)
     _features: list[NDArray[np.float32]] = field(default_factory=list)
 
@@ -182,9 +175,6 @@ class ChangeMeter:
         return dict(zip(KINDS, means.T, strict=True))
 
 
-# --- What the judges see ---
-
-
 Render = Callable[[np.ndarray, int | None, int], Iterator[Tensor]]
 """Codes ``[M, D]``, the number of a draw of noise (None: the fixed noise) and of the first picture, to pictures
 ``[m, 3, R, R]`` in about [-1, 1], batch by batch."""
@@ -192,8 +182,7 @@ Render = Callable[[np.ndarray, int | None, int], Iterator[Tensor]]
 Move = Callable[[np.ndarray, Sequence[str] | np.ndarray], np.ndarray]
 """Codes ``[n, D]`` and their groups ``[n]`` to all K edits of each: float32 ``[n, K, D]``."""
 
-SECOND_DRAW = 1
-"""The number of the noise of the second draw."""
+SECOND_DRAW = 1  # the number of the noise of the second draw
 
 
 @dataclass(frozen=True)
@@ -213,11 +202,8 @@ class Seen:
         return float(lost_pictures(self.scores).mean())
 
     def standardised(self, scores: Scores) -> Scores:
-        """Raw measures ``[..., P]`` in standard deviations over the unedited faces, from their mean.
-
-        Raises:
-            ValueError: where fewer than two unedited faces have scores, or they do not differ.
-        """
+        """Raw measures ``[..., P]`` in standard deviations over the unedited faces, from their mean; ValueError where
+        fewer than two of these have scores, or they do not differ."""
         known = self.unedited[~lost_pictures(self.unedited)].astype(np.float64)
         spread = known.std(axis=0) if len(known) > 1 else np.zeros(1)
         if (spread == 0).any():
@@ -301,11 +287,7 @@ class Scoring:
         self, moved: np.ndarray, noise_seed: int | None = None, first: int = 0, meter: ChangeMeter | None = None
     ) -> list[Scores]:
         """Every judge's scores float32 ``[n, K, P]`` of the pictures of codes ``[n, K, D]``, of which a meter is told;
-        ``noise_seed`` and ``first`` as in ``Render``.
-
-        Raises:
-            ValueError: if a judge gives another number of scores than it has names.
-        """
+        ``noise_seed`` and ``first`` as in ``Render``."""
         num_latents, num_strengths, size = moved.shape
         parts, position = [], 0
         for images in self.render(moved.reshape(-1, size), noise_seed, first):

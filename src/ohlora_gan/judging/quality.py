@@ -208,11 +208,10 @@ class Comparison:
 def compare_faces(
     checkpoint: str, scorer: str, reference: Reference, fresh: Fresh, landmarks: bool = False
 ) -> Comparison:
-    """Measures a generator's faces against a reference.
+    """Measures faces of a generator, by a scorer, against a reference; both are shipped models' names or files.
 
     Args:
-        checkpoint, scorer: shipped models' names or files.
-        fresh: faces of each kind; its seed chooses photographs too.
+        fresh: which faces; its seed chooses photographs too.
         landmarks: find faces in the first thousand images of each kind, too (extra ``landmarks``).
 
     Raises:
@@ -290,10 +289,9 @@ class FilterFigures:
 def filter_means(
     generators: Sequence[str], filters: Sequence[str], require: Mapping[str, str] | None, fresh: Fresh
 ) -> dict[str, FilterFigures]:
-    """Generator -> what filters say of fresh images of it.
+    """Generator -> what filters say of fresh images of it; both are shipped models' names or files.
 
     Args:
-        generators, filters: shipped models' names or files; filters are ensembles.
         require: filter -> bound; None: the reference system's, of those filters that are given.
 
     Raises:

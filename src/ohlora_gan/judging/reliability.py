@@ -38,17 +38,7 @@ from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import Generator, from_uint8
 from ohlora_gan.models.zoo import open_generator, open_scorer, open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
-from ohlora_gan.world.truth import (
-    KINDS,
-    NAMES,
-    ROUNDS,
-    Reading,
-    Truth,
-    render_faces,
-    spoil,
-    values_of,
-    weathered,
-)
+from ohlora_gan.world.truth import KINDS, NAMES, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
 from ohlora_gan.world.versions import LATEST, Member, check_same_world, network
 
 Bytes = NDArray[np.uint8]
@@ -165,9 +155,6 @@ def write_scorer_table(path: Path | str, names: Sequence[str], columns: Mapping[
     write_rows(path, [["property", *columns], *rows])
 
 
-# --- How far two scorers agree on the same images ---
-
-
 @dataclass(frozen=True)
 class Agreement:
     """Agreement of two scorers, a value a property; arrays are float64 ``[P]``."""
@@ -208,10 +195,8 @@ class Agreement:
 
 
 def agreement(first: str, second: str, generator: str, fresh: Fresh) -> Agreement:
-    """Scores fresh images of a generator, at least 10, by two scorers and compares the properties that both know.
-
-    Args:
-        first, second, generator: shipped models' names or files.
+    """Scores fresh images of a generator, at least 10, by two scorers and compares the properties that both know; all
+    three are shipped models' names or files.
 
     Raises:
         ValueError: for too few images, scorers that share no property or not the generator's resolution, or networks

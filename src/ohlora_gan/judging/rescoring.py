@@ -22,10 +22,8 @@ from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
 
-OWN = "own"
-"""The group of candidates that move each face along the direction of its own group."""
-STEP = 2.0
-"""The paper's step."""
+OWN = "own"  # the group of candidates that move each face along the direction of its own group
+STEP = 2.0  # the paper's step
 MIN_SAMPLES = 10
 NUM_MATCHED = 64  # faces that steps are matched on
 MATCH_ROUNDS, MATCH_TOLERANCE = 20, 0.01
@@ -67,16 +65,11 @@ def sources_of(run: str, found: DirectionSet, layer: Layer) -> list[Source]:
     return [Source(run, found, layer, group) for group in (*own, *found.group_names)]
 
 
-Chosen = Sequence[tuple[Source, list[int]]]
-"""Sources, and which of their properties take part."""
+Chosen = Sequence[tuple[Source, list[int]]]  # sources, and which of their properties take part
 
 
 def chosen_properties(space: FaceSpace, sources: Sequence[Source], properties: Sequence[str] | None) -> Chosen:
-    """The candidates that take part.
-
-    Raises:
-        ValueError: if there are none, or the scorer does not measure what one changes.
-    """
+    """The candidates that take part; ValueError if there are none, or the scorer does not measure what one changes."""
     chosen = []
     for source in sources:
         kept = [name for name in source.found.properties if properties is None or name in properties]
@@ -158,10 +151,8 @@ def matched_steps(space: FaceSpace, chosen: Chosen, step: float) -> list[float]:
 
 
 def step_for(change: Callable[[float], float], target: float, start: float) -> float | None:
-    """The step at which ``change(step)`` is within 1 % of a target; None where it is not found.
-
-    Images change ever slower with the step, so scaling the step by what is lacking comes nearer each time.
-    """
+    """The step at which ``change(step)`` is within 1 % of a target; None where it is not found. Images change ever
+    slower with the step, so scaling it by what is lacking comes nearer each time."""
     own = start
     for _ in range(MATCH_ROUNDS):
         found = change(own)
@@ -171,9 +162,6 @@ def step_for(change: Callable[[float], float], target: float, start: float) -> f
             return own
         own *= target / found
     return None
-
-
-# --- Which of them raises a property most ---
 
 
 def in_words(row: Mapping[str, Any]) -> dict[str, str]:
@@ -266,15 +254,12 @@ def rescore(
     """Moves n faces along every candidate, and scores them before and after.
 
     Args:
-        n: number of faces, at least 10; the paper takes 1,000 to 2,000.
+        n: number of faces; the paper takes 1,000 to 2,000.
         step: length of the moves.
         matched: the first candidate alone takes this step, all others the step that changes images as much (mean
             absolute change of pixels), so that layers whose vectors differ in size compare.
         properties: whose candidates compete; None: all.
         progress: told of each face.
-
-    Raises:
-        ValueError: for too few faces, a step that is not positive, no candidate, or scores that are not finite.
     """
     check_sampling(n, step)
     chosen = chosen_properties(space, sources, properties)
@@ -326,13 +311,13 @@ class LayerRescoring:
         """Mean change of every property a unit of length along each direction, ``[R, k, P]``."""
         return self.changes.mean(axis=0, dtype=np.float64) / self.step
 
-    def of_single_layers(self) -> list[int]:
-        """Places of layers 0 to L-1, each moved alone, among the ranges."""
-        return [self.ranges.index((i, i)) for i in range(len(self.resolutions))]
-
     def of_first_layers(self) -> list[int]:
-        """Places of layers 0 to i, moved together, for i from 0 to L-1; the last is the whole edit."""
+        """Places of layers 0 to i, moved together, for i from 0 to L-1, among the ranges; last is the whole edit."""
         return [self.ranges.index((0, i)) for i in range(len(self.resolutions))]
+
+    def of_single_layers_and_all(self) -> list[int]:
+        """Places of layers 0 to L-1, each moved alone, and of the whole edit."""
+        return [*(self.ranges.index((i, i)) for i in range(len(self.resolutions))), self.of_first_layers()[-1]]
 
     def rows(self) -> list[dict[str, str]]:
         """A table: a row for each property's direction and range of layers."""
@@ -356,15 +341,8 @@ def rescore_layers(
     properties: Sequence[str] | None = None,
     progress: tqdm | None = None,
 ) -> LayerRescoring:
-    """Moves n faces along a run's directions in each synthesis layer alone, and in the first 1, 2, ... L of them.
-
-    Args:
-        source: the directions, of any extraction layer.
-        n, step, properties, progress: as in ``rescore``; the step is a length at the directions' own layer.
-
-    Raises:
-        ValueError: as ``rescore``.
-    """
+    """Moves n faces along a run's directions, of any layer, in each synthesis layer alone, and in the first 1, 2, ... L
+    of them; as ``rescore``. The step is a length at the directions' own layer."""
     check_sampling(n, step)
     ((_, columns),) = chosen_properties(space, [source], properties)
     num = space.generator.num_layers
@@ -396,9 +374,6 @@ def to_wplus(space: FaceSpace, layer: Layer, codes: np.ndarray) -> np.ndarray:
     return wp.cpu().numpy()
 
 
-# --- Which way directions of unknown sign point ---
-
-
 CLEAR = 2.0  # a response is clear from so many standard errors on
 
 
@@ -406,15 +381,8 @@ def measure_response(
     space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much the own score of each direction rises along it, from one standard deviation of the latents' vectors
-    along it behind to one ahead, so that the step is of the size of natural differences at any layer.
-
-    Returns:
-        Mean score difference over latents of the stream "choose" and its standard error, float64 ``[k, G]`` each;
-        ``progress`` is told of each of these directions.
-
-    Raises:
-        ValueError: for a property that is not scored.
-    """
+    along it behind to one ahead, so that the step is of the size of natural differences at any layer: mean over latents
+    of the stream "choose" and standard error, float64 ``[k, G]`` each. ``progress`` is told of each direction."""
     if unknown := [name for name in found.properties if name not in space.property_names]:
         raise ValueError(
             f"the scorer does not measure {', '.join(unknown)} but {', '.join(space.property_names)}: give another "

@@ -141,9 +141,6 @@ def largest(cells: Sequence[Cell]) -> list[Cell]:
     return list(found.values())
 
 
-# --- What the page counts ---
-
-
 def write_leaderboard(
     folder: Path, cells: Sequence[Cell], failed: Sequence[FailedCell] = (), judge: str | None = None
 ) -> Path:
@@ -240,9 +237,6 @@ def short_seconds(value: float | None) -> str:
 def link_to(path: Path, output: Path) -> str:
     """A path as seen from a folder, with forward slashes."""
     return Path(os.path.relpath(path, output)).as_posix()
-
-
-# --- The columns of the table ---
 
 
 CHANGES = ("outside", "whole")  # of the picture; the first that was measured is shown
@@ -360,9 +354,6 @@ def cut_rows(picture: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     if side < 1 or (width + PAD) % columns or (height + PAD) % (side + PAD):
         raise ValueError(f"a picture of {width}x{height} pixels is no grid of {columns} square faces a row")
     return np.stack([picture[top : top + side] for top in range(0, height, side + PAD)])
-
-
-# --- The leaderboard's figures as a table ---
 
 
 WHOLE = ("rank", "equivalent_to_w", "n", "num_latents")

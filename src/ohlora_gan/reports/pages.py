@@ -36,9 +36,6 @@ def _environment() -> Environment:
     return environment
 
 
-# --- Names for readers ---
-
-
 class Phrases(NamedTuple):
     """How pages speak of a property."""
 
@@ -88,9 +85,6 @@ def ident(name: str) -> str:
 def listed(items: Sequence[str]) -> str:
     """``a, b and c``."""
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
-
-
-# --- Numbers for readers ---
 
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"

@@ -15,9 +15,6 @@ from ohlora_gan.reports.report import Strip
 Bytes = NDArray[np.uint8]
 
 
-# --- Grids of faces that explain themselves: words above columns, before rows and below faces ---
-
-
 SHOWN = 128  # smaller faces are enlarged to about so many pixels
 GAP, MARGIN, TEXT, SMALL = 3, 8, 15, 12
 INK, FAINT = (20, 20, 20), (110, 110, 110)
@@ -70,9 +67,6 @@ def labelled_grid(
     return np.asarray(sheet)
 
 
-# --- Sheets of faces beside their parse maps, for the eye to judge ---
-
-
 TILE, STRIP, PAIRS = 112, 14, 5
 CLASSES = (
     ("background", (40, 40, 48)),
@@ -121,9 +115,6 @@ def _legend(width: int) -> Bytes:
         draw.rectangle((x + 2, y, x + 12, y + 10), fill=color)
         draw.text((x + 16, y - 1), name, fill="black")
     return np.asarray(picture)
-
-
-# --- Moving pictures: frames as an animated GIF or WebP, the same bytes for the same frames ---
 
 
 GIF_COLOURS = 256

@@ -85,9 +85,6 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
 
 
-# --- Plots of one run ---
-
-
 def response_lines(property: str, strengths: ArrayLike, scores: ArrayLike) -> Plot:
     """Measured scores ``[rows, K]`` in sigmas, NaN allowed, over strengths ``[K]``: a thin line a face, a thick one for
     their mean."""
@@ -242,11 +239,7 @@ def _draw(axes: Axes, x: np.ndarray, figures: Sequence[Interval], index: int, jo
     axes.errorbar(x, y, errors, color=color, linestyle=dashes if joined else "none", **style)
 
 
-# --- Which synthesis layers carry which property, as a picture ---
-
-
-CELL = 0.42
-"""Inches."""
+CELL = 0.42  # inches
 SHEET: dict[Any, Any] = STYLE | {
     "axes.labelsize": 8,
     "axes.titlelocation": "left",
@@ -288,8 +281,7 @@ def draw_layers(path: str | Path, found: LayerRescoring) -> Path:
 
 def own_panel(axes: Axes, found: LayerRescoring) -> None:
     """ds of each edit's own property: a column a layer moved alone, and one for the whole edit."""
-    ds = found.ds().value
-    values = np.vstack([ds[found.of_single_layers()], ds[found.of_first_layers()[-1:]]]).T
+    values = found.ds().value[found.of_single_layers_and_all()].T
     heat(axes, values, found.properties, found.resolutions, cmap="YlGnBu", vmin=0, vmax=float(values.max()) or 1.0)
     axes.set_title("ds: how much one layer alone raises the property (σ)")
 
@@ -298,7 +290,7 @@ def edit_panel(axes: Axes, found: LayerRescoring, k: int) -> None:
     """Signed change of every property by the k-th edit; all edits have the same colours."""
     changes = found.slopes() * found.step
     bound = float(np.abs(changes).max()) or 1.0
-    values = np.vstack([changes[found.of_single_layers(), k], changes[found.of_first_layers()[-1:], k]]).T
+    values = changes[found.of_single_layers_and_all(), k].T
     heat(axes, values, found.names, found.resolutions, cmap="RdBu_r", vmin=-bound, vmax=bound)
     axes.get_yticklabels()[found.names.index(found.properties[k])].set_fontweight("bold")
     axes.set_title(f"the {plain(found.properties[k])} edit: change of every score (σ)")

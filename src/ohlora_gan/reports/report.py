@@ -161,9 +161,6 @@ def write_report(path: str | Path, data: ReportData) -> Path:
     )
 
 
-# --- What the page counts ---
-
-
 def layout(properties: Sequence[str]) -> tuple[list[str], list[str], str]:
     """Where the pictures of a test go: what varies down a block (none or one), from block to block, and across."""
     order = nested(properties)
