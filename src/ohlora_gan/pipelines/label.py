@@ -98,15 +98,10 @@ def highest(rows: Rows, column: str, num: int) -> dict[str, str]:
 
 
 def label(pictures: str, output: Path, how: Labelling) -> str:
-    """Labels pictures into a folder; says in a few lines what was found.
+    """Labels pictures (a folder, searched with its sub-folders, or a zip file); says in a few lines what was found.
 
-    Args:
-        pictures: a folder, searched with its sub-folders, or a zip file.
-        output: gets labels.csv, skipped.csv (file, reason), maps/NAME.png, sheet.png and top_COLUMN.png.
-
-    Raises:
-        ValueError: for pictures, a segmenter or a column that is not there, another run's output folder, or if no
-            picture can be labelled.
+    The output folder gets labels.csv, skipped.csv (file, reason), maps/NAME.png, sheet.png and top_COLUMN.png. One of
+    another run is refused, and so is a run in which no picture can be labelled.
     """
     try:
         source = PictureSource(pictures)
