@@ -13,7 +13,6 @@ from ohlora_gan.judging.generation_test import (
     make_cases,
     make_plan,
     passed,
-    strength_grid,
     summary,
 )
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
@@ -70,7 +69,7 @@ def test_move_refuses_shapes_that_do_not_fit(code, directions, strengths):
 
 @pytest.mark.parametrize("option", sorted(STRENGTHS))
 def test_grid_holds_every_combination_once(option):
-    grid = strength_grid(option)
+    grid = make_plan(EDITED_PROPERTIES, option).grid
     assert grid.shape == (50, 3)
     assert len({tuple(row) for row in grid}) == 50
     for i, name in enumerate(EDITED_PROPERTIES):
@@ -82,13 +81,8 @@ def test_grid_holds_every_combination_once(option):
     assert len(set(pose[:5])) == 5
 
 
-def test_unknown_option_is_named():
-    with pytest.raises(ValueError, match="'mixed', expected one of svm, gradient"):
-        strength_grid("mixed")
-
-
 def test_correlations_find_the_right_columns_and_signs():
-    strengths = strength_grid("svm")
+    strengths = make_plan(EDITED_PROPERTIES).grid
     scores = np.random.default_rng(2).standard_normal((50, 8)).astype(np.float32)
     scores[:, PROPERTIES.index("eyes")] = strengths[:, 0]
     scores[:, PROPERTIES.index("pose")] = -strengths[:, 2]
@@ -99,7 +93,7 @@ def test_correlations_find_the_right_columns_and_signs():
 
 
 def test_scores_that_differ_by_less_than_the_rounding_have_no_correlation():
-    strengths = strength_grid("svm")
+    strengths = make_plan(EDITED_PROPERTIES).grid
     scores = scores_follow_codes(strengths * [1e-6, 1.0, 1.0])
     corrs = correlations(strengths, scores)
     assert np.isnan(corrs["eyes"])
@@ -167,7 +161,7 @@ def case_of(scores: np.ndarray, signed: bool = True) -> Case:
 
 
 def test_a_case_holds_what_was_found():
-    scores = scores_follow_codes(strength_grid("svm"))
+    scores = scores_follow_codes(make_plan(EDITED_PROPERTIES).grid)
     _, case = make_cases(make_plan(EDITED_PROPERTIES), ["llhh", "hhll"], np.stack([scores, scores]), PROPERTIES)
     assert (case.index, case.group, case.passed) == (1, "hhll", True)
     assert case.corrs == pytest.approx(dict.fromkeys(EDITED_PROPERTIES, 1.0))
@@ -175,13 +169,13 @@ def test_a_case_holds_what_was_found():
 
 
 def test_directions_that_lower_the_score_pass_only_by_the_published_rule():
-    falling = -scores_follow_codes(strength_grid("svm"))
+    falling = -scores_follow_codes(make_plan(EDITED_PROPERTIES).grid)
     assert not case_of(falling).passed
     assert case_of(falling, signed=False).passed
 
 
 def test_a_lost_picture_fails_the_latent_but_not_its_correlations():
-    grid = strength_grid("svm")
+    grid = make_plan(EDITED_PROPERTIES).grid
     scores = scores_follow_codes(grid)
     scores[7, COLUMNS] = 100.0
     case = case_of(losing(scores, 7))
@@ -193,7 +187,7 @@ def test_a_lost_picture_fails_the_latent_but_not_its_correlations():
 
 @pytest.mark.parametrize(("num_lost", "known"), [(25, True), (26, False)])
 def test_too_many_lost_pictures_leave_nothing_to_correlate(num_lost, known):
-    grid = strength_grid("svm")
+    grid = make_plan(EDITED_PROPERTIES).grid
     lost = np.random.default_rng(5).permutation(50)[:num_lost]
     corrs = correlations(grid, losing(scores_follow_codes(grid), *lost))
     assert np.isfinite(list(corrs.values())).all() == known
@@ -216,7 +210,7 @@ def test_recorded_grid_and_thresholds(golden):
         assert {name: list(values) for name, values in STRENGTHS[option].items()} == info["pm_values"][option]
         assert [label["index"] for label in labels] == list(range(50))
         recorded = [[label[name] for name in EDITED_PROPERTIES] for label in labels]
-        assert strength_grid(option).tolist() == recorded
+        assert make_plan(EDITED_PROPERTIES, option).grid.tolist() == recorded
 
 
 @pytest.mark.golden
@@ -226,7 +220,7 @@ def test_recorded_correlations(golden):
         for layer, faces in of_option.items():
             scores = tensors[f"out.{option}.{layer}.scores"].numpy()
             for face, recorded in enumerate(faces):
-                corrs = correlations(strength_grid(option), scores[face])
+                corrs = correlations(make_plan(EDITED_PROPERTIES, option).grid, scores[face])
                 assert corrs == pytest.approx({name: recorded[name] for name in EDITED_PROPERTIES}, abs=1e-9)
                 assert passed(corrs, signed=False) == recorded["passed"]
 
@@ -237,7 +231,7 @@ def test_recorded_codes_move_as_the_recording_says(golden):
     info, tensors = golden("pm_corr")
     for layer in ("w", "mapping_split1", "mapping_split2"):
         codes, vectors = tensors[f"out.code.{layer}"].numpy(), tensors[f"in.vectors.{layer}"].numpy()
-        moved = move(codes, vectors, strength_grid("svm"))
+        moved = move(codes, vectors, make_plan(EDITED_PROPERTIES).grid)
         for k, label in enumerate(info["pm_labels"]["svm"]):
             expected = codes.astype(np.float64)
             for row, name in enumerate(info["vector_rows"]):

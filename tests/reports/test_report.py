@@ -8,7 +8,7 @@ import pytest
 
 from ohlora_gan import images
 from ohlora_gan.directions.base import all_group_names
-from ohlora_gan.judging.figures import wilson_interval
+from ohlora_gan.judging.figures import share
 from ohlora_gan.judging.generation_test import nested
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import pictures, plots
@@ -371,7 +371,7 @@ def test_numbers_for_readers():
 
 
 def test_wilson_interval():
-    _, low, high = wilson_interval(0, 100)
+    _, low, high = share(np.zeros(100, bool))
     assert low == 0
     assert high == pytest.approx(0.037, abs=1e-3)
-    assert wilson_interval(50, 100) == pytest.approx((0.5, 0.404, 0.596), abs=1e-3)
+    assert share(np.arange(100) < 50) == pytest.approx((0.5, 0.404, 0.596), abs=1e-3)

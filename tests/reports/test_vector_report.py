@@ -5,7 +5,7 @@ import pytest
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.moves import StraightMover, groups_of
-from ohlora_gan.judging.generation_test import Case, VectorTest, make_plan, strength_grid
+from ohlora_gan.judging.generation_test import Case, VectorTest, make_plan
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.reports.report import (
@@ -26,7 +26,7 @@ def case(scores):
 
 def test_response_recovers_known_slopes():
     rng = np.random.default_rng(0)
-    slopes, grid = rng.standard_normal((3, 8)), strength_grid("svm")
+    slopes, grid = rng.standard_normal((3, 8)), make_plan(("eyes", "mouth", "pose")).grid
     cases = [case(grid @ slopes + rng.standard_normal(8)) for _ in range(4)]
     test = VectorTest(make_plan(("eyes", "mouth", "pose")), np.zeros((4, 16)), np.array(["all"] * 4), cases, None)
     np.testing.assert_allclose(test.response(), slopes, atol=1e-5)
@@ -85,7 +85,10 @@ def test_strips_reach_so_many_sigmas(world):
     assert strip.strengths.tolist() == [-2, -1, 0, 1, 2]
     slopes = np.zeros((3, 8))
     slopes[0, 0] = 0.5
-    test.plan, test.cases = replace(test.plan, unit="reference"), [case(strength_grid("svm") @ slopes)]
+    test.plan, test.cases = (
+        replace(test.plan, unit="reference"),
+        [case(make_plan(("eyes", "mouth", "pose")).grid @ slopes)],
+    )
     (strip, *_) = draw_strips(space, W(), test, num_faces=1, reach=2.0, steps=5)
     assert strip.strengths.tolist() == [-4, -2, 0, 2, 4]
 

@@ -74,15 +74,11 @@ class Bootstrap:
 
 
 def share(passes: NDArray[np.bool_]) -> Interval:
-    """The share of N latents that pass, with Wilson's interval: a bootstrap of none or of all has no width."""
-    return wilson_interval(int(passes.sum()), len(passes))
-
-
-def wilson_interval(num_passed: int, num: int) -> Interval:
-    """A share with its 95 % interval (Wilson 1927), honest also at 0 and for few trials; all NaN without trials."""
+    """The share of N latents that pass, with Wilson's 95 % interval (1927): honest also at 0 and for few, where a
+    bootstrap has no width; all NaN for none."""
+    num, num_passed, z = len(passes), int(passes.sum()), 1.96
     if not num:
         return Interval(np.nan)
-    z = 1.96
     middle = (num_passed + z * z / 2) / (num + z * z)
     half = z / (num + z * z) * sqrt(num_passed * (num - num_passed) / num + z * z / 4)
     return Interval(num_passed / num, max(0.0, middle - half), min(1.0, middle + half))

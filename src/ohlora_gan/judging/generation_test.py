@@ -56,8 +56,10 @@ class Plan:
 
     @property
     def grid(self) -> np.ndarray:
-        """All combinations of strengths, see ``strength_grid``."""
-        return strength_grid(self.strengths)
+        """All combinations of strengths, float64 ``[K, k]``; which one varies slowest says ``nested``."""
+        order = nested(list(self.strengths))
+        rows = [dict(zip(order, values, strict=True)) for values in product(*(self.strengths[name] for name in order))]
+        return np.array([[row[name] for name in self.strengths] for row in rows], dtype=np.float64)
 
     def changes(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Strengths ``[K, k]`` as movers take them."""
@@ -81,11 +83,13 @@ def make_plan(
         ValueError: for an unknown option, settings of a property that is not edited, strengths that cannot be
             correlated, a threshold outside (0, 1], or too many pictures a latent.
     """
-    published, strengths, thresholds = _published(option), strengths or {}, thresholds or {}
+    if option not in STRENGTHS:
+        raise ValueError(f"option is {option!r}, expected one of {', '.join(STRENGTHS)}")
+    strengths, thresholds = strengths or {}, thresholds or {}
     for key, given in (("strengths", strengths), ("thresholds", thresholds)):
         if unknown := [name for name in given if name not in properties]:
             raise ValueError(f"test.{key} names {', '.join(unknown)}, expected some of {', '.join(properties)}")
-    rows = published | {name: tuple(map(float, values)) for name, values in strengths.items()}
+    rows = STRENGTHS[option] | {name: tuple(map(float, values)) for name, values in strengths.items()}
     if len(properties) == 1 and not strengths and len(rows.get(properties[0], ())) < MIN_PICTURES:
         rows.pop(properties[0], None)  # eyes alone: the published two strengths would always correlate
     fixed = {name: rows[name] for name in properties if name in rows}
@@ -97,12 +101,6 @@ def make_plan(
     )
     _check(plan)
     return plan
-
-
-def _published(option: str) -> dict[str, tuple[float, ...]]:
-    if option not in STRENGTHS:
-        raise ValueError(f"option is {option!r}, expected one of {', '.join(STRENGTHS)}")
-    return STRENGTHS[option]
 
 
 def _check(plan: Plan) -> None:
@@ -124,17 +122,6 @@ def _check(plan: Plan) -> None:
 def nested(properties: Sequence[str]) -> list[str]:
     """The properties from the slowest varying to the fastest: the published ones in their order, then others."""
     return [*(name for name in NESTING if name in properties), *(name for name in properties if name not in NESTING)]
-
-
-def strength_grid(strengths: str | Mapping[str, Sequence[float]]) -> np.ndarray:
-    """All combinations of the strengths of a published option (``[50, 3]``, a column each of ``EDITED_PROPERTIES``) or
-    of property -> strengths: float64 ``[K, k]``; which one varies slowest says ``nested``."""
-    if isinstance(strengths, str):
-        of_option = _published(strengths)
-        strengths = {name: of_option[name] for name in EDITED_PROPERTIES}
-    order = nested(list(strengths))
-    rows = [dict(zip(order, values, strict=True)) for values in product(*(strengths[name] for name in order))]
-    return np.array([[row[name] for name in strengths] for row in rows], dtype=np.float64)
 
 
 @dataclass(frozen=True)

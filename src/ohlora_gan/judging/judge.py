@@ -15,19 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ohlora_gan.editing.moves import Mover, groups_of
-from ohlora_gan.judging.figures import (
-    Bootstrap,
-    Interval,
-    draw_change,
-    drift,
-    leakage,
-    linearity,
-    miss,
-    passed_again,
-    saturation,
-    share,
-    slopes,
-)
+from ohlora_gan.judging import figures
+from ohlora_gan.judging.figures import Bootstrap, Interval
 from ohlora_gan.judging.generation_test import Plan, VectorTest, make_cases
 from ohlora_gan.judging.measure import ChangeMeter, Judge, LandmarkJudge, NetworkJudge, Scores, Scoring, Seen
 from ohlora_gan.latents.layers import Layer
@@ -57,35 +46,34 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
     names, strengths = seen.names, plan.grid
     columns = {name: i for i, name in enumerate(plan.strengths)}
     measured = [name for name in columns if name in names]
-    own = [names.index(name) for name in measured]
+    own, asked = [names.index(name) for name in measured], strengths[:, [columns[name] for name in measured]]
     cases = make_cases(plan, groups, seen.scores, names)
     corrs = np.nan_to_num([[case.corrs[name] for name in measured] for case in cases])
     passes = np.array([case.passed for case in cases])
-    responses = slopes(strengths, seen.scores)
-    moved = drift(seen.unedited, seen.scores)
-    missed = miss(strengths[:, [columns[name] for name in measured]], seen.unedited[:, own], seen.scores[..., own])
+    responses = figures.slopes(strengths, seen.scores)
+    moved = figures.drift(seen.unedited, seen.scores)
+    missed = figures.miss(asked, seen.unedited[:, own], seen.scores[..., own])
     return {
         "role": seen.role,
         "names": list(names),
         "corr": {name: bootstrap.mean(corrs[:, i]) for i, name in enumerate(measured)},
         "sum_corr": bootstrap.mean(corrs.sum(axis=1)),
         "sum_abs_corr": bootstrap.mean(np.abs(corrs).sum(axis=1)),
-        "pass_share": share(passes),
+        "pass_share": figures.share(passes),
         "retest": retest_of(seen, plan, groups, passes),
         "response": [[bootstrap.mean(responses[:, i, p]).value for p in range(len(names))] for i in columns.values()],
         "leakage": {
-            name: leakage(responses[:, i], names, name, bootstrap, plan.unit != "sigma").plain()
+            name: figures.leakage(responses[:, i], names, name, bootstrap, plan.unit != "sigma").plain()
             for name, i in columns.items()
         },
         "drift": {name: bootstrap.mean(moved[:, p]) for p, name in enumerate(names) if name not in columns},
         "miss": {name: bootstrap.mean(missed[:, i]) for i, name in enumerate(measured)} if plan.unit == "sigma" else {},
         "linearity": {
-            name: bootstrap.mean(linearity(strengths, seen.scores[..., names.index(name)], columns[name])).value
+            name: bootstrap.mean(figures.linearity(strengths, seen.scores[..., names.index(name)], columns[name])).value
             for name in measured
         },
         "saturation": {
-            name: saturation(ALONG, along[:, columns[name], :, names.index(name)]) if len(along) else (np.nan, np.nan)
-            for name in measured
+            name: figures.saturation(ALONG, along[:, columns[name], :, names.index(name)]) for name in measured
         },
         "lost": seen.lost,
     }
@@ -98,9 +86,9 @@ def retest_of(seen: Seen, plan: Plan, groups: np.ndarray, passes: np.ndarray) ->
         return None
     second = np.array([case.passed for case in make_cases(plan, groups, seen.again, seen.names)])
     return {
-        "pass_share": share(second),
-        "passed_both": passed_again(passes, second),
-        "change": draw_change(seen.scores, seen.again),
+        "pass_share": figures.share(second),
+        "passed_both": figures.passed_again(passes, second),
+        "change": figures.draw_change(seen.scores, seen.again),
     }
 
 
