@@ -172,12 +172,12 @@ def make_labelled(labels) -> None:
     """What labelling by landmarks would leave, a segmenter, and a folder in the published system's layout."""
     import shutil
 
-    from ohlora_gan.images import save_png
+    from ohlora_gan.files import save_png
     from ohlora_gan.world.versions import open_world
 
     world = open_world(1)
     for i, name in enumerate(labels["file"]):
-        codes = world.parse_map(world.sample_attributes(0, i), 224)
+        codes = world.render_with_parse_map(world.sample_attributes(0, i), 224)[1]
         save_png(Path("labelled/maps") / name, codes)
         save_png(Path(f"parsed/parsing_{i:06d}.png"), codes)
         shutil.copy(Path("PICTURES") / name, f"parsed/face_{i:06d}.png")
@@ -198,7 +198,7 @@ def write_latent_tables(draws) -> None:
     """Latents as the published system keeps them."""
     import numpy as np
 
-    from ohlora_gan.latents.saved import SavedLatents, write_latents
+    from ohlora_gan.latents.bank import SavedLatents, write_latents
 
     z, label = draws.standard_normal((2, 512)), draws.standard_normal((2, 7))
     corrs = {name: np.ones(2) for name in ("eyes", "mouth", "pose")}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from ohlora_gan.images import grid, save_png
+from ohlora_gan.files import grid, save_png
 
 EDITED = ("eyes", "mouth", "pose")
 NAMES = (*EDITED, "hair_color")

@@ -15,13 +15,10 @@ from conftest import PROJECT
 from omegaconf import OmegaConf
 
 from ohlora_gan.data.datasets import Normalization
-from ohlora_gan.data.labels import Rows
-from ohlora_gan.data.pictures import write_skipped
+from ohlora_gan.data.pictures import Rows, write_skipped
 from ohlora_gan.directions.files import DirectionSet, save_directions
-from ohlora_gan.files import claim, replacing, write_json, write_records, write_rows, write_text
-from ohlora_gan.images import save_png
-from ohlora_gan.latents.bank import ScoreBank
-from ohlora_gan.latents.saved import SavedLatents, append_sweep_row, save_latents
+from ohlora_gan.files import claim, replacing, save_png, write_json, write_records, write_rows, write_text
+from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, save_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.pipelines.chain import Stage
@@ -179,7 +176,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
 WRITES = {"write_text", "write_bytes", "save_file", "savefig"}
 ELSEWHERE = {  # what is no file that anybody reads, or grows line by line and is mended when it is opened
     "data/landmarks.py": "open",  # os.devnull
-    "data/labels.py": "open",  # adds rows
+    "data/pictures.py": "open",  # adds rows
     "reports/plots.py": "savefig",  # into memory
 }
 SOURCE = PROJECT / "src" / "ohlora_gan"

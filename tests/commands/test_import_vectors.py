@@ -12,8 +12,8 @@ from ohlora_gan.directions.files import direction_path, load_directions, write_d
 from ohlora_gan.editing.moves import move
 from ohlora_gan.judging.generation_test import PASS_THRESHOLDS
 from ohlora_gan.judging.rescoring import measure_response, turn_up
+from ohlora_gan.latents.bank import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.layers import MappingSplit2
-from ohlora_gan.latents.saved import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import open_generator, open_scorer

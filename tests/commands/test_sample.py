@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan import images
+from ohlora_gan import files as images
 from ohlora_gan.__main__ import main
 from ohlora_gan.commands.faces import Samples, write_samples
 from ohlora_gan.data.datamodules import ImageFolderDataModule

@@ -6,7 +6,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from ohlora_gan.data.generated import GeneratedDataModule
+from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.latents.bank import ImageBank, read_image
 from ohlora_gan.models import checkpoint
 from ohlora_gan.names import PROPERTIES

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.directions.decorrelate import Costs, held_names, steps
+from ohlora_gan.directions.base import Costs, held_names, steps
 
 NAMES = ("eyes", "mouth", "pose", "hair")
 SIZE = 7

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from ohlora_gan.directions.base import REFERENCE_MEDIANS, all_group_names
-from ohlora_gan.directions.files import direction_path, load_directions, save_directions, write_directions
-from ohlora_gan.directions.foreign import boundary_property, import_boundaries, import_tables
+from ohlora_gan.directions.files import (
+    boundary_property,
+    direction_path,
+    import_boundaries,
+    import_tables,
+    load_directions,
+    save_directions,
+    write_directions,
+)
 
 
 def unit(*shape, seed=0):

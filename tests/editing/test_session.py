@@ -3,10 +3,9 @@ import pytest
 import torch
 
 from ohlora_gan.editing.closed_loop import ClosedLoopMover
-from ohlora_gan.editing.moves import SafeRange, StraightMover
-from ohlora_gan.editing.session import Faces, Limits, Session, open_faces
+from ohlora_gan.editing.moves import Faces, Limits, SafeRange, Session, StraightMover, open_faces
+from ohlora_gan.latents.bank import SavedLatents, save_latents
 from ohlora_gan.latents.layers import W
-from ohlora_gan.latents.saved import SavedLatents, save_latents
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from ohlora_gan.images import grid
+from ohlora_gan.files import grid
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.pipelines.compare import figure, read_cell
 from ohlora_gan.reports.leaderboard import Column, FailedCell, cut_rows, marks, ranked, scorer_order, write_leaderboard

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ohlora_gan import images
+from ohlora_gan import files as images
 from ohlora_gan.directions.base import all_group_names
 from ohlora_gan.judging.figures import share
 from ohlora_gan.judging.generation_test import nested

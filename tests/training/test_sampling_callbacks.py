@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ohlora_gan import rng
-from ohlora_gan.images import grid
+from ohlora_gan.files import grid
 from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.names import PROPERTIES

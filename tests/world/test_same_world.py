@@ -10,7 +10,7 @@ import typer
 from omegaconf import OmegaConf
 
 from ohlora_gan.__main__ import app, main
-from ohlora_gan.data.generated import GeneratedDataModule
+from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import ASSETS, shipped

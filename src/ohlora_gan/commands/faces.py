@@ -53,8 +53,7 @@ def write_samples(name: str, num: int, samples: Samples, output: Path, device: s
     from tqdm import tqdm
 
     from ohlora_gan.devices import keep_freed_memory, open_device
-    from ohlora_gan.files import claim
-    from ohlora_gan.images import save_png
+    from ohlora_gan.files import claim, save_png
     from ohlora_gan.latents.layers import W
     from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash
@@ -124,8 +123,7 @@ def write_rendered(num: int, wanted: Wanted, output: Path) -> str:
     from tqdm import tqdm
 
     from ohlora_gan.data.datasets import face_scores, matching_indices
-    from ohlora_gan.files import write_rows
-    from ohlora_gan.images import save_png
+    from ohlora_gan.files import save_png, write_rows
     from ohlora_gan.names import PROPERTIES
     from ohlora_gan.world.canvas import MAX_SIZE, MIN_SIZE
     from ohlora_gan.world.versions import LATEST, open_world

@@ -132,8 +132,7 @@ def quality(
       ohlora quality v9 --keep gender=1,quality=1,age=0,glass=0 --output runs/quality
       ohlora quality RUN/model.safetensors --pictures photographs.zip --n 1000 --landmarks
     """
-    from ohlora_gan.files import write_json
-    from ohlora_gan.images import save_png
+    from ohlora_gan.files import save_png, write_json
     from ohlora_gan.judging.quality import Reference, compare_faces, sheet
 
     reference = Reference(beside.keep, beside.pictures, beside.world)
@@ -170,8 +169,7 @@ def truth(
       ohlora truth RUN/model.safetensors --n 500 --output runs/truth_figures
       ohlora truth RUN/model.safetensors --generator GENERATOR
     """
-    from ohlora_gan.files import write_json
-    from ohlora_gan.images import save_png
+    from ohlora_gan.files import save_png, write_json
     from ohlora_gan.judging.reliability import measure_truth, truth_sheet
 
     found = measure_truth(model, generator, sampling.fresh(), rounds)

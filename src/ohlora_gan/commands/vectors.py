@@ -128,7 +128,7 @@ def import_vectors(
 
 def import_latents(values: str, groups: str | None, checkpoint: str | None, output: Path) -> str:
     """Converts published latents; says what they are."""
-    from ohlora_gan.latents.saved import PUBLISHED_SIZES, read_latents, save_latents
+    from ohlora_gan.latents.bank import PUBLISHED_SIZES, read_latents, save_latents
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator
 
@@ -148,8 +148,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
     from tqdm import tqdm
 
     from ohlora_gan.devices import open_device
-    from ohlora_gan.directions.files import save_directions
-    from ohlora_gan.directions.foreign import description, read_sources
+    from ohlora_gan.directions.files import description, read_sources, save_directions
     from ohlora_gan.judging.rescoring import turn_up
     from ohlora_gan.latents.layers import layer_named
     from ohlora_gan.latents.space import FaceSpace
@@ -189,7 +188,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
 
 def read_medians_option(text: str | None) -> dict[str, float] | None:
     """``hair_color=-0.43,pose=0`` or a file like ``property_scores_mean_and_median.csv``; None where not given."""
-    from ohlora_gan.latents.saved import read_medians
+    from ohlora_gan.latents.bank import read_medians
 
     if not text or text.endswith(".csv"):
         return read_medians(text) if text else None

@@ -13,8 +13,17 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.directions.base import ALL, DirectionFinder, Jacobian, Samples, members
-from ohlora_gan.directions.decorrelate import Costs, Decorrelate, check_metric, steps
+from ohlora_gan.directions.base import (
+    ALL,
+    Costs,
+    Decorrelate,
+    DirectionFinder,
+    Jacobian,
+    Samples,
+    check_metric,
+    members,
+    steps,
+)
 
 Train = Callable[[np.ndarray, np.ndarray, str, tqdm | None], tuple[dict[str, np.ndarray], Mapping[str, float | None]]]
 """``(X [n, D], scores [n], stream, progress) -> (tensors by name, figures)``, see `training.gradient_net`."""

@@ -15,8 +15,7 @@ from sklearn.linear_model import Ridge
 from sklearn.svm import LinearSVC
 
 from ohlora_gan import rng
-from ohlora_gan.directions.base import DirectionFinder, Samples, members
-from ohlora_gan.directions.decorrelate import Costs, Decorrelate, held_names, steps
+from ohlora_gan.directions.base import Costs, Decorrelate, DirectionFinder, Samples, held_names, members, steps
 
 
 class SvmFit(NamedTuple):

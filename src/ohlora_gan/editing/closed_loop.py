@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 from tqdm import tqdm
 
-from ohlora_gan.directions.decorrelate import Costs
+from ohlora_gan.directions.base import Costs
 from ohlora_gan.editing.moves import Changes, Moved, SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Weights, own_probes

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ohlora_gan.directions.base import DirectionFinder, Geometry, group_names, medians
-from ohlora_gan.directions.decorrelate import held_names
+from ohlora_gan.directions.base import DirectionFinder, Geometry, group_names, held_names, medians
 from ohlora_gan.directions.files import DirectionSet, recipe_of
 from ohlora_gan.editing.moves import StraightMover, groups_of
 from ohlora_gan.latents.bank import ScoreBank

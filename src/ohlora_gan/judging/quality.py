@@ -22,7 +22,7 @@ from ohlora_gan.data.datamodules import ImageFolderDataModule
 from ohlora_gan.data.datasets import matching_indices
 from ohlora_gan.data.landmarks import measure as measure_landmarks
 from ohlora_gan.devices import Device
-from ohlora_gan.images import grid
+from ohlora_gan.files import grid
 from ohlora_gan.judging.figures import Interval, markdown, resamples
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace

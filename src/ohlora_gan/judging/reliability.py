@@ -28,8 +28,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.files import write_rows
-from ohlora_gan.images import grid
+from ohlora_gan.files import grid, write_rows
 from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
 from ohlora_gan.judging.quality import REFERENCE_START, Fresh, place_of
 from ohlora_gan.latents.layers import W

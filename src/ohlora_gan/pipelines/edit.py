@@ -15,9 +15,8 @@ from torch import nn
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
-from ohlora_gan.editing.moves import Mover, SafeRange, StraightMover
+from ohlora_gan.editing.moves import Limits, Mover, SafeRange, Session, StraightMover, open_faces
 from ohlora_gan.editing.search import calibrate
-from ohlora_gan.editing.session import Limits, Session, open_faces
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric

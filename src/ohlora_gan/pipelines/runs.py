@@ -18,7 +18,7 @@ from ohlora_gan.devices import open_device
 from ohlora_gan.directions import files as directions
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import write_json
-from ohlora_gan.latents import saved as latents
+from ohlora_gan.latents import bank as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve

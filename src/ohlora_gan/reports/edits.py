@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ohlora_gan.editing.moves import beyond_samples, jitter
-from ohlora_gan.editing.session import Session, Walk
-from ohlora_gan.files import write_json
-from ohlora_gan.images import save_png
+from ohlora_gan.editing.moves import Session, Walk, beyond_samples, jitter
+from ohlora_gan.files import save_png, write_json
 from ohlora_gan.latents.space import CHOOSE
 from ohlora_gan.options import Drawn, EditSettings, Jitter
 from ohlora_gan.reports.pages import plain

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ohlora_gan.files import write_text
-from ohlora_gan.images import data_uri
+from ohlora_gan.files import data_uri, write_text
 
 
 def write_page(path: str | Path, template: str, **content: Any) -> Path:

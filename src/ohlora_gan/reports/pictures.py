@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ohlora_gan.files import replacing
-from ohlora_gan.images import grid, save_png
+from ohlora_gan.files import grid, replacing, save_png
 from ohlora_gan.reports.report import Strip
 
 Bytes = NDArray[np.uint8]

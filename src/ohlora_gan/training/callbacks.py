@@ -18,8 +18,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from ohlora_gan import rng
-from ohlora_gan.files import replacing, write_records
-from ohlora_gan.images import grid, save_png
+from ohlora_gan.files import grid, replacing, save_png, write_records
 from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8, to_uint8

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from ohlora_gan.data.generated import GeneratedDataModule
+from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
 from ohlora_gan.models.gan import Discriminator, Generator
 from ohlora_gan.models.zoo import open_checkpoint, resolve

@@ -23,6 +23,7 @@ from ohlora_gan.world.canvas import (
     TOP,
     Canvas,
     Color,
+    Hair,
     Renderer,
     Skin,
     band,
@@ -32,7 +33,6 @@ from ohlora_gan.world.canvas import (
     shade,
 )
 from ohlora_gan.world.face import FaceAttributes, check
-from ohlora_gan.world.hair import Hair
 from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_Z, Array, HeadSurface, View
 
 EYE_HALF = 0.066
