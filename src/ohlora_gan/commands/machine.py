@@ -1,4 +1,4 @@
-"""What is there: the machine, the installation, and the runs in a folder."""
+"""What is there: files of weights, runs in a folder, the installation and the machine."""
 
 import platform
 import shutil
