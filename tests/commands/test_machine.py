@@ -87,3 +87,16 @@ def test_a_run_folder_is_described_with_what_it_holds(folder, capsys):
     assert (said["kind"], said["run"]["state"]) == ("run folder", "done")
     assert said["vectors.safetensors"]["directions"]["values"] == 16
     assert said["vectors.safetensors"]["seed"] == 3
+
+
+def test_what_is_there_is_written_as_json_too(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("ohlora_gan.devices.bf16_speed", lambda: 0.01)
+    write_run(tmp_path / "runs" / "one", judgement())
+    for name, words in {"doctor": [], "runs": [str(tmp_path / "runs")], "inspect": ["v9"]}.items():
+        path = tmp_path / f"{name}.json"
+        assert main([name, *words, "--output", str(path)]) == 0
+        assert capsys.readouterr().out.endswith(f"written: {path}\n")
+    read = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("doctor", "runs", "inspect")}
+    assert read["doctor"][0]["what"] == "Python"
+    assert [row["task"] for row in read["runs"]] == ["find_vectors"]
+    assert read["inspect"]["networks"]

@@ -39,6 +39,9 @@ Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="where to write")]
 FolderOrNone = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="where to write, too", show_default="nowhere")
 ]
+JsonOrNone = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="where to write it as JSON, too", show_default="nowhere")
+]
 GeneratorName = Annotated[str, typer.Argument(metavar="GENERATOR", help="a shipped model's name or a file")]
 
 
@@ -90,6 +93,11 @@ def described_fields(kind: Any) -> Iterator[tuple[Field[Any], Any]]:
     """Fields of a dataclass that are options or groups of them, and their types."""
     hints = get_type_hints(kind)
     return ((field, hints[field.name]) for field in fields(kind) if field.metadata)
+
+
+def written(text: str, output: Path | None) -> str:
+    """A command's answer: the text and, where something was written, where it lies."""
+    return text if output is None else f"{text}\n\nwritten: {output}"
 
 
 def given_options(ctx: typer.Context) -> set[str]:

@@ -4,13 +4,14 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ohlora_gan.commands import JsonOrNone, written
 from ohlora_gan.errors import UserError, answering
 
 PYTHONS = ((3, 10), (3, 13))
@@ -32,7 +33,7 @@ class Finding:
 
 
 @answering()
-def doctor() -> str:
+def doctor(output: JsonOrNone = None) -> str:
     """Looks at Python, PyTorch, devices, the speed of bfloat16, shipped models, optional extras and the disk.
 
     Ends with exit code 2 where something is wrong, and says what to do.
@@ -41,13 +42,18 @@ def doctor() -> str:
     Examples:
       ohlora doctor
     """
-    wrong = []
+    from ohlora_gan.files import write_json
+
+    seen, wrong = [], []
     for finding in findings():
+        seen.append(asdict(finding))
         print(f"{'BAD' if finding.remedy else 'ok '} {finding.what:16} {finding.found}")
         wrong += [f"{finding.what}: {finding.remedy}"] if finding.remedy else []
+    if output:
+        write_json(output, seen)
     if wrong:
         raise UserError("; ".join(wrong))
-    return "all is well"
+    return written("all is well", output)
 
 
 def findings() -> Iterator[Finding]:
@@ -99,6 +105,7 @@ def shipped_models() -> Iterator[Finding]:
 @answering()
 def runs(
     path: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to look, at any depth")] = Path("runs"),
+    output: JsonOrNone = None,
 ) -> str:
     """Lists runs: date, task, model or method, main figure, state and folder, the oldest first.
 
@@ -107,6 +114,7 @@ def runs(
       ohlora runs
       ohlora runs runs/chain/smoke
     """
+    from ohlora_gan.files import write_json
     from ohlora_gan.pipelines.runs import find_runs
 
     rows = [run.row() for run in find_runs(path)]
@@ -114,7 +122,9 @@ def runs(
     lines = [{name: name for name in names}, *rows]
     wide = {name: max(len(row[name]) for row in lines) for name in names}
     table = "\n".join("  ".join(f"{row[name]:{wide[name]}}" for name in names).rstrip() for row in lines)
-    return f"{table}\n\n{len(rows)} runs: {path}"
+    if output:
+        write_json(output, rows)
+    return written(f"{table}\n\n{len(rows)} runs: {path}", output)
 
 
 Safetensors = Annotated[Path, typer.Option(metavar="FILE", help="the file: NAME.safetensors")]
@@ -127,6 +137,7 @@ def inspect(
         typer.Argument(metavar="PATH", help="weights, directions, latents, a run folder, or a shipped model's name"),
     ],
     json: Annotated[bool, typer.Option("--json", help="as JSON, with all that the file says of itself")] = False,
+    output: JsonOrNone = None,
 ) -> str:
     """What a file or folder is: networks and their sizes, dimensions, where it comes from, its world and hash.
 
@@ -140,10 +151,14 @@ def inspect(
     """
     from json import dumps
 
+    from ohlora_gan.files import write_text
     from ohlora_gan.pipelines.runs import describe, lines_of
 
     found = describe(path)
-    return dumps(found, indent=2, default=str) if json else "\n".join(lines_of(found))
+    whole = dumps(found, indent=2, default=str)
+    if output:
+        write_text(output, whole + "\n")
+    return written(whole if json else "\n".join(lines_of(found)), output)
 
 
 @answering()

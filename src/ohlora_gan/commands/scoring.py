@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ohlora_gan.commands import Device, Folder, FolderOrNone, GeneratorName, Seed
+from ohlora_gan.commands import Device, Folder, FolderOrNone, GeneratorName, Seed, written
 from ohlora_gan.errors import UserError, answering
 from ohlora_gan.options import DEVICE, SEED, DeviceName, Labelling, Parsing, option, read_bounds, read_keep
 
@@ -31,11 +31,6 @@ class Sampling:
 
         keep_freed_memory()
         return Fresh(self.n, self.seed, self.psi, open_device(self.device))
-
-
-def written(text: str, output: Path | None) -> str:
-    """A command's answer: the text and, where something was written, where it lies."""
-    return text if output is None else f"{text}\n\nwritten: {output}"
 
 
 @answering()
