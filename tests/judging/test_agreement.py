@@ -9,15 +9,16 @@ def test_agreement_is_that_of_the_best_line():
     first = rng.standard_normal((500, 3))
     second = np.stack([2 * first[:, 0] + 1, first[:, 1] + rng.standard_normal(500), -first[:, 2]], axis=1)
     found = Agreement.of(first, second, ("a", "b", "c"))
-    np.testing.assert_allclose(found.pearson.value[[0, 2]], [1, -1])
-    np.testing.assert_allclose(found.r2[[0, 2]], [1, 1])
-    np.testing.assert_allclose([found.slope[0], found.offset[0]], [2, 1], atol=1e-9)
+    pearson, low, high, r2, slopes, offsets = found.columns.values()
+    np.testing.assert_allclose(pearson[[0, 2]], [1, -1])
+    np.testing.assert_allclose(r2[[0, 2]], [1, 1])
+    np.testing.assert_allclose([slopes[0], offsets[0]], [2, 1], atol=1e-9)
     slope, offset = np.polyfit(first[:, 1], second[:, 1], 1)
-    np.testing.assert_allclose([found.slope[1], found.offset[1]], [slope, offset])
-    assert found.pearson.value[1] == pytest.approx(np.corrcoef(first[:, 1], second[:, 1])[0, 1])
-    assert found.r2[1] == pytest.approx(found.pearson.value[1] ** 2)
-    assert found.pearson.low[1] < found.pearson.value[1] < found.pearson.high[1]
-    assert f"| b | {found.pearson.value[1]:.3f} [" in found.table()
+    np.testing.assert_allclose([slopes[1], offsets[1]], [slope, offset])
+    assert pearson[1] == pytest.approx(np.corrcoef(first[:, 1], second[:, 1])[0, 1])
+    assert r2[1] == pytest.approx(pearson[1] ** 2)
+    assert low[1] < pearson[1] < high[1]
+    assert f"| b | {pearson[1]:.3f} [" in found.table()
 
 
 def test_too_few_images():

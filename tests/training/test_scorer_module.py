@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from ohlora_gan.judging.reliability import Reliability, retest
+from ohlora_gan.judging.reliability import reliability, retest
 from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.models.scorers import AttributeCNN, SmallPropertyCNN
 from ohlora_gan.names import PROPERTIES
@@ -109,19 +109,19 @@ def test_metrics_equal_those_computed_by_hand(trained, tmp_path):
 def test_the_test_stage_reports_reliability_and_ceiling(trained, tmp_path):
     module, images = trained[0], toy_data(100, seed=2).tensors[0]
     pairs = retest(module.net.eval(), to_uint8(images).numpy(), module.hparams["seed"])
-    expected = Reliability.of(pairs, PROPERTIES, module.hparams["seed"])
+    expected = reliability(pairs, module.hparams["seed"])
     for batch_size in (64, 25):
         loader = DataLoader(toy_data(100, seed=2), batch_size=batch_size)
         (logged,) = trainer(tmp_path / str(batch_size)).test(module, loader, verbose=False)
         for i, name in enumerate(PROPERTIES):
-            assert logged[f"test/reliability/{name}"] == pytest.approx(expected.r_xx.value[i], abs=1e-5)
-            assert logged[f"test/ceiling/{name}"] == pytest.approx(expected.ceiling[i], abs=1e-5)
+            assert logged[f"test/reliability/{name}"] == pytest.approx(expected["reliability"][i], abs=1e-5)
+            assert logged[f"test/ceiling/{name}"] == pytest.approx(expected["ceiling"][i], abs=1e-5)
         with (tmp_path / str(batch_size) / "scorer_table.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert [row["property"] for row in rows] == list(PROPERTIES)
         for i, row in enumerate(rows):
-            assert float(row["reliability"]) == pytest.approx(expected.r_xx.value[i], abs=1e-5)
-            assert float(row["reliability_low"]) == pytest.approx(expected.r_xx.low[i], abs=1e-4)
+            assert float(row["reliability"]) == pytest.approx(expected["reliability"][i], abs=1e-5)
+            assert float(row["reliability_low"]) == pytest.approx(expected["reliability_low"][i], abs=1e-4)
             assert float(row["r2"]) == pytest.approx(logged[f"test/r2/{PROPERTIES[i]}"], abs=1e-5)
     assert "ceiling" in module.tables["test"]
 

@@ -92,7 +92,7 @@ def scorers(
 
     found = agreement(first, second, generator, sampling.fresh())
     if output:
-        write_scorer_table(output / "agreement.csv", found.names, found.columns())
+        write_scorer_table(output / "agreement.csv", found.names, found.columns)
         write_text(output / "agreement.md", found.table() + "\n")
     return written(found.table(), output)
 

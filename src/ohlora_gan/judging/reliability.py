@@ -116,36 +116,18 @@ def _correlations(a: Floats, b: Floats, counts: Floats) -> Floats:
         return np.where(variances > 0, covariance / np.sqrt(variances), np.nan)
 
 
-@dataclass(frozen=True)
-class Reliability:
-    """Test-retest reliability of P scores; arrays are float64 ``[P]``."""
+def reliability(scores: NDArray[Any], seed: int = 0) -> dict[str, Floats]:
+    """Test-retest reliability of the two scores of every picture, ``[N, 2, P]``, as columns ``[P]`` of a table.
 
-    names: tuple[str, ...]  # what is scored
-    r_xx: Interval  # reliability, -1 to 1; NaN where all scores of a copy are equal
-
-    @classmethod
-    def of(cls, scores: NDArray[Any], names: Sequence[str], seed: int = 0) -> "Reliability":
-        """From the two scores of every picture, ``[N, 2, P]``, as `retest` gives them.
-
-        All is NaN for fewer than 10 pictures, too few to tell. Raises ValueError if the names do not fit.
-        """
-        if scores.ndim != 3 or scores.shape[1:] != (2, len(names)):
-            raise ValueError(f"scores are {list(scores.shape)}, expected [N, 2, {len(names)}]: a name for each score")
-        if len(scores) < MIN_PICTURES:
-            return cls(tuple(names), Interval(*np.full((3, len(names)), np.nan)))
-        first, second = scores.astype(np.float64).swapaxes(0, 1)
-        return cls(tuple(names), pearson(first, second, seed))
-
-    @property
-    def ceiling(self) -> Floats:
-        """The highest correlation of each score with anything that is free of noise: sqrt(r_xx); a negative
-        reliability, which chance alone can give, counts as 0."""
-        return np.sqrt(np.clip(self.r_xx.value, 0, None))
-
-    def columns(self) -> dict[str, Floats]:
-        """Columns of a table, a value a score."""
-        value, low, high = self.r_xx
-        return {"reliability": value, "reliability_low": low, "reliability_high": high, "ceiling": self.ceiling}
+    ``reliability``, -1 to 1, with the bounds ``reliability_low`` and ``_high``; NaN where all scores of a copy are
+    equal, and for fewer than 10 pictures, too few to tell. ``ceiling``: the highest correlation with anything that is
+    free of noise, sqrt(r_xx); a negative reliability, which chance alone can give, counts as 0.
+    """
+    first, second = scores.astype(np.float64).swapaxes(0, 1)
+    known = len(scores) >= MIN_PICTURES
+    r_xx, low, high = pearson(first, second, seed) if known else np.full((3, scores.shape[2]), np.nan)
+    ceiling = np.sqrt(np.clip(r_xx, 0, None))
+    return {"reliability": r_xx, "reliability_low": low, "reliability_high": high, "ceiling": ceiling}
 
 
 def write_scorer_table(path: Path | str, names: Sequence[str], columns: Mapping[str, Any]) -> None:
@@ -156,13 +138,16 @@ def write_scorer_table(path: Path | str, names: Sequence[str], columns: Mapping[
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two scorers, a value a property; arrays are float64 ``[P]``."""
+    """Agreement of two scorers on the properties ``names`` that both score.
 
-    names: tuple[str, ...]  # the properties that both score
-    pearson: Interval  # correlation of the two scores, NaN where one of them is constant
-    slope: Floats  # of the straight line that foretells the second score best from the first
-    offset: Floats  # of that line
-    r2: Floats  # share of the second score's variance that the line explains
+    Attributes:
+        columns: of a table, float64 ``[P]``: ``pearson`` with its bounds, NaN where a score is constant; ``slope`` and
+            ``offset`` of the straight line that foretells the second score best from the first, and
+            ``r2_after_line``, the share of the second score's variance that it explains.
+    """
+
+    names: tuple[str, ...]
+    columns: dict[str, Floats]
 
     @classmethod
     def of(cls, first: NDArray, second: NDArray, names: Sequence[str], seed: int = 0) -> "Agreement":
@@ -170,26 +155,20 @@ class Agreement:
         if len(first) < MIN_PICTURES:
             raise ValueError(f"agreement of scorers needs at least 10 images, got {len(first)}: raise n")
         x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-        correlation = pearson(x, y, seed)
+        correlation, low, high = pearson(x, y, seed)
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = correlation.value * y.std(axis=0) / x.std(axis=0)
+            slope = correlation * y.std(axis=0) / x.std(axis=0)
         offset = y.mean(axis=0) - slope * x.mean(axis=0)
         r2 = 1 - np.square(y - slope * x - offset).sum(axis=0) / np.square(y - y.mean(axis=0)).sum(axis=0)
-        return cls(tuple(names), correlation, slope, offset, r2)
-
-    def columns(self) -> dict[str, list[float]]:
-        """Columns of a table, a value a property."""
-        value, low, high = self.pearson
-        arrays = {"pearson": value, "pearson_low": low, "pearson_high": high}
-        arrays |= {"r2_after_line": self.r2, "slope": self.slope, "offset": self.offset}
-        return {name: array.tolist() for name, array in arrays.items()}
+        columns = {"pearson": correlation, "pearson_low": low, "pearson_high": high}
+        return cls(tuple(names), columns | {"r2_after_line": r2, "slope": slope, "offset": offset})
 
     def table(self) -> str:
         """The figures as Markdown."""
         rows = []
-        for i, name in enumerate(self.names):
-            interval = Interval(*(bound[i] for bound in self.pearson))
-            rows.append((name, str(interval), f"{self.r2[i]:.3f}", f"{self.slope[i]:.2f} x {self.offset[i]:+.2f}"))
+        for name, *values in zip(self.names, *self.columns.values(), strict=True):
+            interval, (r2, slope, offset) = Interval(*values[:3]), values[3:]
+            rows.append((name, str(interval), f"{r2:.3f}", f"{slope:.2f} x {offset:+.2f}"))
         return markdown(("property", "Pearson, 95 % interval", "R² after the best line", "the line"), rows)
 
 

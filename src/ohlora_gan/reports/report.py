@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -152,7 +152,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         num_pictures=int(np.prod(data.cases[0].images.shape[:-3])) if data.cases else 0,
         worst_leak=worst_leak,
         responses=[(name, found, response_table(found, data.properties)) for name, found in judges.items()],
-        accuracy=Accuracy.of(data.accuracy, data.group_by) if data.accuracy else None,
+        accuracy=by_group(data.accuracy, data.group_by) if data.accuracy else None,
         has_samples=data.samples is not None and len(data.samples) > 0,
         line_fit=line_fit,
         layout=layout,
@@ -173,23 +173,15 @@ def ways(properties: Sequence[str]) -> list[str]:
     return [f"{effect(name)} from top to bottom" for name in down] + [f"{effect(across)} from left to right"]
 
 
-class Tests(NamedTuple):
-    """The generation test in figures."""
-
-    means: dict[str, float]  # property -> mean correlation, undefined ones counted as 0
-    undefined: int  # how many correlations were undefined
-    num_passed: int
-    num: int  # of the latents; 0 where unknown
-    interval: tuple[float, float]  # of the share that passes, 95 %
-
-
-def tests(data: ReportData) -> Tests:
-    """The figures of a report's generation test."""
+def tests(data: ReportData) -> dict[str, Any]:
+    """The generation test in figures: by property the ``means`` of its correlations, of which those ``undefined`` count
+    as 0; of the ``num`` latents, 0 where unknown, ``num_passed``, and the 95 % ``interval`` of that share."""
     values = {name: np.asarray(corrs, float) for name, corrs in data.correlations.items()}
     means = {name: float(np.nan_to_num(corrs).mean()) for name, corrs in values.items()}
     undefined = sum(int(np.isnan(corrs).sum()) for corrs in values.values())
     flags = np.asarray([] if data.passed is None else data.passed, bool)
-    return Tests(means, undefined, int(flags.sum()), len(flags), share(flags)[1:])
+    passed = {"num_passed": int(flags.sum()), "num": len(flags), "interval": share(flags)[1:]}
+    return {"means": means, "undefined": undefined, **passed}
 
 
 def response_table(found: Mapping[str, Any], edited: Sequence[str]) -> "pd.DataFrame":
@@ -210,26 +202,18 @@ def worst_leak(table: "pd.DataFrame") -> tuple[str, str, float] | None:
     return None if worst is None else (*worst, leaks[worst])
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """How well faces are separated, by property and group."""
-
-    groups: list[str]  # the columns
-    letters: dict[str, list[str]]  # what groups are made by -> the letter of each group, empty where it has none
-    # property -> (accuracy 0 to 1 or NaN, number of held-out faces) of each group and, last, of all
-    rows: dict[str, list[tuple[float, int]]]
-
-    @classmethod
-    def of(cls, accuracy: Mapping[str, Mapping[str, tuple[float, int]]], group_by: Sequence[str]) -> "Accuracy":
-        """From accuracies by property and group; groups of all letters are shown even where nothing is known of one."""
-        named = {group for groups in accuracy.values() for group in groups}
-        lettered = all_group_names(len(group_by))
-        if not named & {*lettered}:
-            lettered, group_by = [], ()
-        groups = [*lettered, *sorted(named - {*lettered})]
-        letters = {name: [g[i] if g in lettered else "" for g in groups] for i, name in enumerate(group_by)}
-        rows = {name: [values.get(group, (nan, 0)) for group in groups] for name, values in accuracy.items()}
-        return cls(groups, letters, {name: [*row, overall(row)] for name, row in rows.items()})
+def by_group(accuracy: Mapping[str, Mapping[str, tuple[float, int]]], group_by: Sequence[str]) -> dict[str, Any]:
+    """How well faces are separated: ``groups``, all of as many letters even where nothing is known of one; ``letters``:
+    what groups are made by -> the letter of each group, empty where it has none; ``rows``: property -> (accuracy or
+    NaN, number of held-out faces) of each group and, last, of all."""
+    named = {group for groups in accuracy.values() for group in groups}
+    lettered = all_group_names(len(group_by))
+    if not named & {*lettered}:
+        lettered, group_by = [], ()
+    groups = [*lettered, *sorted(named - {*lettered})]
+    letters = {name: [g[i] if g in lettered else "" for g in groups] for i, name in enumerate(group_by)}
+    rows = {name: [values.get(group, (nan, 0)) for group in groups] for name, values in accuracy.items()}
+    return {"groups": groups, "letters": letters, "rows": {name: [*row, overall(row)] for name, row in rows.items()}}
 
 
 def overall(values: Sequence[tuple[float, int]]) -> tuple[float, int]:
@@ -240,10 +224,8 @@ def overall(values: Sequence[tuple[float, int]]) -> tuple[float, int]:
 
 
 def line_fit(strengths: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
-    """(correlation, slope) of scores ``[..., K]`` over strengths ``[K]``, each the mean over all rows.
-
-    Scores that are NaN do not count; a row without a correlation or a slope does not either.
-    """
+    """(correlation, slope) of scores ``[..., K]`` over strengths ``[K]``, each the mean over all rows. Scores that are
+    NaN do not count; a row without a correlation or a slope does not either."""
     y = np.ma.masked_invalid(np.asarray(scores, float).reshape(-1, np.size(strengths)))
     x = np.ma.array(np.broadcast_to(np.asarray(strengths, float), y.shape), mask=y.mask)
     dx, dy = (values - values.mean(axis=1, keepdims=True) for values in (x, y))
@@ -401,10 +383,8 @@ def strip_strengths(slope: float, reach: float, steps: int) -> np.ndarray:
 def draw_strips(
     space: FaceSpace, layer: Layer, test: VectorTest, num_faces: int, reach: float, steps: int
 ) -> list[Strip]:
-    """The first few tested faces along each direction: by ``reach`` sigmas to either side.
-
-    Where strengths are lengths, a direction's own response says how far that is (``strip_strengths``).
-    """
+    """The first few tested faces along each direction: by ``reach`` sigmas to either side. Where strengths are lengths,
+    a direction's own response says how far that is (``strip_strengths``)."""
     if test.plan.unit == "sigma":
         ranges = dict.fromkeys(test.plan.strengths, np.linspace(-reach, reach, steps).round(2) + 0.0)
     else:

@@ -18,7 +18,7 @@ from torchmetrics.classification import BinaryAccuracy, BinaryRecall, BinarySpec
 from torchmetrics.wrappers import MultioutputWrapper
 
 from ohlora_gan import rng
-from ohlora_gan.judging.reliability import Reliability, retest, write_scorer_table
+from ohlora_gan.judging.reliability import reliability, retest, write_scorer_table
 from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.models.scorers import PropertyNet, TruthNet
 from ohlora_gan.names import PROPERTIES
@@ -367,11 +367,11 @@ class RegressorModule(pl.LightningModule):
         scores = self.all_gather(torch.cat(self._retests))
         assert isinstance(scores, Tensor)  # [N, 2, P], or with several processes one more axis in front
         pairs = scores.flatten(0, -3)[..., ~self.is_binary].cpu().numpy()
-        found = Reliability.of(pairs, self.score_names, self.hparams["seed"])
-        columns = self._log_metrics("test", {"reliability": found.r_xx.value, "ceiling": found.ceiling})
+        found = reliability(pairs, self.hparams["seed"])
+        columns = self._log_metrics("test", {name: found[name] for name in ("reliability", "ceiling")})
         if self.trainer.is_global_zero:
             folder = Path(self.trainer.default_root_dir)
-            write_scorer_table(folder / "scorer_table.csv", self.score_names, {**columns["scores"], **found.columns()})
+            write_scorer_table(folder / "scorer_table.csv", self.score_names, {**columns["scores"], **found})
             if self.binary_names:
                 write_scorer_table(folder / "binary_table.csv", self.binary_names, columns["binary"])
 
