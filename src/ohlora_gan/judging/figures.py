@@ -132,37 +132,30 @@ def _by_latent(
     return results
 
 
-class Leak(NamedTuple):
-    """What comes along with a property, in sigmas for each sigma asked for."""
-
-    worst: Interval  # the largest mean response of another attribute, without its sign
-    name: str | None  # which one
-    rms: float  # root mean square over all other attributes
-
-    def plain(self) -> dict[str, Any]:
-        """As ``judge.json`` has it: the bounds of ``worst`` are its ``interval``."""
-        return {"worst": self.worst.value, "name": self.name, "rms": self.rms, "interval": self.worst[1:]}
-
-
 def leakage(
     responses: Floats, names: Sequence[str], own: str, bootstrap: Bootstrap, a_sigma_of_its_own: bool = False
-) -> Leak:
-    """What else moves where the property ``own`` is asked to; NaN where there is nothing else, or nothing to divide by.
+) -> dict[str, Any]:
+    """What else moves where the property ``own`` is asked to, in sigmas for each sigma asked for.
 
     Args:
         responses: what a unit of the property's strength does to every score, by latent: ``[N, P]``, see ``slopes``.
         names: what the P scores are.
         a_sigma_of_its_own: divide by the property's own mean response: for strengths that are not sigmas.
+
+    Returns:
+        ``worst``, the largest mean response of another attribute, without its sign, with its bounds as ``interval``;
+        ``name``, which one; ``rms``, root mean square over all others. NaN where there is nothing else, or nothing to
+        divide by.
     """
     if a_sigma_of_its_own:
         unit = abs(bootstrap.mean(responses[:, names.index(own)]).value) if own in names else np.nan
         responses = responses / (unit if unit > 0 else np.nan)
     found = {name: bootstrap.mean(responses[:, i], size=True) for i, name in enumerate(names) if name != own}
     if not found or not np.isfinite([leak.value for leak in found.values()]).all():
-        return Leak(Interval(np.nan), None, np.nan)
-    worst = max(found, key=lambda name: found[name].value)
+        return {"worst": np.nan, "name": None, "rms": np.nan, "interval": (np.nan, np.nan)}
+    name, worst = max(found.items(), key=lambda item: item[1].value)
     rms = float(np.sqrt(np.mean([leak.value**2 for leak in found.values()])))
-    return Leak(found[worst], worst, rms)
+    return {"worst": worst.value, "name": name, "rms": rms, "interval": worst[1:]}
 
 
 def saturation(strengths: NDArray[Any], scores: NDArray[Any]) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
         ``role``, ``names`` (what is measured), ``lost`` (share of pictures without a score); as `Interval`: ``corr``
         (mean signed correlation, by property; undefined counts as 0), ``sum_corr``, ``sum_abs_corr``, ``pass_share``,
         ``drift`` (by attribute that is not edited), ``miss`` (by property; for sigmas alone); ``response`` (mean over
-        latents, ``[k, P]``), ``leakage`` (by property, see ``figures.Leak``), ``linearity`` (by property, mean over
+        latents, ``[k, P]``), ``leakage`` (by property, see ``figures.leakage``), ``linearity`` (by property, mean over
         latents), ``saturation`` (by property, in sigmas), ``retest`` (None without a second draw).
     """
     names, strengths = seen.names, plan.grid
@@ -63,7 +63,7 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
         "retest": retest_of(seen, plan, groups, passes),
         "response": [[bootstrap.mean(responses[:, i, p]).value for p in range(len(names))] for i in columns.values()],
         "leakage": {
-            name: figures.leakage(responses[:, i], names, name, bootstrap, plan.unit != "sigma").plain()
+            name: figures.leakage(responses[:, i], names, name, bootstrap, plan.unit != "sigma")
             for name, i in columns.items()
         },
         "drift": {name: bootstrap.mean(moved[:, p]) for p, name in enumerate(names) if name not in columns},

@@ -38,7 +38,7 @@ class ScorerFigures:
     sum_abs_corr: Interval  # the sum of the correlations' sizes, as published
     pass_share: Interval  # share of latents, 0 to 1, that pass the generation test
     passed_both: float  # of the latents that pass, the share that passes on a second draw too; NaN where unknown
-    # edited property -> (its worst side effect, see ``judging.figures.Leak``, and on which attribute)
+    # edited property -> (its worst side effect, see ``judging.figures.leakage``, and on which attribute)
     leakage: Mapping[str, tuple[Interval, str]]
     drift: Mapping[str, Interval]  # attribute that was not edited -> how many sigmas an edit moves it, 0 or more
     lost: float  # share of pictures without a score, 0 to 1
