@@ -222,6 +222,21 @@ class Rescoring:
     by_layer: bool = option(False, "which synthesis layers carry which property, too")
 
 
+# --- What a generator's faces are compared with ---
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What faces of a generator are compared with."""
+
+    keep: Mapping[str, int] = option(
+        {}, "of the rendered faces, such as gender=1,quality=1", "NAME=VALUE,...", typed=str, read=read_keep
+    )
+    pictures: Path | None = option(None, "compare with these photographs: a folder or a zip file", "PICTURES")
+    world: int | None = option(None, "of the rendered faces", shown="what the networks have learnt from")
+    landmarks: bool = option(False, "in what share of the images a face is found, too")
+
+
 # --- Pictures that one has ---
 
 

@@ -1,6 +1,5 @@
 """What networks say of faces: filters, scorers, the network that reads everything, and how good a generator is."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ import typer
 
 from ohlora_gan.commands import Device, Folder, FolderOrNone, GeneratorName, Seed, written
 from ohlora_gan.errors import UserError, answering
-from ohlora_gan.options import DEVICE, SEED, DeviceName, Labelling, Parsing, option, read_bounds, read_keep
+from ohlora_gan.options import DEVICE, SEED, DeviceName, Labelling, Parsing, Reference, option, read_bounds
 
 if TYPE_CHECKING:
     from ohlora_gan.judging.quality import Fresh
@@ -97,18 +96,6 @@ def scorers(
     return written(found.table(), output)
 
 
-@dataclass(frozen=True)
-class Beside:
-    """What faces of a generator are compared with."""
-
-    keep: Mapping[str, int] = option(
-        {}, "of the rendered faces, such as gender=1,quality=1", "NAME=VALUE,...", typed=str, read=read_keep
-    )
-    pictures: Path | None = option(None, "compare with these photographs: a folder or a zip file", "PICTURES")
-    world: int | None = option(None, "of the rendered faces", shown="what the networks have learnt from")
-    landmarks: bool = option(False, "in what share of the images a face is found, too")
-
-
 @answering()
 def quality(
     checkpoint: GeneratorName,
@@ -116,7 +103,7 @@ def quality(
     n: Annotated[int, typer.Option(help="faces of each kind")] = 5000,
     seed: Seed = 0,
     *,
-    beside: Beside,
+    reference: Reference,
     device: Device = "cpu",
     output: FolderOrNone = None,
 ) -> str:
@@ -128,14 +115,12 @@ def quality(
       ohlora quality RUN/model.safetensors --pictures photographs.zip --n 1000 --landmarks
     """
     from ohlora_gan.files import save_png, write_json
-    from ohlora_gan.judging.quality import Reference, compare_faces, sheet
+    from ohlora_gan.judging.quality import compare_faces, sheet
 
-    reference = Reference(beside.keep, beside.pictures, beside.world)
-    fresh = Sampling(n, seed=seed, device=device).fresh()
-    found = compare_faces(checkpoint, scorer, reference, fresh, beside.landmarks)
+    found = compare_faces(checkpoint, scorer, reference, Sampling(n, seed=seed, device=device).fresh())
     if output:
         settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed, "world": found.world}
-        write_json(output / "quality.json", {**settings, "keep": beside.keep, **found.figures()})
+        write_json(output / "quality.json", {**settings, "keep": reference.keep, **found.figures()})
         save_png(output / "sheet.png", sheet(found.reference, found.images))
     return written(found.table(), output)
 

@@ -5,7 +5,7 @@ figures on other features compare with each other only).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer
 from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
+from ohlora_gan.options import Reference
 from ohlora_gan.world.versions import SHIPPED, Member, check_same_world, network, networks, open_world
 
 REFERENCE_START = 30_000_000
@@ -142,38 +143,24 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
 # --- What a generator's faces are compared with: rendered faces, or photographs ---
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What a generator's faces are compared with: rendered ones, or photographs."""
+def chosen_world(reference: Reference, checkpoint: str, scorer: str) -> int | None:
+    """The version of the world that is rendered, by default that of the networks or the shipped models'; None for
+    photographs. ValueError if the networks have learnt from another one."""
+    used = network("generator", checkpoint, called="checkpoint"), network("scorer", scorer)
+    if reference.pictures:
+        check_same_world(*used)
+        return None
+    if reference.world is None:
+        return check_same_world(*used) or SHIPPED
+    said = f"--world {reference.world} renders world {reference.world}"
+    return check_same_world(Member(said, open_world(reference.world).version), *used)
 
-    keep: Mapping[str, float] = field(default_factory=dict)  # attributes that rendered faces have
-    pictures: Path | None = None  # photographs to take instead of rendered faces: a folder or a zip file
-    # version of the embedded world; None: that of the networks, or where they say of none the shipped models'
-    world: int | None = None
 
-    def chosen_world(self, checkpoint: str, scorer: str) -> int | None:
-        """The version that is rendered, None for photographs; ValueError if the networks have learnt from another."""
-        used = network("generator", checkpoint, called="checkpoint"), network("scorer", scorer)
-        if self.pictures:
-            check_same_world(*used)
-            return None
-        if self.world is None:
-            return check_same_world(*used) or SHIPPED
-        rendered = Member(f"--world {self.world} renders world {self.world}", open_world(self.world).version)
-        return check_same_world(rendered, *used)
-
-    def sets(self, num: int, resolution: int, seed: int, world: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Two sets of uint8 pictures [num, R, R, 3] which share none; of photographs where ``world`` is None."""
-        if self.pictures and world is None:
-            return photographs(self.pictures, num, resolution, seed)
-        faces = open_world(world or SHIPPED)
-
-        def rendered(start: int) -> np.ndarray:
-            indices = matching_indices(0, start, num, self.keep, world=faces.version)
-            attributes = [faces.sample_attributes(0, i) for i in indices]
-            return np.stack([faces.render(face, resolution) for face in tqdm(attributes, desc="rendering")])
-
-        return rendered(REFERENCE_START), rendered(2 * REFERENCE_START)
+def rendered(version: int, num: int, start: int, resolution: int, keep: Mapping[str, float]) -> np.ndarray:
+    """uint8 faces [num, R, R, 3] of the embedded world."""
+    faces = open_world(version)
+    attributes = [faces.sample_attributes(0, i) for i in matching_indices(0, start, num, keep, world=version)]
+    return np.stack([faces.render(face, resolution) for face in tqdm(attributes, desc="rendering")])
 
 
 def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -205,25 +192,24 @@ class Comparison:
         return "\n".join([self.quality.table(), *(f"{name}: {share:.3f}" for name, share in self.found.items())])
 
 
-def compare_faces(
-    checkpoint: str, scorer: str, reference: Reference, fresh: Fresh, landmarks: bool = False
-) -> Comparison:
+def compare_faces(checkpoint: str, scorer: str, reference: Reference, fresh: Fresh) -> Comparison:
     """Measures faces of a generator, by a scorer, against a reference; both are shipped models' names or files.
-
-    Args:
-        fresh: which faces; its seed chooses photographs too.
-        landmarks: find faces in the first thousand images of each kind, too (extra ``landmarks``).
 
     Raises:
         ValueError: for networks that cannot be used, or go neither with each other nor with the rendered faces.
     """
-    world = reference.chosen_world(checkpoint, scorer)
+    world = chosen_world(reference, checkpoint, scorer)
     generator = open_generator(checkpoint)
     space = FaceSpace(generator, open_scorer(scorer), fresh.device, batch_size=100, seed=fresh.seed)
     images = space.images(W(), space.w("quality", range(fresh.num), fresh.psi))
-    first, second = reference.sets(fresh.num, generator.resolution, fresh.seed, world)
-    found = {}
-    if landmarks:
+    side, found = generator.resolution, {}
+    if world is None:
+        assert reference.pictures
+        first, second = photographs(reference.pictures, fresh.num, side, fresh.seed)
+    else:
+        starts = (REFERENCE_START, 2 * REFERENCE_START)
+        first, second = (rendered(world, fresh.num, start, side, reference.keep) for start in starts)
+    if reference.landmarks:
         shown = {"faces_found": images[:FACES_LOOKED_FOR], "faces_found_reference": first[:FACES_LOOKED_FOR]}
         found = {name: float(measure_landmarks(faces)["found"].mean()) for name, faces in shown.items()}
     return Comparison(measure(space.scorer, images, first, second), images, first, world, found)
