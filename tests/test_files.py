@@ -23,8 +23,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.pipelines.chain import Stage
 from ohlora_gan.pipelines.train import save_config
-from ohlora_gan.reports.pages import write_page
-from ohlora_gan.reports.pictures import save_animation
+from ohlora_gan.reports.pages import save_animation, write_page
 from ohlora_gan.training.callbacks import LastCheckpoint, ScoreMeans
 from ohlora_gan.training.loggers import WholeCSVLogger
 from tests import tiny

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.judging import figures
+from ohlora_gan.judging import generation_test as figures
 from ohlora_gan.judging.generation_test import make_plan
 
 GRID = make_plan(["eyes", "mouth", "pose"]).grid

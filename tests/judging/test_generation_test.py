@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from ohlora_gan.editing.moves import move
-from ohlora_gan.judging.figures import lost_pictures
 from ohlora_gan.judging.generation_test import (
     PASS_THRESHOLDS,
     STRENGTHS,
     Case,
     correlations,
+    lost_pictures,
     make_cases,
     make_plan,
     passed,

@@ -9,7 +9,7 @@ from torch import nn
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError
 from ohlora_gan.models.zoo import open_checkpoint
-from ohlora_gan.training.checks import open_parents, start_gan
+from ohlora_gan.pipelines.checks import open_parents, start_gan
 from tests import tiny
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ohlora_gan.reports.pictures import ping_pong, save_animation
+from ohlora_gan.reports.pages import ping_pong, save_animation
 
 
 def frames(num=5):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.reports.pictures import SHOWN, enlarged, labelled_grid
+from ohlora_gan.reports.pages import SHOWN, enlarged, labelled_grid
 
 FACES = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64, 3)).astype(np.uint8)
 

@@ -8,12 +8,12 @@ import pytest
 
 from ohlora_gan import files as images
 from ohlora_gan.directions.base import all_group_names
-from ohlora_gan.judging.figures import share
-from ohlora_gan.judging.generation_test import nested
+from ohlora_gan.judging.generation_test import nested, share
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
-from ohlora_gan.reports import pictures, plots
-from ohlora_gan.reports.pages import number, strength
-from ohlora_gan.reports.report import CaseGrid, ReportData, Strip, Training, line_fit, write_report
+from ohlora_gan.reports import pages as pictures
+from ohlora_gan.reports import plots
+from ohlora_gan.reports.pages import Strip, line_fit, number, strength
+from ohlora_gan.reports.report import CaseGrid, ReportData, Training, write_report
 
 VOID = {"img", "input", "meta", "link", "br", "hr"}
 STRENGTHS = {"eyes": (-1.2, 1.2), "mouth": (-1.8, -0.9, 0.0, 0.9, 1.8), "pose": (-1.8, -1.2, -0.6, 0.0, 0.6)}

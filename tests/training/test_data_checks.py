@@ -5,7 +5,7 @@ import pytest
 
 from ohlora_gan.data.datamodules import FacesDataModule
 from ohlora_gan.models.scorers import AttributeCNN, TruthNet
-from ohlora_gan.training.checks import check_data
+from ohlora_gan.pipelines.checks import check_data
 from ohlora_gan.training.scorers import RegressorModule, TruthModule
 from tests import tiny
 from tests.training.tiny_training import gan

@@ -14,9 +14,9 @@ from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import ASSETS, shipped
+from ohlora_gan.pipelines.checks import check_worlds, data_members, start_member
 from ohlora_gan.pipelines.find_vectors import find_vectors
 from ohlora_gan.pipelines.train import train
-from ohlora_gan.training.checks import check_worlds, data_members, start_member
 from ohlora_gan.world.versions import check_same_world, network, networks, world_of
 from tests import tiny
 from tests.test_configs import composed

@@ -369,7 +369,7 @@ def first_of(root: Path, names: tuple[str, ...]) -> Path | None:
     return next((root / name for name in names if (root / name).exists()), None)
 
 
-# --- Faces from a generator as a data set: made once, scored, and filtered down to those worth training o ---
+# --- Faces of a generator: made once, scored, and filtered ---
 
 
 @dataclass(eq=False, repr=False)

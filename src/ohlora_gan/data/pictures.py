@@ -1,4 +1,4 @@
-"""Pictures of any kind, in a folder or a zip file, as square RGB images; what cannot be used is told apart."""
+"""Pictures of any kind, in a folder or a zip file, as square RGB images, and their labels."""
 
 import csv
 import logging
@@ -228,7 +228,7 @@ class Pictures:
             raise ValueError(f"picture {self.names[i]} has changed since the start: {error}") from error
 
 
-# --- Labels of pictures: CSV files and CelebA's `list_attr_celeba.txt`, and the choice of attributes am ---
+# --- Labels of pictures: CSV files and CelebA's lists ---
 
 
 log = logging.getLogger(__name__)

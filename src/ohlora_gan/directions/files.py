@@ -1,4 +1,4 @@
-"""Directions on disk: one safetensors file with everything that is needed to use them, and where they come from."""
+"""Directions on disk: our safetensors files, which hold all that is needed to use them, and the files of others."""
 
 import json
 import re
@@ -282,7 +282,7 @@ def open_directions(path: str | Path, space: FaceSpace, layer: Layer) -> Directi
     return found
 
 
-# --- Other people's directions: the published Oh-LoRA system's CSV files, InterFaceGAN's and HiGAN's boun ---
+# --- Other people's directions ---
 
 
 METHOD = "imported"

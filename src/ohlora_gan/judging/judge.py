@@ -15,9 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ohlora_gan.editing.moves import Mover, groups_of
-from ohlora_gan.judging import figures
-from ohlora_gan.judging.figures import Bootstrap, Interval
-from ohlora_gan.judging.generation_test import Plan, VectorTest, make_cases
+from ohlora_gan.judging import generation_test as figures
+from ohlora_gan.judging.generation_test import Bootstrap, Interval, Plan, VectorTest, make_cases
 from ohlora_gan.judging.measure import ChangeMeter, Judge, LandmarkJudge, NetworkJudge, Scores, Scoring, Seen
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region

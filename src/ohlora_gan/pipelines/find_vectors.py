@@ -30,7 +30,7 @@ from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
-from ohlora_gan.reports.pictures import save_strips
+from ohlora_gan.reports.pages import save_strips
 from ohlora_gan.reports.report import (
     VectorSearch,
     describe_judges,

@@ -30,7 +30,7 @@ from ohlora_gan.data.pictures import PictureSource, Rows, UnusablePictureError, 
 from ohlora_gan.files import claim, save_png, write_rows
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.options import Labelling, Parsing
-from ohlora_gan.reports.pictures import map_sheet
+from ohlora_gan.reports.pages import map_sheet
 
 Bytes = NDArray[np.uint8]
 MIN_SIZE, MAX_SIZE = 16, 512  # smaller pictures are skipped, larger ones reduced before a segmenter sees them

@@ -21,11 +21,21 @@ from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
 from ohlora_gan.models.filters import FilterEnsemble, start_at
 from ohlora_gan.models.zoo import read_filters, shipped_filters
-from ohlora_gan.pipelines.checks import check_train, filter_attributes, is_filter, is_gan
+from ohlora_gan.pipelines.checks import (
+    check_data,
+    check_train,
+    check_worlds,
+    filter_attributes,
+    is_filter,
+    is_gan,
+    open_parents,
+    scoring_members,
+    start_gan,
+    start_member,
+)
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
 from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, filters_for, was_stopped
-from ohlora_gan.training.checks import check_data, check_worlds, open_parents, scoring_members, start_gan, start_member
 from ohlora_gan.training.filters import CrossValidation, FilterModule, Fit, FoldData
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers

@@ -10,8 +10,7 @@ from ohlora_gan.editing.moves import Session, Walk, beyond_samples, jitter
 from ohlora_gan.files import save_png, write_json
 from ohlora_gan.latents.space import CHOOSE
 from ohlora_gan.options import Drawn, EditSettings, Jitter
-from ohlora_gan.reports.pages import plain
-from ohlora_gan.reports.pictures import labelled_grid, ping_pong, save_animation
+from ohlora_gan.reports.pages import labelled_grid, ping_pong, plain, save_animation
 
 ON_ANIMATION, GRID_STEPS, NAMED = 6, 5, 2
 NUM_CLOUD = 1000

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ohlora_gan.files import replacing
-from ohlora_gan.judging.figures import Interval
-from ohlora_gan.judging.generation_test import DEFAULT_THRESHOLD, PASS_THRESHOLDS
+from ohlora_gan.judging.generation_test import DEFAULT_THRESHOLD, PASS_THRESHOLDS, Interval
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import listed, number, plain, share, write_page
 
@@ -38,7 +37,7 @@ class ScorerFigures:
     sum_abs_corr: Interval  # the sum of the correlations' sizes, as published
     pass_share: Interval  # share of latents, 0 to 1, that pass the generation test
     passed_both: float  # of the latents that pass, the share that passes on a second draw too; NaN where unknown
-    # edited property -> (its worst side effect, see ``judging.figures.leakage``, and on which attribute)
+    # edited property -> (its worst side effect, see ``generation_test.leakage``, and on which attribute)
     leakage: Mapping[str, tuple[Interval, str]]
     drift: Mapping[str, Interval]  # attribute that was not edited -> how many sigmas an edit moves it, 0 or more
     lost: float  # share of pictures without a score, 0 to 1

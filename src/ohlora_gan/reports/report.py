@@ -15,54 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ohlora_gan.directions.base import ALL, all_group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.judging.figures import share
-from ohlora_gan.judging.generation_test import Case, VectorTest, nested
+from ohlora_gan.judging.generation_test import Case, VectorTest, nested, share
 from ohlora_gan.judging.judge import Judgement
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES
 from ohlora_gan.reports import plots
-from ohlora_gan.reports.pages import action, effect, listed, plain, strength, write_page
+from ohlora_gan.reports.pages import Strip, action, effect, line_fit, listed, plain, strength, write_page
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass
-class Strip:
-    """Faces moved along the direction of one property: a row a face, a column a strength."""
-
-    property: str  # the property whose direction was followed
-    # ``[K]``, how far each column was moved, ascending; the one nearest to 0 is the unedited face
-    strengths: NDArray[np.floating]
-    images: NDArray[np.uint8]  # uint8 ``[rows, K, H, W, 3]``
-    scores: NDArray[np.floating]  # ``[rows, K]``, the measured score of ``property`` in sigmas; NaN where there is none
-    other_scores: NDArray[np.floating] | None = None  # ``[rows, K, P]``, the measured scores of all properties
-    labels: Sequence[str] = ()  # a name a row, such as the group of the face; numbers where empty
-    score_names: Sequence[str] = PROPERTIES  # what the P columns of ``other_scores`` are
-    center: int = field(init=False)  # the column of the unedited face, set from ``strengths``
-
-    def __post_init__(self) -> None:
-        self.strengths, self.scores = np.asarray(self.strengths, float), np.asarray(self.scores, float)
-        rows, columns = self.images.shape[:2]
-        if self.strengths.shape != (columns,) or self.scores.shape != (rows, columns):
-            raise ValueError(
-                f"strip of {self.property}: images {self.images.shape} need {columns} strengths and scores "
-                f"[{rows}, {columns}], got {self.strengths.shape} and {self.scores.shape}"
-            )
-        self.center = int(np.argmin(np.abs(self.strengths)))
-        self.labels = list(self.labels) or [f"face {row + 1}" for row in range(rows)]
-        if len(self.labels) != rows:
-            raise ValueError(f"strip of {self.property}: {rows} rows of images, {len(self.labels)} labels")
-
-    def side_effect(self) -> tuple[str, float] | None:
-        """The other property that moves most along the strip, and its slope; None where none was measured."""
-        if self.other_scores is None:
-            return None
-        slopes = [line_fit(self.strengths, scores)[1] for scores in np.moveaxis(self.other_scores, -1, 0)]
-        pairs = zip(self.score_names, slopes, strict=True)
-        others = [(name, slope) for name, slope in pairs if name != self.property and isfinite(slope)]
-        return max(others, key=lambda pair: abs(pair[1]), default=None)
 
 
 @dataclass
@@ -221,18 +183,6 @@ def overall(values: Sequence[tuple[float, int]]) -> tuple[float, int]:
     known = [(value, num) for value, num in values if isfinite(value) and num > 0]
     total = sum(num for _, num in known)
     return (sum(value * num for value, num in known) / total if total else nan), total
-
-
-def line_fit(strengths: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
-    """(correlation, slope) of scores ``[..., K]`` over strengths ``[K]``, each the mean over all rows. Scores that are
-    NaN do not count; a row without a correlation or a slope does not either."""
-    y = np.ma.masked_invalid(np.asarray(scores, float).reshape(-1, np.size(strengths)))
-    x = np.ma.array(np.broadcast_to(np.asarray(strengths, float), y.shape), mask=y.mask)
-    dx, dy = (values - values.mean(axis=1, keepdims=True) for values in (x, y))
-    xx, yy, xy = ((one * other).sum(axis=1) for one, other in ((dx, dx), (dy, dy), (dx, dy)))
-    means = (xy / np.ma.sqrt(xx * yy)).mean(), (xy / xx).mean()  # of what is not masked, as a division by 0 is
-    correlation, slope = (float(np.ma.filled(mean, nan)) for mean in means)
-    return correlation, slope
 
 
 def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PROPERTIES) -> Training | None:

@@ -15,8 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from ohlora_gan.names import Part
-from ohlora_gan.world.face import FaceAttributes
-from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_X, PIVOT_Y, PIVOT_Z, ROUNDNESS, Array, HeadSurface, View
+from ohlora_gan.world.face import (
+    EYE_Y,
+    MOUTH_Y,
+    PIVOT_X,
+    PIVOT_Y,
+    PIVOT_Z,
+    ROUNDNESS,
+    Array,
+    FaceAttributes,
+    HeadSurface,
+    View,
+)
 
 Bytes = NDArray[np.uint8]
 

@@ -32,8 +32,7 @@ from ohlora_gan.world.canvas import (
     ramp,
     shade,
 )
-from ohlora_gan.world.face import FaceAttributes, check
-from ohlora_gan.world.head import EYE_Y, MOUTH_Y, PIVOT_Z, Array, HeadSurface, View
+from ohlora_gan.world.face import EYE_Y, MOUTH_Y, PIVOT_Z, Array, FaceAttributes, HeadSurface, View, check
 
 EYE_HALF = 0.066
 MOUTH_HALF = 0.078
