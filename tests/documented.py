@@ -82,7 +82,7 @@ def small_settings(program: str, given: dict[str, str]) -> dict[str, str]:
         method = {} if "-m" in given else METHODS.get(given.get("method", ""), {})
         search = {**SEARCH}
         if given.get("method") == "closed_loop":  # finds nothing: it has no samples and no groups
-            del search["n"]
+            del search["n"], search["num_calibration"]
             given = {**given, "groups": ""}
         groups = {} if given.keys() & {"groups", "group_by"} else {"groups": "none"}
         return {} if given.get("n") == "20" else {**search, **method, **groups}

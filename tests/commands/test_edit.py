@@ -16,6 +16,7 @@ from ohlora_gan.models import checkpoint
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from ohlora_gan.options import Loop
 from ohlora_gan.pipelines.edit import metric_settings
+from ohlora_gan.reports import edits
 from tests import tiny
 
 FEW = ["--faces", "0,4", "--steps", "3", "--frames", "3"]
@@ -237,3 +238,15 @@ def test_vectors_of_another_generator_are_told(run, tmp_path, capsys):
 def test_without_arguments_it_says_how(capsys):
     assert main(["edit"]) == 0
     assert "--set eyes=+1" in capsys.readouterr().out
+
+
+def test_a_single_fall_leads_from_the_face_to_what_was_asked(run, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(edits, "labelled_grid", lambda *words: shown.append(words) or np.zeros((9, 9, 3), np.uint8))
+    assert main(["edit", f"{run}", "--set", "eyes=-0.5", "--output", f"{tmp_path}", *FEW]) == 0
+    (images, _, columns, title, captions) = shown[0]
+    assert (columns[0], columns[-1], title) == ("before", "after", "asked for: eyes -0.50 (score sigmas)")
+    assert images.shape[1] == len(columns) == len(captions[0])
+    fall = json.loads((tmp_path / "edit.json").read_text())["edits"][0]
+    assert captions[0][0] == ""
+    assert captions[0][-1].partition(" (")[0] == f"eyes {edits.signed(fall['reached']['eyes'] - fall['before']['eyes'])}"

@@ -67,6 +67,8 @@ def test_what_was_not_measured_is_unknown(tmp_path):
     assert math.isnan(figures.worst_leakage[0].value)
     assert figures.pass_share.value == 0.5
     assert cell.way == "svm, decorrelated from hair color and background mean, image metric"
+    content |= {"method": "closed_loop", "decorrelate": "none", "hold": "rest"}
+    assert read_cell(write_run(tmp_path / "loop", content)).way == "closed loop, holding all other scores, image metric"
 
 
 @pytest.mark.parametrize(

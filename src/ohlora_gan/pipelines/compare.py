@@ -164,9 +164,11 @@ def figure(value: Any) -> Interval:
 def _cell(folder: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> Cell:
     if not content["by"]:
         raise KeyError("by")
-    decorrelate = content.get("decorrelate") or "none"
-    if not isinstance(decorrelate, str):
-        decorrelate = listed([plain(name) for name in decorrelate])
+
+    def names(key: str) -> str:
+        value = content.get(key) or "none"
+        return value if isinstance(value, str) else listed([plain(name) for name in value])
+
     return Cell(
         folder=folder,
         method=str(content["method"]),
@@ -174,7 +176,8 @@ def _cell(folder: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -
         n=int(content["n"]),
         edited=tuple(content["edited"]),
         by={name: _scorer(figures) for name, figures in content["by"].items()},
-        decorrelate=decorrelate,
+        decorrelate=names("decorrelate"),
+        hold=names("hold"),
         metric=content.get("metric") or "euclid",
         grid=str(content.get("grid", "sigma")),
         num_latents=int(content.get("num_latents", 0)),

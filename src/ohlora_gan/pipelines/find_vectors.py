@@ -159,10 +159,12 @@ def closed_loop_mover(search: Search) -> Mover:
 def about(search: Search) -> dict[str, Any]:
     """What ``judge.json`` says of the method."""
     cfg, found = search.cfg, search.found
-    chosen = cfg.method.finder.get("decorrelate", "none") if found else cfg.method.loop.hold
+    decorrelate = cfg.method.finder.get("decorrelate", "none") if found else "none"
+    hold = "none" if found else cfg.method.loop.hold
     said = {
         "method": cfg.method.name,
-        "decorrelate": chosen if isinstance(chosen, str) else list(chosen),
+        "decorrelate": decorrelate if isinstance(decorrelate, str) else list(decorrelate),
+        "hold": hold if isinstance(hold, str) else list(hold),
         "metric": cfg.metric.name,
         "correct": bool(cfg.correct) and found is not None,
         "n": cfg.n,

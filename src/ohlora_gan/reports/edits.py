@@ -89,14 +89,13 @@ def write_strip(output: Path, session: Session, walk: Walk) -> Path:
 
 def write_before_after(output: Path, session: Session, walk: Walk) -> Path:
     """``joint.png``: faces on their way to a joint edit, below each what was measured of every property."""
-    half, ends = slice(walk.middle, None), {0.0: "before", 1.0: "after"}
-    columns = [ends.get(share, f"{share:.0%}") for share in walk.shares[half].tolist()]
+    way = [step for step in np.argsort(walk.shares).tolist() if walk.shares[step] >= 0]  # of a fall, it leads back
+    ends = {0.0: "before", 1.0: "after"}
+    columns = [ends.get(share, f"{share:.0%}") for share in walk.shares[way].tolist()]
     parts = [measured(session, walk, name, f"{plain(name)} ") for name in walk.changes]
-    captions = [
-        ["\n".join(texts).strip() for texts in zip(*rows, strict=True)][half] for rows in zip(*parts, strict=True)
-    ]
+    captions = [["\n".join(row[step] for row in rows).strip() for step in way] for rows in zip(*parts, strict=True)]
     title = f"asked for: {described(walk.changes, session.limits.targets)} (score sigmas)"
-    picture = labelled_grid(walk.images[:, half], session.faces.names, columns, title, captions)
+    picture = labelled_grid(walk.images[:, way], session.faces.names, columns, title, captions)
     return save_png(output / "joint.png", picture)
 
 

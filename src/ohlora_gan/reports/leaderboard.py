@@ -60,6 +60,7 @@ class Cell:
     edited: tuple[str, ...]
     by: Mapping[str, ScorerFigures]  # by scorer
     decorrelate: str = "none"  # ``"none"``, ``"all"`` or the names of the properties that a direction leaves alone
+    hold: str = "none"  # the same of a closed loop: ``"rest"``, ``"none"`` or names
     metric: str = "euclid"  # how the length of an edit is measured (``"euclid"``, ``"cloud"``, ``"image"``)
     grid: str = "sigma"  # what a strength is: ``"sigma"`` or ``"reference"``
     num_latents: int = 0  # latents that the figures are over
@@ -76,6 +77,8 @@ class Cell:
         parts = [plain(self.method)]
         if self.decorrelate != "none":
             parts.append("decorrelated" if self.decorrelate == "all" else f"decorrelated from {self.decorrelate}")
+        if self.hold != "none":
+            parts.append("holding all other scores" if self.hold == "rest" else f"holding {self.hold}")
         if self.metric != "euclid":
             parts.append(f"{self.metric} metric")
         return ", ".join([*parts, *([self.settings] if self.settings else [])])

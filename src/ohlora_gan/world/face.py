@@ -1,4 +1,4 @@
-"""What decides a face of the embedded world (every attribute with its range and distribution), and its head in space."""
+"""What decides a face of the embedded world, every attribute with its range and distribution, and its head in space."""
 
 from __future__ import annotations
 
