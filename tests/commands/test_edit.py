@@ -249,4 +249,5 @@ def test_a_single_fall_leads_from_the_face_to_what_was_asked(run, tmp_path, monk
     assert images.shape[1] == len(columns) == len(captions[0])
     fall = json.loads((tmp_path / "edit.json").read_text())["edits"][0]
     assert captions[0][0] == ""
-    assert captions[0][-1].partition(" (")[0] == f"eyes {edits.signed(fall['reached']['eyes'] - fall['before']['eyes'])}"
+    change = fall["reached"]["eyes"] - fall["before"]["eyes"]
+    assert captions[0][-1].partition(" (")[0] == f"eyes {edits.signed(change)}"
