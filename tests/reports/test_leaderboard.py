@@ -11,9 +11,19 @@ import pytest
 from ohlora_gan.files import grid
 from ohlora_gan.judging.generation_test import Interval
 from ohlora_gan.pipelines.compare import figure, read_cell
-from ohlora_gan.reports.leaderboard import Column, FailedCell, cut_rows, marks, ranked, scorer_order, write_leaderboard
+from ohlora_gan.reports.leaderboard import (
+    Column,
+    FailedCell,
+    column_groups,
+    csv_row,
+    cut_rows,
+    marks,
+    ranked,
+    scorer_order,
+    write_leaderboard,
+)
 from ohlora_gan.reports.pages import said, share
-from tests.judged_runs import judgement, scorer, write_run
+from tests.judged_runs import judgement, scorer, spread, write_run
 from tests.reports.test_report import Page
 
 CONFIG = {"strips.steps": 5, "strips.reach": 2.0, "checkpoint": "v9"}
@@ -237,3 +247,18 @@ def test_numbers_are_written_for_readers():
     assert said(Interval(0.5, 0.4, 0.6), share) == ("50 %", "40 to 60")
     assert said(Interval(2.934)) == ("2.93", "")
     assert said([None, None, None]) == said(None) == ("–", "")
+
+
+def test_a_judge_of_damage_has_columns_of_its_own(tmp_path):
+    content = judgement()
+    seen = {"ratio": spread(1.1), "ratio_p95": spread(1.6), "share": spread(0.03)}
+    drift = {"iris": spread(0.4), "skin": spread(0.1)}
+    content["by"]["truth"] = {**content["by"]["judge_cnn"], "damage": seen, "drift": drift}
+    cell = read_cell(write_run(tmp_path / "a", content))
+    assert cell.by["truth"].worst_drift == (Interval(*spread(0.4)), "iris")
+    of_judges = column_groups([cell], ["judge_cnn", "truth"])
+    groups = {name: [column.label for column, _ in columns] for name, _, columns in of_judges}
+    assert groups["truth"] == ["sum of r", "pass", "side effect", "drift", "damage ratio", "damaged"]
+    assert groups["judge_cnn"] == ["sum of r", "pass", "pass again", "side effect"]
+    row = csv_row(cell, ["truth"])
+    assert (row["truth/damage_ratio"], row["truth/damage_share"]) == (1.1, 0.03)

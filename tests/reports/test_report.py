@@ -107,6 +107,7 @@ def judgement() -> dict:
         "linearity": dict.fromkeys(EDITED_PROPERTIES, 0.8),
         "saturation": {name: [-1.53, 2.0] for name in EDITED_PROPERTIES},
         "lost": 0.0,
+        "damage": {"ratio": [1.21, 1.1, 1.3], "ratio_p95": [1.9, 1.7, 2.2], "share": [0.034, 0.02, 0.05]},
     }
     unknown = {"worst": None, "name": None, "rms": None}
     second = {
@@ -245,6 +246,8 @@ def test_every_judge_has_a_table_of_side_effects(tmp_path):
     assert section.count('<table class="heat response">') == 2
     assert "σ for one σ that is asked for." in section
     assert "on average over all pictures of the test: hair color 0.25 σ." in section
+    assert section.count("Damage: an edited picture is 1.21 times (1.10 to 1.30) as far from a face") == 1
+    assert "3.4% of the pictures are further away than 99 % of the unedited ones." in section
 
 
 def test_a_lone_score_has_no_side_effects(tmp_path):

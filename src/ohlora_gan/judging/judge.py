@@ -17,12 +17,23 @@ from tqdm import tqdm
 from ohlora_gan.editing.moves import Mover, groups_of
 from ohlora_gan.judging import generation_test as figures
 from ohlora_gan.judging.generation_test import Bootstrap, Interval, Plan, VectorTest, make_cases
-from ohlora_gan.judging.measure import ChangeMeter, Judge, LandmarkJudge, NetworkJudge, Scores, Scoring, Seen
+from ohlora_gan.judging.measure import (
+    DAMAGE,
+    ChangeMeter,
+    Judge,
+    LandmarkJudge,
+    NetworkJudge,
+    Scores,
+    Scoring,
+    Seen,
+    TruthJudge,
+)
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
-from ohlora_gan.models.zoo import open_scorer
+from ohlora_gan.models.zoo import is_truth, open_scorer
+from ohlora_gan.world.truth import Truth
 
 ALONG = np.linspace(-4, 4, 17)  # strengths of each property alone, in sigmas, between which its saturation is sought
 
@@ -40,8 +51,13 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
         (mean signed correlation, by property; undefined counts as 0), ``sum_corr``, ``sum_abs_corr``, ``pass_share``,
         ``drift`` (by attribute that is not edited), ``miss`` (by property; for sigmas alone); ``response`` (mean over
         latents, ``[k, P]``), ``leakage`` (by property, see ``figures.leakage``), ``linearity`` (by property, mean over
-        latents), ``saturation`` (by property, in sigmas), ``retest`` (None without a second draw).
+        latents), ``saturation`` (by property, in sigmas), ``retest`` (None without a second draw), ``damage`` (see
+        ``generation_test.damage``; None by a judge that does not see it).
     """
+    damage = None
+    if seen.names[-1] == DAMAGE:
+        damage = figures.damage(seen.unedited[:, -1], seen.scores[..., -1], bootstrap)
+        seen, along = seen.without_last(), along[..., :-1]
     names, strengths = seen.names, plan.grid
     columns = {name: i for i, name in enumerate(plan.strengths)}
     measured = [name for name in columns if name in names]
@@ -75,6 +91,7 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
             name: figures.saturation(ALONG, along[:, columns[name], :, names.index(name)]) for name in measured
         },
         "lost": seen.lost,
+        "damage": damage,
     }
 
 
@@ -151,6 +168,9 @@ def open_judges(
         if name == LANDMARKS:
             judges.append(LandmarkJudge(landmarks_pose))
             continue
+        if is_truth(name):
+            judges.append(truth_judge(space, name))
+            continue
         net = open_scorer(name)
         side = space.generator.resolution
         if getattr(net, "resolution", side) != side:
@@ -164,6 +184,17 @@ def open_judges(
         if one.name in [other.name for other in judges[:i]]:
             one.name = f"{one.name}_{i + 1}"
     return judges
+
+
+def truth_judge(space: FaceSpace, name: str | Path) -> TruthJudge:
+    """The network of ``model=truth`` of a name or file as a judge of a space's faces; ValueError where sizes differ."""
+    truth = Truth.open(name)
+    if truth.resolution != space.generator.resolution:
+        raise ValueError(
+            f"judge={name} reads pictures of {truth.resolution} pixels, the generator makes "
+            f"{space.generator.resolution}: leave it out"
+        )
+    return TruthJudge(truth)
 
 
 def _short(name: str | Path) -> str:

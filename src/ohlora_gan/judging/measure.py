@@ -16,6 +16,7 @@ from ohlora_gan.judging.generation_test import lost_pictures
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import change_map
 from ohlora_gan.models.gan import from_uint8, to_uint8
+from ohlora_gan.world.truth import NAMES, Truth
 
 Scores = NDArray[np.float32]
 Role = Literal["finding", "judging"]
@@ -116,6 +117,31 @@ class LandmarkJudge:
         return np.stack([found[column] for column in self.columns.values()], axis=1).astype(np.float32)
 
 
+DAMAGE = "damage"  # the last of a truth judge's scores: how far a picture is from the face that was read off it
+
+
+class TruthJudge:
+    """What pictures of the embedded world truly show, whatever a scorer makes of them: see `world.truth.Truth`.
+
+    Its scores are all attributes of a face, those that no scorer sees included: continuous ones in standard deviations
+    from their mean, binary ones 0 or 1. The last one is ``DAMAGE``, the residual of the picture's worst patch in levels
+    of 255: a face that was edited and is whole is as near to a face of the world as it was before.
+    """
+
+    name = "truth"
+    role: Role = "judging"
+    raw = False
+    property_names = (*NAMES, DAMAGE)
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+
+    def score(self, images: Tensor) -> Scores:
+        """See ``Judge.score``; no picture is lost, however bad it is."""
+        reading = self.truth.read(to_uint8(images).cpu().numpy())
+        return np.column_stack([reading.standardized, reading.residuals.worst]).astype(np.float32)
+
+
 KINDS = ("whole", "face", "outside", "features")
 
 
@@ -212,6 +238,12 @@ class Seen:
                 f"say what a standard deviation is: raise test.num_latents, or judge by a network"
             )
         return ((scores - known.mean(axis=0)) / spread).astype(np.float32)
+
+    def without_last(self) -> "Seen":
+        """The same without the last of the P scores."""
+        again = None if self.again is None else self.again[..., :-1]
+        fewer = self.unedited[..., :-1], self.scores[..., :-1]
+        return Seen(self.name, self.role, self.names[:-1], *fewer, again)
 
     def in_sigmas(self) -> "Seen":
         """The same with all scores standardised."""

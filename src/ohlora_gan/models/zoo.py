@@ -88,6 +88,12 @@ def open_scorer(name: str | Path) -> nn.Module:
     return open_checkpoint(name, "scorer").build("scorer")
 
 
+def is_truth(name: str | Path) -> bool:
+    """Whether a shipped model's name or a file is a network of ``model=truth``."""
+    path = resolve(name, "scorer")
+    return path.suffix == ".safetensors" and kind_of(path) == "truth"
+
+
 def open_truth(name: str | Path) -> TruthNet:
     """The network that reads everything about a face, of a shipped model's name or a file; in eval mode."""
     weights = open_checkpoint(name, "truth")

@@ -27,6 +27,7 @@ from ohlora_gan.world.versions import LATEST, SHIPPED, Member, check_same_world,
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
+TRUTH = "truth"
 SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
 
 
@@ -140,9 +141,11 @@ def check_find_vectors(cfg: DictConfig) -> None:
 
 
 def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
-    """Who judges besides the finding scorer; ``auto``: the shipped judge of a shipped scorer, nobody for others."""
+    """Who judges besides the finding scorer; ``auto``: the shipped judge of a shipped scorer, and the truth where both
+    have learnt from the world that it knows; nobody for other scorers."""
     if cfg.judge == "auto":
-        return SHIPPED_JUDGES.get(str(cfg.scorer))
+        judge = SHIPPED_JUDGES.get(str(cfg.scorer))
+        return [judge, TRUTH] if judge and world_of(judge, "scorer") == LATEST else judge
     return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
 
 

@@ -203,6 +203,7 @@ def _scorer(content: Mapping[str, Any]) -> ScorerFigures:
         },
         drift={name: figure(value) for name, value in (content.get("drift") or {}).items()},
         lost=figure(content.get("lost")).value,
+        damage={name: figure(value) for name, value in (content.get("damage") or {}).items()},
     )
 
 

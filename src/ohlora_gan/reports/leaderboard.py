@@ -41,6 +41,13 @@ class ScorerFigures:
     leakage: Mapping[str, tuple[Interval, str]]
     drift: Mapping[str, Interval]  # attribute that was not edited -> how many sigmas an edit moves it, 0 or more
     lost: float  # share of pictures without a score, 0 to 1
+    damage: Mapping[str, Interval] = field(default_factory=dict)  # ``generation_test.damage``, by a judge that sees it
+
+    @property
+    def worst_drift(self) -> tuple[Interval, str]:
+        """(figure, attribute) of what drifts most; NaN where nothing was measured."""
+        known = [(value, name) for name, value in self.drift.items() if isfinite(value.value)]
+        return max(known, default=(UNKNOWN, ""))
 
     @property
     def worst_leakage(self) -> tuple[Interval, str, str]:
@@ -261,7 +268,9 @@ def column_groups(
     groups = []
     for i, name in enumerate(scorers):
         role = next(cell.by[name].role for cell in cells if name in cell.by)
-        groups.append((name, role, scorer_columns(name, first=i == 0)))
+        sees_damage = any(name in cell.by and cell.by[name].damage for cell in cells)
+        columns = scorer_columns(name, first=i == 0) + (damage_columns(name) if sees_damage else [])
+        groups.append((name, role, columns))
     others = [Column("find, s", lambda cell: Interval(seconds_of(cell)), short_seconds, highest=None)]
     if part := next((part for part in CHANGES if any(part in cell.image_change for cell in cells)), None):
         digits = partial(number, digits=3)
@@ -286,6 +295,25 @@ def scorer_columns(name: str, first: bool) -> list[Column]:
         Column("pass", partial(PASS.of, scorer=name), share),
         *([Column("pass again", partial(AGAIN.of, scorer=name), share)] if first else []),
         Column("side effect", partial(LEAK.of, scorer=name), highest=False, hint=leak),
+    ]
+
+
+def damage_columns(name: str) -> list[Column]:
+    """What a judge that sees everything says besides: drift, and damage."""
+
+    def drift(cell: Cell) -> tuple[Interval, str]:
+        return cell.by[name].worst_drift if name in cell.by else (UNKNOWN, "")
+
+    def damage(cell: Cell, key: str) -> Interval:
+        return cell.by[name].damage.get(key, UNKNOWN) if name in cell.by else UNKNOWN
+
+    def highest(cell: Cell) -> str:
+        return f"95th percentile {number(damage(cell, 'ratio_p95').value)}"
+
+    return [
+        Column("drift", lambda cell: drift(cell)[0], highest=False, hint=lambda cell: plain(drift(cell)[1])),
+        Column("damage ratio", partial(damage, key="ratio"), highest=False, hint=highest),
+        Column("damaged", partial(damage, key="share"), share, highest=False),
     ]
 
 
@@ -387,7 +415,7 @@ def csv_row(cell: Cell, scorers: Sequence[str]) -> dict[str, Any]:
         row[f"{name}/role"] = figures.role
         for key in ("sum_corr", "pass_share", "sum_abs_corr"):
             row |= spread(f"{name}/{key}", getattr(figures, key))
-        for kind, measured in (("corr", figures.corr), ("drift", figures.drift)):
+        for kind, measured in (("corr", figures.corr), ("drift", figures.drift), ("damage", figures.damage)):
             for key, value in measured.items():
                 row |= spread(f"{name}/{kind}_{key}", value)
         row[f"{name}/passed_both"] = figures.passed_both
