@@ -247,7 +247,7 @@ def test_every_judge_has_a_table_of_side_effects(tmp_path):
     assert "σ for one σ that is asked for." in section
     assert "on average over all pictures of the test: hair color 0.25 σ." in section
     assert section.count("Damage: an edited picture is 1.21 times (1.10 to 1.30) as far from a face") == 1
-    assert "3.4% of the pictures are further away than 99 % of the unedited ones." in section
+    assert "3.4 % of the pictures are further away than 99 % of the unedited ones." in section
 
 
 def test_a_lone_score_has_no_side_effects(tmp_path):
