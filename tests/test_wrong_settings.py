@@ -61,6 +61,8 @@ ANSWERS = {
     "generator's faces (model=finetune_v9, or data=generated); leave it out",
     "train.py data=image_folder data.folder=photos model.thin={}": "model.thin= is ignored by data that are not "
     "rendered: it chooses among rendered faces (data=faces); leave it out",
+    "train.py model=pretrain data.attributes=[eyes]": "data.attributes= is ignored by model=pretrain: it says what is "
+    "learnt of rendered faces (model=property_cnn, or finetune_v1); leave it out",
     "find_vectors.py groups=none medians={hair_color:0.5}": "medians= is ignored by groups=none: it makes groups of "
     "faces (groups=medians); leave it out",
     "find_vectors.py method=closed_loop n=1000": "n= is ignored by method=closed_loop: it is for methods that find "

@@ -317,6 +317,12 @@ TRAINING = (
         "it chooses among rendered faces (data=faces)",
         "data that are not rendered",
     ),
+    Use(
+        ("data.attributes",),
+        lambda cfg: not is_gan(cfg) or cfg.model.needs_labels or "thin" not in cfg.data,
+        "it says what is learnt of rendered faces (model=property_cnn, or finetune_v1)",
+        "model.name",
+    ),
 )
 FINDING = (
     Use(
