@@ -169,7 +169,7 @@ def segment(image):
 
 
 def make_labelled(labels) -> None:
-    """What labelling by landmarks would leave, a segmenter, and a folder in the published system's layout."""
+    """What labelling by landmarks would leave, a segmenter, and a folder in Oh-LoRA's layout."""
     import shutil
 
     from ohlora_gan.files import save_png
@@ -195,7 +195,7 @@ def unit(draws, *shape: int):
 
 
 def write_latent_tables(draws) -> None:
-    """Latents as the published system keeps them."""
+    """Latents as Oh-LoRA keeps them."""
     import numpy as np
 
     from ohlora_gan.latents.bank import SavedLatents, write_latents

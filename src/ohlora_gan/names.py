@@ -1,4 +1,4 @@
-"""Names that many parts share: the published system's properties, their order, the groups made of them, and a file.
+"""Names that many parts share: Oh-LoRA's properties, their order, the groups made of them, and a file.
 
 They are defaults: a scorer says what it measures (``property_names``), and a configuration which of that is edited.
 """

@@ -153,7 +153,7 @@ def test_unknown_properties_cannot_be_measured(networks, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def reference():
-    """The published system's files: ``OHLORA_REFERENCE``, by default ``shared/reference`` beside the project."""
+    """Oh-LoRA's files: ``OHLORA_REFERENCE``, by default ``shared/reference`` beside the project."""
     folder = Path(os.environ.get("OHLORA_REFERENCE") or PROJECT.parent / "shared" / "reference")
     if not folder.is_dir():
         pytest.skip(f"no published files in {folder}: set OHLORA_REFERENCE to their folder")

@@ -197,7 +197,7 @@ def parse_folder(
     *,
     how: Parsing,
 ) -> str:
-    """A folder of faces and parse maps in the published system's layout -> property scores as labels.csv.
+    """A folder of faces and parse maps in Oh-LoRA's layout -> property scores as labels.csv.
 
     \b
     Examples:

@@ -103,7 +103,7 @@ def import_vectors(
 ) -> str:
     """Other people's directions and latents, turned into files of ours.
 
-    Directions: a folder of the published Oh-LoRA system's {property}_change_{layer}_vector_{group}.csv, or boundaries
+    Directions: a folder of Oh-LoRA's {property}_change_{layer}_vector_{group}.csv, or boundaries
     of InterFaceGAN or HiGAN, one .npy a property. Latents: its ohlora_z_vectors_*.csv and group names.
 
     \b

@@ -1,6 +1,6 @@
 """Property scores of parse maps: how open, long, dark or turned a face is, from what each pixel shows.
 
-Two generations of the published system's algorithms (Oh-LoRA): ``v1`` labelled the images of its first fine-tuning,
+Two generations of Oh-LoRA's algorithms: ``v1`` labelled the images of its first fine-tuning,
 ``v2`` is the better one. Backdrop and hairstyle are the same in both.
 """
 

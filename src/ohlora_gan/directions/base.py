@@ -198,7 +198,7 @@ def check_edited(edited: Sequence[str], names: Sequence[str]) -> None:
 
 
 REFERENCE_MEDIANS = dict(zip(GROUP_PROPERTIES, (-0.4315, 0.5685, 0.6753, 0.0372), strict=True))
-"""The medians of the published Oh-LoRA v3.1 system, in units of the normalised scores."""
+"""The medians of Oh-LoRA v3.1, in units of the normalised scores."""
 
 
 def all_group_names(num_letters: int = len(GROUP_PROPERTIES)) -> list[str]:

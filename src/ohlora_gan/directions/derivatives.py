@@ -1,6 +1,6 @@
 """Directions from derivatives: of small networks from vector to score, or of the scores of generated pictures.
 
-The former is the method of the published Oh-LoRA system, with dropout off where the network is differentiated.
+The former is the method of Oh-LoRA, with dropout off where the network is differentiated.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -138,7 +138,7 @@ def load_directions(path: str | Path) -> DirectionSet:
     return DirectionSet(directions, slopes=tensors.get("slopes"), spreads=tensors.get("spreads"), **described)
 
 
-# --- Directions as CSV files of the published Oh-LoRA system: one file a property and group ---
+# --- Directions as CSV files of Oh-LoRA: one file a property and group ---
 
 
 NAME = re.compile(r"(?P<property>.+)_change_(?P<layer>.+)_vector_(?P<group>.+)\.csv")

@@ -1,7 +1,7 @@
 """Directions by linear models: the normal of a plane between high and low scores, and ridge regression.
 
 Planes are the method of InterFaceGAN (Shen et al. 2020) and HiGAN (arXiv 1911.09267), fitted separately in each group
-of look-alikes as in the published Oh-LoRA system.
+of look-alikes as in Oh-LoRA.
 """
 
 import warnings
@@ -169,7 +169,7 @@ def fit_plane(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # SvmFinder counts these and warns once
         model.fit(X[train], np.repeat([0, 1], num_train))
-    # Class 1 holds the small scores, as in the published system: which class comes first decides, within the
+    # Class 1 holds the small scores, as in Oh-LoRA: which class comes first decides, within the
     # solver's tolerance, where it stops. So the coefficients lower the score, and their negative raises it.
     normal = -model.coef_[0]
     norm = np.linalg.norm(normal)

@@ -2,7 +2,7 @@
 
 A latent is moved along the directions of all edited properties at once, by every combination of a few strengths, and
 every picture is scored. The test of a property is the Pearson correlation of intended strength and measured score, as
-in the published Oh-LoRA system; judging directions by re-scored pictures is the verification of HiGAN (arXiv
+in Oh-LoRA; judging directions by re-scored pictures is the verification of HiGAN (arXiv
 1911.09267). A picture may have no score, where a judge finds no face in it: its row of scores is NaN, and it is lost.
 """
 

@@ -212,7 +212,7 @@ def checksum_of(images: NDArray[np.uint8], scores: NDArray[np.float32]) -> str:
     return str(zlib.crc32(scores.tobytes(), zlib.crc32(np.ascontiguousarray(images).data)))
 
 
-# --- What passed the generation test, and tables about it: our format, and those of the published Oh-LoRA ---
+# --- What passed the generation test, and tables about it: our format, and those of Oh-LoRA ---
 
 
 METADATA_KEY = "ohlora_gan_latents"
@@ -275,10 +275,10 @@ class SavedLatents:
 
 
 def write_latents(folder: str | Path, latents: SavedLatents, layer: str, option: str) -> list[Path]:
-    """Writes ``latents.safetensors`` and the published system's two CSV files.
+    """Writes ``latents.safetensors`` and Oh-LoRA's two CSV files.
 
     Numbers in the CSVs are written exactly, so that a latent that barely passed passes again; the published files have
-    four decimals. File names hold the extraction layer's name, and the published system's word for how directions were
+    four decimals. File names hold the extraction layer's name, and Oh-LoRA's word for how directions were
     found (``option``), such as ``mixed`` or ``svm_ms2``.
     """
     if not (latents.groups and len(latents.cases) and latents.corrs):
@@ -309,7 +309,7 @@ def save_latents(path: str | Path, latents: SavedLatents) -> Path:
 def read_latents(
     path: str | Path, groups_path: str | Path | None = None, sizes: tuple[int, int] = PUBLISHED_SIZES
 ) -> SavedLatents:
-    """Reads latents of ours, or the published system's.
+    """Reads latents of ours, or Oh-LoRA's.
 
     Values in the published CSVs are rounded to four decimals: their pictures are nearly, not exactly, those that were
     tested, and a latent that passed by a hair may fail.
@@ -356,7 +356,7 @@ def _load(path: Path) -> SavedLatents:
     return SavedLatents(**tensors, groups=description["groups"], corrs=corrs, origin=description["origin"])
 
 
-# --- Tables in the names and formats of the published system ---
+# --- Tables in the names and formats of Oh-LoRA ---
 
 
 @dataclass(frozen=True)
