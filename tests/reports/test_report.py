@@ -250,6 +250,18 @@ def test_every_judge_has_a_table_of_side_effects(tmp_path):
     assert "3.4 % of the pictures are further away than 99 % of the unedited ones." in section
 
 
+def test_many_attributes_stand_one_below_the_other(tmp_path):
+    data = full_data()
+    first = data.judgement["by"]["property_cnn"]
+    names = [*PROPERTIES, *(f"part_{i}" for i in range(12))]
+    first |= {"names": names, "response": np.full((3, 20), 0.25).tolist(), "drift": {"part_3": [0.5, 0.4, 0.6]}}
+    _, text = page_of(tmp_path, data)
+    section = text[text.index('<section id="leakage">') :].split("</section>")[0]
+    rows = re.findall(r'<th scope="row">(part \d+)</th>', section)
+    assert rows == [f"part {i}" for i in range(12)]
+    assert "<td>0.50</td>" in section
+
+
 def test_a_lone_score_has_no_side_effects(tmp_path):
     scores = np.linspace(-1, 1, 5)[None]
     strip = Strip("lip_color", scores[0], faces(1, 5), scores, scores[..., None], score_names=("lip_color",))
