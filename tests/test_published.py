@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from ohlora_gan.judging.generation_test import Case
+from ohlora_gan.judging.figures import Case
 from ohlora_gan.latents.bank import (
     append_sweep_row,
     read_cases,

@@ -24,7 +24,7 @@ from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
 from ohlora_gan.editing.moves import Mover, StraightMover, groups_of
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import encoded, grid
-from ohlora_gan.judging.generation_test import make_plan
+from ohlora_gan.judging.figures import make_plan
 from ohlora_gan.judging.judge import Extent, Judgement, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, W, layer_named

@@ -10,7 +10,7 @@ from ohlora_gan.__main__ import main
 from ohlora_gan.directions.base import REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.directions.files import direction_path, load_directions, write_directions
 from ohlora_gan.editing.moves import move
-from ohlora_gan.judging.generation_test import PASS_THRESHOLDS
+from ohlora_gan.judging.figures import PASS_THRESHOLDS
 from ohlora_gan.judging.rescoring import measure_response, turn_up
 from ohlora_gan.latents.bank import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.layers import MappingSplit2

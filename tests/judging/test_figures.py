@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.judging import generation_test as figures
-from ohlora_gan.judging.generation_test import make_plan
+from ohlora_gan.judging import figures
+from ohlora_gan.judging.figures import make_plan
 
 GRID = make_plan(["eyes", "mouth", "pose"]).grid
 SLOPES = np.array([[1.0, 0.3, 0.0, -0.4], [0.0, 0.9, 0.1, 0.0], [0.2, 0.0, 1.1, 0.05]])

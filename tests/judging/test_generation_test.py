@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.editing.moves import move
-from ohlora_gan.judging.generation_test import (
+from ohlora_gan.judging.figures import (
     PASS_THRESHOLDS,
     STRENGTHS,
     Case,

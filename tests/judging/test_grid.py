@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.judging.generation_test import (
+from ohlora_gan.judging.figures import (
     MAX_PICTURES,
     PASS_THRESHOLDS,
     STRENGTHS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.editing.moves import StraightMover
-from ohlora_gan.judging.generation_test import Bootstrap, make_plan, summary
+from ohlora_gan.judging.figures import Bootstrap, make_plan, summary
 from ohlora_gan.judging.judge import (
     ALONG,
     Extent,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_gan.judging import generation_test as figures
-from ohlora_gan.judging.generation_test import Bootstrap, make_plan
+from ohlora_gan.judging import figures
+from ohlora_gan.judging.figures import Bootstrap, make_plan
 from ohlora_gan.judging.judge import check_judges, figures_of, open_judges
 from ohlora_gan.judging.measure import DAMAGE, Scoring, TruthJudge
 from ohlora_gan.latents.space import FaceSpace

@@ -6,7 +6,7 @@ import torch
 
 from ohlora_gan.directions.base import group_names
 from ohlora_gan.editing.moves import move
-from ohlora_gan.judging.generation_test import correlations, make_plan, passed
+from ohlora_gan.judging.figures import correlations, make_plan, passed
 from ohlora_gan.latents.layers import MappingSplit1, MappingSplit2, W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.scorers import MergedPropertyCNN

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.files import grid
-from ohlora_gan.judging.generation_test import Interval
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.pipelines.compare import figure, read_cell
 from ohlora_gan.reports.leaderboard import (
     Column,

@@ -8,7 +8,7 @@ import pytest
 
 from ohlora_gan import files as images
 from ohlora_gan.directions.base import all_group_names
-from ohlora_gan.judging.generation_test import nested, share
+from ohlora_gan.judging.figures import nested, share
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from ohlora_gan.reports import pages as pictures
 from ohlora_gan.reports import plots

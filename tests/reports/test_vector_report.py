@@ -5,7 +5,7 @@ import pytest
 
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.moves import StraightMover, groups_of
-from ohlora_gan.judging.generation_test import Case, VectorTest, make_plan
+from ohlora_gan.judging.figures import Case, VectorTest, make_plan
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.reports.report import (

@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ohlora_gan.editing.moves import Mover, groups_of
-from ohlora_gan.judging import generation_test as figures
-from ohlora_gan.judging.generation_test import Bootstrap, Interval, Plan, VectorTest, make_cases
+from ohlora_gan.judging import figures
+from ohlora_gan.judging.figures import Bootstrap, Interval, Plan, VectorTest, make_cases
 from ohlora_gan.judging.measure import (
     DAMAGE,
     ChangeMeter,
@@ -52,7 +52,7 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
         ``drift`` (by attribute that is not edited), ``miss`` (by property; for sigmas alone); ``response`` (mean over
         latents, ``[k, P]``), ``leakage`` (by property, see ``figures.leakage``), ``linearity`` (by property, mean over
         latents), ``saturation`` (by property, in sigmas), ``retest`` (None without a second draw), ``damage`` (see
-        ``generation_test.damage``; None by a judge that does not see it).
+        ``figures.damage``; None by a judge that does not see it).
     """
     damage = None
     if seen.names[-1] == DAMAGE:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ohlora_gan.data import landmarks
 from ohlora_gan.devices import Device
-from ohlora_gan.judging.generation_test import lost_pictures
+from ohlora_gan.judging.figures import lost_pictures
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import change_map
 from ohlora_gan.models.gan import from_uint8, to_uint8

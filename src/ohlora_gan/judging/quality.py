@@ -23,7 +23,7 @@ from ohlora_gan.data.datasets import matching_indices
 from ohlora_gan.data.landmarks import measure as measure_landmarks
 from ohlora_gan.devices import Device
 from ohlora_gan.files import grid
-from ohlora_gan.judging.generation_test import Interval, markdown, resamples
+from ohlora_gan.judging.figures import Interval, markdown, resamples
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.filters import Panel

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.files import grid, write_rows
-from ohlora_gan.judging.generation_test import Floats, Interval, markdown, resamples
+from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
 from ohlora_gan.judging.quality import REFERENCE_START, Fresh, place_of
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.judging.generation_test import Floats, Interval, markdown, resamples
+from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
 

@@ -378,7 +378,7 @@ class CaseTable:
 
 
 def write_cases(path: Path | str, cases: Sequence[Any]) -> None:
-    """Writes the generation test's table; see ``judging.generation_test.Case``."""
+    """Writes the generation test's table; see ``judging.figures.Case``."""
     edited = list(cases[0].corrs) if cases else list(EDITED_PROPERTIES)
     table = CaseTable(
         np.array([case.index for case in cases], dtype=np.int64),
@@ -462,7 +462,7 @@ def sweep_row(
     Args:
         fit_metrics: ``metrics_`` of the finder; its numbers named after a property (``svm_eyes_acc``) become
             columns, with ``-`` for None.
-        test_summary: see ``generation_test.summary``.
+        test_summary: see ``figures.summary``.
         k: samples in either class, for methods that have classes.
     """
     row: dict[str, Any] = {"n": n} if k is None else {"n": n, "k": k}

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
-from ohlora_gan.judging.generation_test import STRENGTHS, Plan, make_plan
+from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
 from ohlora_gan.models.gan import Discriminator, Generator

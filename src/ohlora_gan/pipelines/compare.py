@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.files import write_records, write_text
-from ohlora_gan.judging.generation_test import Interval
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import Source, check_sampling, rescore, rescore_layers, sources_of
 from ohlora_gan.latents.layers import layer_named
 from ohlora_gan.latents.space import FaceSpace

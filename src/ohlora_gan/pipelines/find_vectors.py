@@ -20,7 +20,7 @@ from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own, Ste
 from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
-from ohlora_gan.judging.generation_test import Plan, summary
+from ohlora_gan.judging.figures import Plan, summary
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, sweep_row, write_cases, write_latents
 from ohlora_gan.latents.layers import Layer

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ohlora_gan.files import replacing
-from ohlora_gan.judging.generation_test import DEFAULT_THRESHOLD, PASS_THRESHOLDS, Interval
+from ohlora_gan.judging.figures import DEFAULT_THRESHOLD, PASS_THRESHOLDS, Interval
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import listed, number, plain, share, write_page
 
@@ -37,11 +37,11 @@ class ScorerFigures:
     sum_abs_corr: Interval  # the sum of the correlations' sizes, as published
     pass_share: Interval  # share of latents, 0 to 1, that pass the generation test
     passed_both: float  # of the latents that pass, the share that passes on a second draw too; NaN where unknown
-    # edited property -> (its worst side effect, see ``generation_test.leakage``, and on which attribute)
+    # edited property -> (its worst side effect, see ``figures.leakage``, and on which attribute)
     leakage: Mapping[str, tuple[Interval, str]]
     drift: Mapping[str, Interval]  # attribute that was not edited -> how many sigmas an edit moves it, 0 or more
     lost: float  # share of pictures without a score, 0 to 1
-    damage: Mapping[str, Interval] = field(default_factory=dict)  # ``generation_test.damage``, by a judge that sees it
+    damage: Mapping[str, Interval] = field(default_factory=dict)  # ``figures.damage``, by a judge that sees it
 
     @property
     def worst_drift(self) -> tuple[Interval, str]:

@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocato
 from numpy.typing import ArrayLike, NDArray
 
 from ohlora_gan.files import replacing
-from ohlora_gan.judging.generation_test import Interval
+from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import LayerRescoring
 from ohlora_gan.reports.pages import hue, number, plain
 

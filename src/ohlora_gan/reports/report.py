@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ohlora_gan.directions.base import ALL, all_group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.judging.generation_test import Case, VectorTest, nested, share
+from ohlora_gan.judging.figures import Case, VectorTest, nested, share
 from ohlora_gan.judging.judge import Judgement
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
@@ -32,7 +32,7 @@ class CaseGrid:
     """All pictures of one latent's generation test."""
 
     title: str  # for example ``"Best of 100"``
-    # uint8 ``[..., H, W, 3]``, an axis a property in the order of ``generation_test.nested``: down, then blocks, and
+    # uint8 ``[..., H, W, 3]``, an axis a property in the order of ``figures.nested``: down, then blocks, and
     # the last one across; for the published three ``[mouth, eyes, pose, H, W, 3]``
     images: NDArray[np.uint8]
     strengths: Mapping[str, Sequence[float]]  # property -> the strengths of its axis of ``images``

@@ -1,9 +1,9 @@
-"""The image generation test: do the measured scores follow the intended strengths?
+"""The figures of a test of directions, and the image generation test: do measured scores follow the intended strengths?
 
 A latent is moved along the directions of all edited properties at once, by every combination of a few strengths, and
 every picture is scored. The test of a property is the Pearson correlation of intended strength and measured score, as
-in Oh-LoRA; judging directions by re-scored pictures is the verification of HiGAN (arXiv
-1911.09267). A picture may have no score, where a judge finds no face in it: its row of scores is NaN, and it is lost.
+in Oh-LoRA; judging directions by re-scored pictures is the verification of HiGAN (arXiv 1911.09267). A picture may
+have no score, where a judge finds no face in it: its row of scores is NaN, and it is lost.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
