@@ -13,7 +13,7 @@ from ohlora_gan.models import checkpoint
 from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.world.face import SPREADS, sample_attributes
-from ohlora_gan.world.truth import NAMES, Truth, render_faces, spoil, values_of
+from ohlora_gan.world.truth import ATTRIBUTES, Truth, render_faces, spoil, values_of
 from tests import tiny
 
 PLAN = make_plan(["eyes", "mouth"], strengths={"eyes": [-0.8, 0, 0.8], "mouth": [-0.8, 0.8]})
@@ -31,7 +31,7 @@ def codes():
     rows = np.array([[*values_of(sample_attributes(0, 90_000_000 + i)), 0.0] for i in range(NUM)])
     for name, value in {"eyes": 0.5, "mouth": 0.5, "quality": 1, "glass": 0}.items():
         low, high = (SPREADS[name].low, SPREADS[name].high) if name in SPREADS else (0, 1)
-        rows[:, NAMES.index(name)] = low + value * (high - low)
+        rows[:, ATTRIBUTES.index(name)] = low + value * (high - low)
     return rows.astype(np.float32)
 
 
@@ -48,9 +48,9 @@ def judged(judge, codes, spoilt=0.0, besides=None):
     def move(codes, groups):
         moved = np.repeat(codes[:, None], len(PLAN.grid), axis=1)
         for name, column in zip(PLAN.strengths, PLAN.grid.T, strict=True):
-            moved[..., NAMES.index(name)] += column * SPREADS[name].deviation
+            moved[..., ATTRIBUTES.index(name)] += column * SPREADS[name].deviation
             if besides:
-                moved[..., NAMES.index(besides)] += 0.5 * column * SPREADS[besides].deviation
+                moved[..., ATTRIBUTES.index(besides)] += 0.5 * column * SPREADS[besides].deviation
         moved[..., -1] = spoilt
         return moved
 
@@ -67,7 +67,7 @@ def test_a_perfect_edit_follows_drifts_nowhere_and_damages_nothing(judge, codes)
     own = [row[found["names"].index(name)] for name, row in zip(PLAN.strengths, found["response"], strict=True)]
     np.testing.assert_allclose(own, 1, atol=0.1)
     assert DAMAGE not in found["names"]
-    assert sorted(found["drift"]) == sorted(set(NAMES) - {"eyes", "mouth"})
+    assert sorted(found["drift"]) == sorted(set(ATTRIBUTES) - {"eyes", "mouth"})
     assert max(drift.value for drift in found["drift"].values()) < 0.3
     assert found["damage"]["ratio"].value < 1.25
 
@@ -91,7 +91,7 @@ def test_damage_of_known_residuals():
 def test_it_is_opened_by_name_and_refuses_another_size(tmp_path):
     space = FaceSpace(tiny.generator(), tiny.scorer())
     scorer = str(checkpoint.save(tmp_path / "scorer.safetensors", {"scorer": tiny.scorer(9)}))
-    net = TruthNet(NAMES, resolution=32, width=4)
+    net = TruthNet(ATTRIBUTES, resolution=32, width=4)
     path = str(checkpoint.save(tmp_path / "net.safetensors", {"scorer": net}))
     judges = open_judges(space, scorer, [scorer, path])
     assert [type(judge).__name__ for judge in judges] == ["NetworkJudge", "NetworkJudge", "TruthJudge"]

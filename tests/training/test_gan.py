@@ -14,7 +14,7 @@ from omegaconf import ListConfig
 from ohlora_gan import rng
 from ohlora_gan.training import gan as gan_module
 from ohlora_gan.training.gan import Alternation
-from tests.training.tiny_training import BATCH, Record, fit, gan, state
+from tests.training.tiny_training import BATCH, Data, Record, fit, gan, state
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -122,7 +122,7 @@ def test_w_avg_moves_at_every_forward_without_a_graph(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("label_dim", "source"), [(0, "zeros"), (7, "zeros"), (7, "data")])
 def test_labels(tmp_path, monkeypatch, label_dim, source):
     module, labels = gan(label_dim, label_source=source, weight_decay=0.0), []
-    spy(monkeypatch, module, "fakes", lambda update, label, n: labels.append(label))
+    spy(monkeypatch, module, "fakes", lambda update, label, n, *_: labels.append(label))
     scores = []
 
     class Scores(pl.Callback):
@@ -286,3 +286,51 @@ def test_hyper_parameters_are_plain_data():
     assert {type(value) for value in hparams.values()} <= {str, int, float, bool, list}
     assert set(hparams) == {field.name for field in fields(gan_module.GanSettings)}
     assert set(gan_module.OPTIMIZERS) == {"adam", "adamw"}
+
+
+PAIRED = {"generator_resolution": None, "pixel_weight": 10.0, "fresh_noise": False, "lr": 5e-3, "optimizer": "adam"}
+
+
+def test_pairs_alone_teach_the_generator_and_not_the_discriminator(tmp_path):
+    module, record = gan(0, **PAIRED, adversarial_weight=0.0, mapping_lr_scale=100.0), Record()
+    before, data = state(module), Data(latents=module.generator.z_dim)
+    fit(tmp_path, module, [record], data, max_epochs=40)
+    losses = [figures["train/g_loss"] for figures in record.figures]
+    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
+    assert "train/d_loss" not in record.figures[-1]
+    assert all(torch.equal(before[n], v) for n, v in state(module).items() if n.startswith("discriminator.la"))
+
+
+def test_the_discriminator_joins_in_when_its_weight_says_so(tmp_path):
+    module, record = gan(0, **PAIRED, adversarial_weight=[[0, 0.0], [2 * BATCH, 1.0]]), Record()
+    fit(tmp_path, module, [record], Data(latents=module.generator.z_dim))
+    assert [figures["train/d_train_count"] for figures in record.figures[:2]] == [0, 0]
+    assert record.figures[2]["train/d_train_count"] == 1
+    trained = [n for n in module.state_dict() if n.startswith("discriminator.layer")]
+    assert all(torch.equal(record.states[0][n], record.states[1][n]) for n in trained)
+    assert any(not torch.equal(record.states[1][n], record.states[2][n]) for n in trained)
+
+
+def test_pixel_loss_is_of_the_latents_own_picture(tmp_path, monkeypatch):
+    module, seen = gan(0, **PAIRED), []
+    spy(monkeypatch, module, "fakes", lambda update, label, n, latents=None: seen.append((update, latents)))
+    fit(tmp_path, module, data=Data(latents=module.generator.z_dim), max_steps=1)
+    known = rng.normal(0, "test/latents", range(12), module.generator.z_dim)
+    (_, of_d), (_, of_g) = seen[0], seen[-1]
+    assert of_d is None
+    assert all(any(torch.equal(row, one) for one in known) for row in of_g)
+
+
+def test_pixel_loss_weighs_edges():
+    image = torch.zeros(1, 3, 4, 4)
+    shifted, edge = image + 0.1, image.clone()
+    edge[..., ::2] = 0.2  # the same mean difference, with edges
+    assert gan_module.pixel_loss(shifted, image) == pytest.approx(0.1)
+    assert gan_module.pixel_loss(edge, image) == pytest.approx(0.1 + 0.5 * 0.2)
+
+
+@pytest.mark.parametrize("latents", [None, 3])
+def test_pictures_without_fitting_latents_are_refused(tmp_path, latents):
+    module = gan(0, **PAIRED)
+    with pytest.raises(ValueError, match=r"latents .* data.latents=\d+, or model.module.pixel_weight=0"):
+        fit(tmp_path, module, data=Data(latents=latents))

@@ -28,15 +28,18 @@ def dataset(num_images=12):
 
 
 class Data(pl.LightningDataModule):
-    """Three batches an epoch, in an order of its own each epoch."""
+    """Three batches an epoch, in an order of its own each epoch; with ``latents`` so many numbers stand for each image."""
 
-    def __init__(self, num_images=12):
+    def __init__(self, num_images=12, latents=None):
         super().__init__()
-        self.num_images = num_images
+        self.num_images, self.latents = num_images, latents
 
     def train_dataloader(self):
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        return ResumableLoader(dataset(self.num_images), BATCH, EpochSampler(self.num_images, 0, rank, world))
+        images = dataset(self.num_images)
+        if self.latents:
+            images.tensors += (rng.normal(0, "test/latents", range(self.num_images), self.latents),)
+        return ResumableLoader(images, BATCH, EpochSampler(self.num_images, 0, rank, world))
 
 
 def trainer(folder, callbacks=(), **options):

@@ -11,7 +11,17 @@ from ohlora_gan.__main__ import main
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
-from ohlora_gan.world.truth import KINDS, NAMES, Truth, face_of, render_faces, residuals, spoil, values_of, weathered
+from ohlora_gan.world.truth import (
+    KINDS,
+    ATTRIBUTES,
+    Truth,
+    face_of,
+    render_faces,
+    residuals,
+    spoil,
+    values_of,
+    weathered,
+)
 from tests import tiny
 
 FIRST = 70_000_000
@@ -67,7 +77,7 @@ def test_a_reading_depends_on_its_picture_alone(faces, reading):
 
 def test_standard_deviations(reading):
     for name in ("pose", "gender"):
-        column = NAMES.index(name)
+        column = ATTRIBUTES.index(name)
         expected = [(face_of(row).__dict__[name]) for row in reading.values]
         if name in CONTINUOUS:
             expected = [(value - SPREADS[name].mean) / SPREADS[name].deviation for value in expected]
@@ -85,7 +95,7 @@ def test_residuals_of_a_face_and_its_like(faces):
 
 
 def test_spoilt_pictures_stand_out(faces, known):
-    whole = known[:, NAMES.index("quality")] == 1
+    whole = known[:, ATTRIBUTES.index("quality")] == 1
     pictures, codes = (part[whole] for part in faces)
     truth = Truth.open()
     worn = np.stack([weathered(picture, 0, i) for i, picture in enumerate(pictures)])

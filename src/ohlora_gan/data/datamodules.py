@@ -46,6 +46,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters
 from ohlora_gan.names import PROPERTIES, REFERENCE, Threshold, read_thresholds, within
+from ohlora_gan.world.face import ATTRIBUTES
 from ohlora_gan.world.versions import LATEST, SHIPPED, open_world, world_of
 
 log = logging.getLogger(__name__)
@@ -183,9 +184,14 @@ class FacesDataModule(DealingDataModule):
     attributes: Sequence[str] | None = None
     thin: Mapping[str, float] | None = None
     world: int = SHIPPED
+    latents: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
+        if self.latents is not None and self.world != LATEST:
+            raise ValueError(f"data.latents={self.latents} is for data.world={LATEST}: faces of others have no latents")
+        if self.latents is not None and self.latents < len(ATTRIBUTES):
+            raise ValueError(f"data.latents={self.latents}, expected the generator's z_dim, at least {len(ATTRIBUTES)}")
         self.attribute_names = PROPERTIES if self.attributes is None else tuple(self.attributes)
         known = open_world(self.world).attributes
         unknown = [name for name in self.attribute_names if name not in known]
@@ -205,7 +211,9 @@ class FacesDataModule(DealingDataModule):
             num = {"train": self.num_images, "val": self.num_val, "test": self.num_test}[split]
             thin = self.thin if split == "train" else None
             indices = matching_indices(self.seed, SPLIT_STARTS[split], num, self.keep or {}, thin, self.world)
-            self._datasets[split] = FacesDataset(self.seed, indices, self.resolution, self.attribute_names, self.world)
+            self._datasets[split] = FacesDataset(
+                self.seed, indices, self.resolution, self.attribute_names, self.world, self.latents
+            )
         return self._datasets[split]
 
 

@@ -21,6 +21,7 @@ from ohlora_gan import rng
 from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.files import write_json
 from ohlora_gan.names import PROPERTIES, Part
+from ohlora_gan.world.latents import latent
 from ohlora_gan.world.versions import SHIPPED, World, open_world
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,10 @@ def mirror_signs(names: Sequence[str], changes: Mapping[str, float] | None = Non
 
 
 class FacesDataset(ScoredDataset):
-    """Rendered faces, a pure function of (seed, number); each is rendered once and kept (12 KB at 64x64)."""
+    """Rendered faces, a pure function of (seed, number); each is rendered once and kept (12 KB at 64x64).
+
+    With ``z_dim`` an item has a third part, the latent float32 ``[z_dim]`` that stands for the face (`world.latents`).
+    """
 
     def __init__(
         self,
@@ -120,9 +124,10 @@ class FacesDataset(ScoredDataset):
         resolution: int,
         attributes: Sequence[str] = PROPERTIES,
         world: int = SHIPPED,
+        z_dim: int | None = None,
     ):
         self.seed, self.indices, self.resolution, self.faces = seed, indices, resolution, open_world(world)
-        self.attributes = tuple(attributes)
+        self.attributes, self.z_dim = tuple(attributes), z_dim
         self._rendered: dict[int, tuple[Bytes, NDArray[np.float32]]] = {}
 
     @cached_property
@@ -135,13 +140,16 @@ class FacesDataset(ScoredDataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, i: int) -> tuple[Tensor, ...]:
         if i not in self._rendered:
             attributes = self.faces.sample_attributes(self.seed, self.indices[i])
             pixels = self.faces.render(attributes, self.resolution)
             self._rendered[i] = pixels, face_scores(self.faces, attributes, self.attributes)
         pixels, scores = self._rendered[i]
-        return to_image(pixels), torch.from_numpy(scores)
+        item = to_image(pixels), torch.from_numpy(scores)
+        if self.z_dim is None:
+            return item
+        return *item, torch.from_numpy(latent(self.seed, self.indices[i], self.z_dim))
 
 
 class ScoredPictures(ScoredDataset):

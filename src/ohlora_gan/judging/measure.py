@@ -16,7 +16,7 @@ from ohlora_gan.judging.figures import lost_pictures
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import change_map
 from ohlora_gan.models.gan import from_uint8, to_uint8
-from ohlora_gan.world.truth import NAMES, Truth
+from ohlora_gan.world.truth import ATTRIBUTES, Truth
 
 Scores = NDArray[np.float32]
 Role = Literal["finding", "judging"]
@@ -131,7 +131,7 @@ class TruthJudge:
     name = "truth"
     role: Role = "judging"
     raw = False
-    property_names = (*NAMES, DAMAGE)
+    property_names = (*ATTRIBUTES, DAMAGE)
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth

@@ -37,7 +37,7 @@ from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import Generator, from_uint8
 from ohlora_gan.models.zoo import open_generator, open_scorer, open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
-from ohlora_gan.world.truth import KINDS, NAMES, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
+from ohlora_gan.world.truth import KINDS, ATTRIBUTES, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
 from ohlora_gan.world.versions import LATEST, Member, check_same_world, network
 
 Bytes = NDArray[np.uint8]
@@ -284,7 +284,7 @@ def measure_truth(name: str, generator: str | None, fresh: Fresh, rounds: int = 
     truth = np.array([values_of(sample_attributes(0, REFERENCE_START + i)) for i in range(fresh.num)])
     pictures, codes = render_faces(truth, refined.resolution)
     rendered = read(refined, "rendered", pictures)
-    clean = truth[:, NAMES.index("quality")] == 1  # the others are spoilt as rendered
+    clean = truth[:, ATTRIBUTES.index("quality")] == 1  # the others are spoilt as rendered
     whole = read_whole(refined, rendered[clean], maker, fresh)
     base = "generated" if generator else "weathered"
     spoilt = read_spoilt(refined, whole[base].images, whole[base].codes if generator else codes[clean], fresh)

@@ -196,15 +196,15 @@ def read_training(checkpoint: str | Path, properties: Sequence[str] = EDITED_PRO
     def column(name: str) -> pd.Series:
         return figures[name].dropna() if name in figures else pd.Series(dtype=float)
 
-    losses = {name: column(f"train/{name}") for name in ("d_loss", "g_loss")}
-    steps = losses["d_loss"].index.to_numpy(float)
+    trained = figures.reindex(columns=[f"train/{name}" for name in ("d_loss", "g_loss", "auroc")]).dropna(how="all")
+    steps = trained.index.to_numpy(float)
     if not len(steps):
         return None
     scores = {name: column(f"scores/mean/{name}") for name in properties}
     return Training(
         steps=steps,
-        losses={name: values.to_numpy() for name, values in losses.items()},
-        auroc=column("train/auroc").to_numpy(),
+        losses={name: trained[f"train/{name}"].to_numpy() for name in ("d_loss", "g_loss")},
+        auroc=trained["train/auroc"].to_numpy(),
         # scores are logged less often than losses: drawn between their points on the losses' steps
         scores={name: np.interp(steps, values.index, values) for name, values in scores.items() if len(values)},
     )

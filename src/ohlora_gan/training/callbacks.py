@@ -139,10 +139,13 @@ class TrainingProgress(TQDMProgressBar):
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown: dict[str, Any] = {}
-        if "train/d_loss" in found:
-            shown = {"d_loss": f"{found['train/d_loss']:.3f}", "g_loss": f"{found['train/g_loss']:.3f}"}
+        if "train/g_loss" in found:
+            for name in ("d_loss", "g_loss"):
+                if f"train/{name}" in found:
+                    shown[name] = f"{found[f'train/{name}']:.3f}"
             shown["D/G"] = f"{found['train/d_train_count']:.0f}/{found['train/g_train_count']:.0f}"
-            shown["auroc"] = f"{found['train/auroc']:.2f}"
+            if "train/auroc" in found:
+                shown["auroc"] = f"{found['train/auroc']:.2f}"
         shown |= {short: f"{found[name]:.3f}" for name, short in self.SHORT_NAMES.items() if name in found}
         return shown | {"img/s": f"{self._images_per_second:.3g}"}
 
@@ -399,7 +402,8 @@ class ScoreMeans(Callback):
         pl_module.log_dict(figures, logger=False, rank_zero_only=True)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step)
-        trained = {column: float(trainer.callback_metrics[name]) for column, name in self.TRAIN_FIGURES.items()}
+        found = trainer.callback_metrics  # without the discriminator's figures while it does not train
+        trained = {column: float(found.get(name, math.nan)) for column, name in self.TRAIN_FIGURES.items()}
         scored = {f"mean_{name}_score": mean for name, mean in zip(names, means, strict=True)}
         rounded = {column: round(value, 4) for column, value in (trained | scored).items()}
         self.rows.append({"epoch": trainer.current_epoch, "idx": batch_idx} | rounded)

@@ -124,6 +124,17 @@ class StepOutcome(NamedTuple):
     g_count: int
 
 
+def pixel_loss(fakes: Tensor, images: Tensor) -> Tensor:
+    """Mean absolute difference of images [N, 3, R, R], and half of that of neighbouring pixels' differences.
+
+    The first is that of pix2pix (Isola et al. 2017, equation 3), the second, which is for edges, the gradient difference
+    loss of Mathieu, Couprie, LeCun 2016 (equation 6).
+    """
+    off = full_precision(fakes) - images
+    across, down = (off[..., 1:] - off[..., :-1]).abs().mean(), (off[..., 1:, :] - off[..., :-1, :]).abs().mean()
+    return off.abs().mean() + 0.5 * (across + down)
+
+
 def faded(images: Tensor, lod: float) -> Tensor:
     """Real images as a growing generator makes them: between two levels of detail, blended with the coarser one."""
     share = lod - math.floor(lod)
@@ -173,6 +184,8 @@ class GanSettings:
     max_g: int = 4
     d_ratio: float = 2.5
     g_ratio: float = 2.0
+    adversarial_weight: float | Steps = 1.0  # of the generator's loss by the discriminator, which at 0 does not train
+    pixel_weight: float | Steps = 0.0  # of pixel_loss, for pictures that come with the latents they stand for
     r1_gamma: float | Steps = 10.0  # weight of R1: a number or steps, see value_at
     r1_interval: int = 1  # R1 every so many batches, with its weight multiplied (Karras et al. 2020, appendix B)
     optimizer: str = "adamw"  # or "adam"
@@ -194,7 +207,7 @@ class GanSettings:
             raise ValueError(f"label_source is {self.label_source!r}, expected 'zeros' or 'data'")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer is {self.optimizer!r}, expected one of {sorted(OPTIMIZERS)}")
-        for steps in (self.r1_gamma, self.lr_factor):
+        for steps in (self.adversarial_weight, self.pixel_weight, self.r1_gamma, self.lr_factor):
             value_at(steps, 0)
 
 
@@ -203,7 +216,8 @@ class GanModule(pl.LightningModule):
 
     One training step runs `Alternation` once. Every update draws new latents from (seed, stream, sample index).
     Lightning's ``global_step`` counts batches, however many updates a batch takes. Batches are
-    ``(images [N, 3, R, R] in [-1, 1], scores [N, 8])``. Other arguments are the fields of `GanSettings`.
+    ``(images [N, 3, R, R] in [-1, 1], scores [N, 8])``, and for `pixel_loss` ``latents [N, z_dim]`` besides. Other
+    arguments are the fields of `GanSettings`.
     """
 
     images_seen: Tensor
@@ -256,7 +270,7 @@ class GanModule(pl.LightningModule):
 
     def set_learning_rates(self) -> None:
         """Puts ``lr_factor`` of the present batch on every learning rate."""
-        factor = value_at(self.settings.lr_factor, int(self.images_seen))
+        factor = self.value("lr_factor")
         for optimizer in cast(list, self.optimizers()):
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
@@ -293,16 +307,27 @@ class GanModule(pl.LightningModule):
         draws = rng.torch_stream(self.settings.seed, f"train/noise/{update}", index, self.device)
         return self.generator.synthesis.draw_noise(n, draws)
 
+    def latents_of(self, known: Sequence[Tensor]) -> Tensor:
+        """The latents of a batch, which come after its scores; ValueError where they do not, or do not fit."""
+        dim = self.generator.z_dim
+        if not known or known[0].shape[1] != dim:
+            found = f"latents of {known[0].shape[1]} numbers" if known else "none"
+            raise ValueError(
+                f"model.module.pixel_weight is for pictures that come with the latents they stand for, and these have "
+                f"{found}: give data=faces data.world=2 data.latents={dim}, or model.module.pixel_weight=0"
+            )
+        return known[0]
+
     def labels(self, scores: Tensor) -> Tensor | None:
         dim = self.generator.label_dim
         if not dim:
             return None
         return scores[:, :dim].float() if self.settings.label_source == "data" else scores.new_zeros(len(scores), dim)
 
-    def fakes(self, update: str, label: Tensor | None, n: int) -> Tensor:
+    def fakes(self, update: str, label: Tensor | None, n: int, latents: Tensor | None = None) -> Tensor:
         """Generated images of an update; moves w_avg once, as every forward in training does."""
         g = self.generator
-        w = g.mapping(self.draw_latents(update, n), label).w
+        w = g.mapping(self.draw_latents(update, n) if latents is None else latents, label).w
         w_mean = w.detach().to(g.truncation.w_avg.dtype).mean(dim=0, keepdim=True)
         g.truncation.update(self.trainer.strategy.reduce(w_mean, reduce_op="mean"), self.settings.w_avg_decay)
         wp = g.truncation(w)
@@ -351,20 +376,30 @@ class GanModule(pl.LightningModule):
             value = self.apply_gradients("d", result.loss, count=False)
         return result._replace(loss=torch.tensor(value))
 
-    def g_update(self, repeat: int, label: Tensor | None, n: int) -> float:
+    def g_update(self, repeat: int, label: Tensor | None, reals: Tensor, latents: Tensor | None) -> float:
+        adversarial, pixels = self.value("adversarial_weight"), self.value("pixel_weight")
         with self.phase("g"):
-            fakes = self.fakes(f"g{repeat}", label, n)
-            loss = generator_loss(partial(self.score, lod=self.lod), fakes, label)
+            fakes = self.fakes(f"g{repeat}", label, len(reals), latents)
+            loss = fakes.new_zeros(())
+            if adversarial:
+                loss = loss + adversarial * generator_loss(partial(self.score, lod=self.lod), fakes, label)
+            if latents is not None:
+                loss = loss + pixels * pixel_loss(fakes, reals)
             return self.apply_gradients("g", loss, count=repeat == 0)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        reals, scores = batch
+    def value(self, setting: str) -> float:
+        """A setting that may change in training, at the present batch."""
+        return value_at(getattr(self.settings, setting), int(self.images_seen))
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        reals, scores, *known = batch
         reals = faded(reals, self.lod)
         label = self.labels(scores)
         n = len(reals)
+        latents = self.latents_of(known) if self.value("pixel_weight") else None
         step = int(self.images_seen) // max(n * self.trainer.world_size, 1)
         lazy = self.settings.r1_interval
-        gamma = value_at(self.settings.r1_gamma, int(self.images_seen)) * lazy if step % lazy == 0 else 0.0
+        gamma = self.value("r1_gamma") * lazy if step % lazy == 0 else 0.0
         self.set_learning_rates()
         d_results: list[DiscriminatorLoss] = []
 
@@ -372,15 +407,21 @@ class GanModule(pl.LightningModule):
             d_results.append(self.d_update(repeat, reals, label, gamma))
             return float(d_results[-1].loss)
 
-        last = float(self.last_g_loss) if self.has_last_g_loss else None
-        outcome = self.alternation.run(d_update, lambda repeat: self.g_update(repeat, label, n), last)
+        def g_update(repeat: int) -> float:
+            return self.g_update(repeat, label, reals, latents)
+
+        if self.value("adversarial_weight"):
+            last = float(self.last_g_loss) if self.has_last_g_loss else None
+            outcome = self.alternation.run(d_update, g_update, last)
+        else:
+            outcome = StepOutcome(math.nan, g_update(0), 0, 1)
         self.last_g_loss.fill_(outcome.g_loss)
         self.has_last_g_loss = True
         self.images_seen += n * self.trainer.world_size
         self.generator.synthesis.lod.fill_(self.lod)  # kept with the weights: how far the networks have grown
         self.discriminator.lod.fill_(self.lod)
         self.update_ema(n * self.trainer.world_size)
-        self.log_step(outcome, d_results[-1])
+        self.log_step(outcome, d_results[-1] if d_results else None)
 
     @torch.no_grad()
     def update_ema(self, num_images: int) -> None:
@@ -394,22 +435,25 @@ class GanModule(pl.LightningModule):
         for fixed, moved in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
             fixed.copy_(moved)
 
-    def log_step(self, outcome: StepOutcome, d: DiscriminatorLoss) -> None:
-        scores = torch.cat([d.real_scores, d.fake_scores]).flatten()
-        truth = torch.cat([torch.ones_like(d.real_scores), torch.zeros_like(d.fake_scores)]).flatten().int()
+    def log_step(self, outcome: StepOutcome, d: DiscriminatorLoss | None) -> None:
         figures: dict[str, Any] = {
-            "d_loss": outcome.d_loss,
             "g_loss": outcome.g_loss,
-            "auroc": binary_auroc(scores, truth),
             "d_train_count": float(outcome.d_count),
             "g_train_count": float(outcome.g_count),
-            "real_scores_mean": d.real_scores.mean(),
-            "fake_scores_mean": d.fake_scores.mean(),
             "images_seen": self.images_seen.float(),
             "lod": self.lod,
         }
-        if not torch.isnan(d.r1_penalty):
-            figures["r1_penalty"] = d.r1_penalty
+        if d is not None:
+            scores = torch.cat([d.real_scores, d.fake_scores]).flatten()
+            truth = torch.cat([torch.ones_like(d.real_scores), torch.zeros_like(d.fake_scores)]).flatten().int()
+            figures |= {
+                "d_loss": outcome.d_loss,
+                "auroc": binary_auroc(scores, truth),
+                "real_scores_mean": d.real_scores.mean(),
+                "fake_scores_mean": d.fake_scores.mean(),
+            }
+            if not torch.isnan(d.r1_penalty):
+                figures["r1_penalty"] = d.r1_penalty
         self.log_dict({f"train/{name}": value for name, value in figures.items()})
 
 

@@ -110,6 +110,12 @@ SHARES: dict[str, float] = {f.name: f.metadata["share"] for f in fields(FaceAttr
 """Binary attribute -> the share of faces that have it."""
 
 CONTINUOUS, BINARY = tuple(SPREADS), tuple(SHARES)
+ATTRIBUTES = (*CONTINUOUS, *BINARY)
+
+
+def attribute_shares(seed: int, index: int) -> list[float]:
+    """Of each of `ATTRIBUTES`, the share in [0, 1) of faces below face ``index``; ValueError if the index is negative."""
+    return rng.stream(seed, "faces", index).random(len(ATTRIBUTES)).tolist()
 
 
 def sample_attributes(seed: int, index: int) -> FaceAttributes:
@@ -117,7 +123,7 @@ def sample_attributes(seed: int, index: int) -> FaceAttributes:
 
     ValueError if the index is negative.
     """
-    shares = rng.stream(seed, "faces", index).random(len(SPREADS) + len(SHARES)).tolist()
+    shares = attribute_shares(seed, index)
     numbers = {name: spread.at(share) for (name, spread), share in zip(SPREADS.items(), shares, strict=False)}
     last = shares[len(SPREADS) :]
     marks = {name: int(drawn < share) for (name, share), drawn in zip(SHARES.items(), last, strict=True)}

@@ -25,14 +25,13 @@ from ohlora_gan import rng
 from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.models.zoo import open_truth
 from ohlora_gan.names import Part
-from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, FaceAttributes, sample_attributes
+from ohlora_gan.world.face import ATTRIBUTES, CONTINUOUS, SPREADS, FaceAttributes, sample_attributes
 from ohlora_gan.world.painter import render_with_parse_map
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 
-NAMES = (*CONTINUOUS, *BINARY)
 NUMBERS = len(CONTINUOUS)
 ROUNDS = 8
 GAIN = 0.7  # share of the difference of two readings that is added
@@ -76,7 +75,7 @@ class Reading:
     """What was read off N pictures.
 
     Attributes:
-        values: float64 ``[N, A]``: the attributes `NAMES` in the units of `FaceAttributes`.
+        values: float64 ``[N, A]``: the attributes `ATTRIBUTES` in the units of `FaceAttributes`.
         rendered: uint8 ``[N, R, R, 3]``: the faces that have these attributes.
         codes: uint8 ``[N, R, R]``: their parse maps, see `painter.render_with_parse_map`.
         images: uint8 ``[N, R, R, 3]``: the pictures.
@@ -109,7 +108,7 @@ class Truth:
     """Reads pictures of faces of the embedded world, version 2.
 
     Args:
-        net: the network that reads; its attributes must be `NAMES`, in any order.
+        net: the network that reads; its attributes must be `ATTRIBUTES`, in any order.
         rounds: how often what was read is rendered, read and corrected, 0 or more; attributes that move but few pixels
             are then looked for in the picture itself. What is kept is what brings the rendering nearest to the picture.
 
@@ -118,12 +117,12 @@ class Truth:
     """
 
     def __init__(self, net: TruthNet, rounds: int = ROUNDS):
-        if missing := [name for name in NAMES if name not in net.property_names]:
+        if missing := [name for name in ATTRIBUTES if name not in net.property_names]:
             raise ValueError(
                 f"the network does not read {', '.join(missing)}: give one of python train.py model=truth data.world=2"
             )
         self.net, self.rounds = net.eval(), rounds
-        self._columns = [net.property_names.index(name) for name in NAMES]
+        self._columns = [net.property_names.index(name) for name in ATTRIBUTES]
 
     @classmethod
     def open(cls, name: str | Path = "truth", rounds: int = ROUNDS) -> Truth:
@@ -168,7 +167,7 @@ class Truth:
 
     @torch.no_grad()
     def _scores(self, images: Bytes) -> Floats:
-        """Scores and logits ``[N, A]``, in the order of `NAMES`; always of a whole batch, see `BATCH`."""
+        """Scores and logits ``[N, A]``, in the order of `ATTRIBUTES`; always of a whole batch, see `BATCH`."""
         whole = np.concatenate([images, np.zeros((BATCH - len(images), *images.shape[1:]), np.uint8)])
         return self.net(_tensor(whole) / 127.5 - 1)[: len(images), self._columns].double().numpy()
 
@@ -202,7 +201,7 @@ class _Fit:
 
     def look(self, name: str, reach: float) -> None:
         """Looks to either side along an attribute, so many of its standard deviations away."""
-        column, values = NAMES.index(name), self.values.copy()
+        column, values = ATTRIBUTES.index(name), self.values.copy()
         for away in (-reach, reach):
             moved = values.copy()
             moved[:, column] += away * _DEVIATION[column]
@@ -212,12 +211,12 @@ class _Fit:
 def face_of(values: Sequence[float] | Floats) -> FaceAttributes:
     """A row of `Reading.values` as attributes."""
     drawn = [*map(float, values[:NUMBERS]), *map(int, values[NUMBERS:])]
-    return FaceAttributes(**dict(zip(NAMES, drawn, strict=True)))  # type: ignore[arg-type]
+    return FaceAttributes(**dict(zip(ATTRIBUTES, drawn, strict=True)))  # type: ignore[arg-type]
 
 
 def values_of(attributes: FaceAttributes) -> list[float]:
-    """Attributes in the order of `NAMES`."""
-    return [getattr(attributes, name) for name in NAMES]
+    """Attributes in the order of `ATTRIBUTES`."""
+    return [getattr(attributes, name) for name in ATTRIBUTES]
 
 
 def render_faces(values: Floats, resolution: int) -> tuple[Bytes, Bytes]:
