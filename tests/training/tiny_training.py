@@ -28,7 +28,7 @@ def dataset(num_images=12):
 
 
 class Data(pl.LightningDataModule):
-    """Three batches an epoch, in an order of its own each epoch; with ``latents`` so many numbers stand for each image."""
+    """Three batches an epoch, in an order of its own each epoch; ``latents`` numbers stand for each image."""
 
     def __init__(self, num_images=12, latents=None):
         super().__init__()

@@ -12,8 +12,8 @@ from ohlora_gan.models import checkpoint
 from ohlora_gan.models.scorers import TruthNet
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.truth import (
-    KINDS,
     ATTRIBUTES,
+    KINDS,
     Truth,
     face_of,
     render_faces,

@@ -37,7 +37,7 @@ from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import Generator, from_uint8
 from ohlora_gan.models.zoo import open_generator, open_scorer, open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
-from ohlora_gan.world.truth import KINDS, ATTRIBUTES, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
+from ohlora_gan.world.truth import ATTRIBUTES, KINDS, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
 from ohlora_gan.world.versions import LATEST, Member, check_same_world, network
 
 Bytes = NDArray[np.uint8]

@@ -127,8 +127,8 @@ class StepOutcome(NamedTuple):
 def pixel_loss(fakes: Tensor, images: Tensor) -> Tensor:
     """Mean absolute difference of images [N, 3, R, R], and half of that of neighbouring pixels' differences.
 
-    The first is that of pix2pix (Isola et al. 2017, equation 3), the second, which is for edges, the gradient difference
-    loss of Mathieu, Couprie, LeCun 2016 (equation 6).
+    The first is that of pix2pix (Isola et al. 2017, equation 3), the second, which is for edges, the gradient
+    difference loss of Mathieu, Couprie, LeCun 2016 (equation 6).
     """
     off = full_precision(fakes) - images
     across, down = (off[..., 1:] - off[..., :-1]).abs().mean(), (off[..., 1:, :] - off[..., :-1, :]).abs().mean()
