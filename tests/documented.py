@@ -138,7 +138,7 @@ def prepare() -> None:
     from ohlora_gan.models import checkpoint
     from tests import tiny
 
-    assert run(shlex.split("ohlora render 40 --output PICTURES --world 1")) == 0
+    assert run(shlex.split("ohlora render 40 --output PICTURES")) == 0
     Path("photos").symlink_to("PICTURES")
     labels = pd.read_csv("PICTURES/labels.csv")
     labels[["file", "lips", "eyes"]].to_csv("labels.csv", index=False)
@@ -177,11 +177,11 @@ def make_labelled(labels) -> None:
     import shutil
 
     from ohlora_gan.files import save_png
-    from ohlora_gan.world.versions import open_world
+    from ohlora_gan.world.face import sample_attributes
+    from ohlora_gan.world.painter import render_with_parse_map
 
-    world = open_world(1)
     for i, name in enumerate(labels["file"]):
-        codes = world.render_with_parse_map(world.sample_attributes(0, i), 224)[1]
+        codes = render_with_parse_map(sample_attributes(0, i), 224)[1]
         save_png(Path("labelled/maps") / name, codes)
         save_png(Path(f"parsed/parsing_{i:06d}.png"), codes)
         shutil.copy(Path("PICTURES") / name, f"parsed/face_{i:06d}.png")

@@ -77,13 +77,6 @@ def test_the_page_of_the_code_names_every_part_of_it():
     assert not [name for name in parts if f"`{name}`" not in page and f"/{name}`" not in page]
 
 
-def test_commands_of_the_pages_render_faces_that_the_shipped_models_know():
-    pages = [PROJECT / "README.md", PROJECT / "docs" / "own_data.md"]
-    commands = re.findall(r"ohlora render \d.*", "\n".join(map(text_of, pages)))
-    assert len(commands) >= 3
-    assert all("--world 1" in command for command in commands)
-
-
 def test_assets_say_where_they_come_from_and_are_small():
     assets = [p for p in ASSETS.rglob("*") if p.is_file()]
     data = [p for p in assets if p.suffix not in (".json", ".md")]

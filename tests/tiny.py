@@ -7,6 +7,7 @@ from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.gan import Discriminator, Generator
 from ohlora_gan.models.scorers import SmallPropertyCNN
 from ohlora_gan.names import PROPERTIES
+from ohlora_gan.world.face import standardized
 
 FMAPS = [8, 8, 8, 8]
 
@@ -37,6 +38,6 @@ def filter_ensemble(name: str, seed: int = 3) -> FilterEnsemble:
         return FilterEnsemble(net, num_folds=2, name=name)
 
 
-def true_scores(world, attributes) -> np.ndarray:
-    """The eight properties of a face of a world, of mean 0 and standard deviation 1, float32."""
-    return np.array([world.standardized(name, getattr(attributes, name)) for name in PROPERTIES], dtype=np.float32)
+def true_scores(attributes) -> np.ndarray:
+    """The eight properties of a rendered face, of mean 0 and standard deviation 1, float32."""
+    return np.array([standardized(name, getattr(attributes, name)) for name in PROPERTIES], dtype=np.float32)

@@ -35,7 +35,6 @@ from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
 from ohlora_gan.names import EDITED_PROPERTIES
 from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
 from ohlora_gan.training.gradient_net import NetTrainer
-from ohlora_gan.world.versions import check_same_world, network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,8 +75,6 @@ def load(
         scorer = SCORER if isinstance(generator, (str, Path)) and str(generator) in shipped() else None
     name, scorer_name = type(generator).__name__, ""
     if isinstance(generator, (str, Path)):
-        if isinstance(scorer, (str, Path)):
-            check_same_world(network("generator", generator), network("scorer", scorer))
         name, generator = str(generator), open_generator(generator)
     if isinstance(scorer, (str, Path)):
         scorer_name, scorer = str(scorer), open_scorer(scorer)

@@ -21,6 +21,9 @@ EDITED_PROPERTIES = ("eyes", "mouth", "pose")
 GROUP_PROPERTIES = ("hair_color", "hair_length", "background_mean", "hairstyle")
 """The properties whose medians split samples into 16 groups by default, in the order of the group name's letters."""
 
+WORLD = 2
+"""The version of the embedded world that is drawn; networks that have learnt from its faces say so in their files."""
+
 FAILED_FILE = "failed.txt"
 """What a job of a sweep that failed leaves in its folder: the sentence that says why."""
 

@@ -233,7 +233,6 @@ class Reference:
         {}, "of the rendered faces, such as gender=1,quality=1", "NAME=VALUE,...", typed=str, read=read_keep
     )
     pictures: Path | None = option(None, "compare with these photographs: a folder or a zip file", "PICTURES")
-    world: int | None = option(None, "of the rendered faces", shown="what the networks have learnt from")
     landmarks: bool = option(False, "in what share of the images a face is found, too")
 
 

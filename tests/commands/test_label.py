@@ -14,7 +14,8 @@ from ohlora_gan.data.landmarks import MEASURES, NoFace, SeveralFaces
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.options import Labelling
 from ohlora_gan.pipelines import label
-from ohlora_gan.world import first_world as faces
+from ohlora_gan.world.face import sample_attributes
+from ohlora_gan.world.painter import render_with_parse_map
 
 TRUTH = {}
 SEGMENTER = "a_segmenter:segment"
@@ -40,7 +41,7 @@ def pictures(tmp_path):
     folder = tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
     for i in range(5):
-        image, codes = faces.render_with_parse_map(faces.sample_attributes(3, i), 224)
+        image, codes = render_with_parse_map(sample_attributes(3, i), 224)
         TRUTH[round(float(image.mean()), 6)] = codes
         Image.fromarray(image).save(folder / ("more" if i > 2 else "") / f"{i}.png")
     Image.new("RGB", (64, 64), "black").save(folder / "nobody.png")
@@ -66,7 +67,7 @@ def test_a_folder_becomes_labels_maps_and_sheets(pictures, tmp_path, capsys):
     rows = rows_of(out / "labels.csv")
     assert list(rows) == ["0.png", "1.png", "2.png", "more/3.png", "more/4.png"]
     assert list(rows["0.png"]) == ["file", *PROPERTIES]
-    truth = [faces.sample_attributes(3, i).mouth for i in range(5)]
+    truth = [sample_attributes(3, i).mouth for i in range(5)]
     assert np.corrcoef(truth, [float(row["mouth"]) for row in rows.values()])[0, 1] > 0.8
     skipped = {name: row["reason"] for name, row in rows_of(out / "skipped.csv").items()}
     assert skipped["nobody.png"] == "no face"
@@ -74,7 +75,7 @@ def test_a_folder_becomes_labels_maps_and_sheets(pictures, tmp_path, capsys):
     assert "too small" in skipped["tiny.png"]
     assert "not a picture" in skipped["broken.jpg"]
     drawn = np.asarray(Image.open(out / "maps" / "more" / "4.png"))
-    np.testing.assert_array_equal(drawn, faces.render_with_parse_map(faces.sample_attributes(3, 4), 224)[1])
+    np.testing.assert_array_equal(drawn, render_with_parse_map(sample_attributes(3, 4), 224)[1])
     assert Image.open(out / "sheet.png").width > Image.open(out / "top_pose.png").width > 0
     assert "5 of 9 pictures" in capsys.readouterr().out
 

@@ -7,7 +7,8 @@ from PIL import Image
 from ohlora_gan.__main__ import main
 from ohlora_gan.data.parse_scores import score_maps
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.world import first_world as faces
+from ohlora_gan.world.face import sample_attributes
+from ohlora_gan.world.painter import render_with_parse_map
 
 NUM = 70  # more than a chunk
 
@@ -18,7 +19,7 @@ def pairs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faces")
     images, maps = [], []
     for i in range(NUM):
-        image, codes = faces.render_with_parse_map(faces.sample_attributes(2, i), 224)
+        image, codes = render_with_parse_map(sample_attributes(2, i), 224)
         Image.fromarray(codes).save(folder / f"parsing_{i:06d}.png")
         Image.fromarray(image).save(folder / f"face_{i:06d}.png")
         images.append(image)

@@ -13,7 +13,7 @@ def test_figures_and_a_sheet(tmp_path, capsys):
     assert main(["quality", "v9", "--n", "100", "--keep", "gender=1,quality=1", "--output", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     figures = json.loads((tmp_path / "quality.json").read_text())
-    assert (figures["world"], figures["n"], figures["keep"]) == (1, 100, {"gender": 1, "quality": 1})
+    assert (figures["world"], figures["n"], figures["keep"]) == (2, 100, {"gender": 1, "quality": 1})
     assert f"| Fréchet | {figures['frechet']:.3f} | {figures['frechet_floor']:.3f} |" in said
     assert said.endswith(f"written: {tmp_path}\n")
     with Image.open(tmp_path / "sheet.png") as sheet:

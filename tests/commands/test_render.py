@@ -10,7 +10,8 @@ from ohlora_gan.__main__ import main
 from ohlora_gan.commands.faces import Wanted, write_rendered
 from ohlora_gan.data.datamodules import ImageFolderDataModule
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.world.versions import open_world
+from ohlora_gan.world.face import ATTRIBUTES, sample_attributes, standardized
+from ohlora_gan.world.painter import render
 
 
 def rows_of(folder):
@@ -18,24 +19,18 @@ def rows_of(folder):
         return {row["file"]: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize(
-    ("version", "own", "not_own"), [(1, {"lips"}, {"roll", "pitch"}), (2, {"roll", "pitch"}, {"noise_seed"})]
-)
-def test_faces_are_written_with_their_attributes(tmp_path, capsys, version, own, not_own):
-    out, chosen = tmp_path / "a" / "faces", [] if version == 2 else ["--world", str(version)]
-    assert main(["render", "6", "--output", str(out), "--size", "32", "--seed", "5", "--start", "3", *chosen]) == 0
-    rows, world = rows_of(out), open_world(version)
+def test_faces_are_written_with_their_attributes(tmp_path, capsys):
+    out = tmp_path / "a" / "faces"
+    assert main(["render", "6", "--output", str(out), "--size", "32", "--seed", "5", "--start", "3"]) == 0
+    rows = rows_of(out)
     assert list(rows) == [f"{i:06d}.png" for i in range(3, 9)]
-    columns = set(rows["000003.png"])
     assert list(rows["000003.png"])[:9] == ["file", *PROPERTIES]
-    assert columns == {"file", *world.attributes}
-    assert own <= columns
-    assert not not_own & columns
-    face = world.sample_attributes(5, 7)
-    np.testing.assert_array_equal(np.asarray(Image.open(out / "000007.png")), world.render(face, 32))
-    assert float(rows["000007.png"]["lips"]) == pytest.approx(world.standardized("lips", face.lips), rel=1e-5)
+    assert set(rows["000003.png"]) == {"file", *ATTRIBUTES}
+    face = sample_attributes(5, 7)
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "000007.png")), render(face, 32))
+    assert float(rows["000007.png"]["lips"]) == pytest.approx(standardized("lips", face.lips), rel=1e-5)
     assert float(rows["000007.png"]["gender"]) == face.gender
-    assert f"6 faces of world {version}, 32x32 pixels" in capsys.readouterr().out
+    assert "6 faces, 32x32 pixels" in capsys.readouterr().out
 
 
 def test_the_same_faces_whatever_the_number(tmp_path):
@@ -77,9 +72,7 @@ def test_the_folder_is_one_that_models_learn_from(tmp_path):
         (["3", "--keep", "eyes=1"], "--keep has eyes=1, expected 0 or 1 for some of gender"),
         (["3", "--keep", "gender=2"], "--keep has gender=2, expected 0 or 1"),
         (["3", "--column", "lip"], "--column names 'lip', expected some of eyes"),
-        (["3", "--column", "roll", "--world", "1"], "--column names 'roll', expected some of eyes"),
         (["3", "--keep", "hat=1"], "--keep has hat=1, expected 0 or 1 for some of gender"),
-        (["3", "--world", "3"], "world is 3, expected 1, which the shipped models have learnt from, or 2"),
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path, capsys, arguments, words):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_gan.data import datasets
 from ohlora_gan.data.datamodules import FacesDataModule
 from ohlora_gan.data.datasets import MIRROR_SIGNS, FacesDataset, Mirrored, matching_indices, mirror_signs
 from ohlora_gan.names import PROPERTIES
-from ohlora_gan.world import first_world as faces
-from ohlora_gan.world.versions import open_world
+from ohlora_gan.world import face as faces
+from ohlora_gan.world.painter import render
 from tests import tiny
 
 
@@ -22,15 +23,14 @@ def test_batches_are_images_and_scores_in_range():
     assert images.std() > 0.1
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_face_is_the_renderers_and_is_rendered_once(version):
-    data, world = FacesDataset(seed=3, indices=[5, 9], resolution=32, world=version), open_world(version)
+def test_a_face_is_the_renderers_and_is_rendered_once(monkeypatch):
+    data = FacesDataset(seed=3, indices=[5, 9], resolution=32)
     image, scores = data[1]
-    attributes = world.sample_attributes(3, 9)
-    want = torch.from_numpy(world.render(attributes, 32)).permute(2, 0, 1) / 127.5 - 1
+    attributes = faces.sample_attributes(3, 9)
+    want = torch.from_numpy(render(attributes, 32)).permute(2, 0, 1) / 127.5 - 1
     torch.testing.assert_close(image, want)
-    np.testing.assert_array_equal(scores, tiny.true_scores(world, attributes))
-    data.faces = dataclasses.replace(world, render=None)
+    np.testing.assert_array_equal(scores, tiny.true_scores(attributes))
+    monkeypatch.setattr(datasets, "render", None)
     assert torch.equal(data[1][0], image)
 
 
@@ -75,9 +75,8 @@ def test_what_cannot_be_thinned_is_said(name, share):
 
 
 def test_what_cannot_be_kept_is_said():
-    for world, name in ((1, "hat"), (1, "roll"), (2, "noise_seed")):
-        with pytest.raises(ValueError, match=f"data.keep names '{name}', expected some of eyes, .+, quality"):
-            matching_indices(0, 0, 1, {name: 1}, world=world)
+    with pytest.raises(ValueError, match=r"data\.keep names 'hat', expected some of eyes, .+, quality"):
+        matching_indices(0, 0, 1, {"hat": 1})
     with pytest.raises(ValueError, match="none of 10,000"):
         matching_indices(0, 0, 1, {"gender": 7})
 
@@ -99,10 +98,10 @@ def test_any_attribute_of_the_faces_is_a_score():
 
 
 def test_scores_are_known_without_a_picture(monkeypatch):
-    monkeypatch.setattr(faces, "render", None)
+    monkeypatch.setattr(datasets, "render", None)
     data = FacesDataModule(resolution=32, num_images=500, num_val=0)
     scores = data.dataset("train").scores
-    np.testing.assert_array_equal(scores[3], tiny.true_scores(faces, faces.sample_attributes(0, 3)))
+    np.testing.assert_array_equal(scores[3], tiny.true_scores(faces.sample_attributes(0, 3)))
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=0.2)
     np.testing.assert_allclose(scores.std(axis=0), 1, atol=0.1)
     assert data.dataset("val").scores.shape == (0, 8)
@@ -115,21 +114,13 @@ def test_attributes_that_faces_do_not_have(attributes):
 
 
 def test_the_attributes_are_those_of_the_world():
-    data = FacesDataModule(32, 8, 2, 2, keep={"gender": 0}, attributes=["roll", "gender"], thin={"pitch": 0.5}, world=2)
+    data = FacesDataModule(32, 8, 2, 2, keep={"gender": 0}, attributes=["roll", "gender"], thin={"pitch": 0.5})
     assert data.world == 2
-    world, train = open_world(2), data.dataset("train")
-    drawn = [world.sample_attributes(0, i) for i in train.indices]
+    train = data.dataset("train")
+    drawn = [faces.sample_attributes(0, i) for i in train.indices]
     assert {face.gender for face in drawn} == {0}
-    assert train.indices != matching_indices(0, 0, 8, {"gender": 0}, world=2)  # some are thinned out
+    assert train.indices != matching_indices(0, 0, 8, {"gender": 0})  # some are thinned out
     np.testing.assert_allclose(train.scores[:, 0], [face.roll * 3**0.5 for face in drawn], rtol=1e-5)
-    with pytest.raises(
-        ValueError, match=r"data\.attributes has roll, .+ world 1 do not have: give data\.world=2, or leave them out"
-    ):
-        FacesDataModule(attributes=["roll"])
-    with pytest.raises(ValueError, match=r"data\.thin=\{roll: 0\.5\}"):
-        matching_indices(0, 0, 1, {}, {"roll": 0.5})
-    with pytest.raises(ValueError, match=r"world is 3, expected 1, .+, or 2"):
-        FacesDataModule(world=3)
 
 
 def test_mirrored_data():
@@ -145,15 +136,14 @@ def test_mirrored_data():
 
 
 def test_a_mirror_turns_round_what_it_is_said_to():
-    world = open_world(2)
-    drawn = [world.sample_attributes(0, i) for i in range(6)]
-    signed = [name for name in world.CONTINUOUS if name in MIRROR_SIGNS]
+    drawn = [faces.sample_attributes(0, i) for i in range(6)]
+    signed = [name for name in faces.CONTINUOUS if name in MIRROR_SIGNS]
     assert signed == ["pose", "roll", "light_direction", "background_x"]
 
     def distance(names):
         """Of mirrored pictures from those of faces with these attributes turned round."""
         turned = [dataclasses.replace(face, **{name: -getattr(face, name) for name in names}) for face in drawn]
-        pairs = [(world.render(a, 64)[:, ::-1], world.render(b, 64)) for a, b in zip(drawn, turned, strict=True)]
+        pairs = [(render(a, 64)[:, ::-1], render(b, 64)) for a, b in zip(drawn, turned, strict=True)]
         return np.mean([np.abs(a.astype(int) - b).mean() for a, b in pairs])
 
     right = distance(signed)

@@ -10,7 +10,8 @@ from ohlora_gan.data import landmarks
 from ohlora_gan.data.landmarks import NoFace, SeveralFaces
 from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.names import Part
-from ohlora_gan.world import first_world as faces
+from ohlora_gan.world.face import FaceAttributes
+from ohlora_gan.world.painter import render_with_parse_map
 
 
 def test_without_mediapipe_the_error_names_the_extra(monkeypatch):
@@ -35,7 +36,7 @@ def mediapipe():
 def rendered(mediapipe):
     """Three faces, mouth ever wider and tilted from left to right: pictures and parse maps at 256."""
     pairs = [
-        faces.render_with_parse_map(faces.FaceAttributes(mouth=mouth, pose=pose, background_mean=0.9), 256)
+        render_with_parse_map(FaceAttributes(mouth=mouth, pose=pose, background_mean=0.9), 256)
         for mouth, pose in ((0.0, -0.8), (0.5, 0.0), (1.0, 0.8))
     ]
     return np.stack([image for image, _ in pairs]), np.stack([drawn for _, drawn in pairs])

@@ -3,12 +3,13 @@ import pytest
 from PIL import Image
 
 from ohlora_gan.data.datasets import ParseFolder
-from ohlora_gan.world import first_world as faces
+from ohlora_gan.world.face import sample_attributes
+from ohlora_gan.world.painter import render_with_parse_map
 
 
 def save_pair(folder, number, size=224, face_suffix=".png", palette=False, index=0):
     """An embedded face and its map under the layout's names; returns both arrays."""
-    image, codes = faces.render_with_parse_map(faces.sample_attributes(1, index), size)
+    image, codes = render_with_parse_map(sample_attributes(1, index), size)
     parsed = Image.fromarray(codes)
     if palette:
         parsed.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())

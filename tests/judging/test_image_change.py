@@ -4,13 +4,14 @@ import torch
 
 from ohlora_gan.judging.measure import ChangeMeter, NetworkJudge, mean_distance, pixel_change
 from ohlora_gan.latents.metric import Region
-from ohlora_gan.world import first_world as faces
+from ohlora_gan.world.face import sample_attributes
+from ohlora_gan.world.painter import render_with_parse_map
 from tests import tiny
 
 
 def test_the_region_holds_the_faces_of_the_embedded_world():
     mask = Region().mask(64).numpy()
-    maps = np.stack([faces.render_with_parse_map(faces.sample_attributes(0, i), 64)[1] for i in range(100)])
+    maps = np.stack([render_with_parse_map(sample_attributes(0, i), 64)[1] for i in range(100)])
     face = (maps >= 1) & (maps <= 9)
     assert face[:, mask].sum() / face.sum() > 0.985
     assert mask.mean() < 0.3

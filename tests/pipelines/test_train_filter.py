@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
 def test_a_run_leaves_ensemble_table_and_figures(trained):
     saved = checkpoint.load(trained / "model.safetensors")
     assert list(saved.networks) == ["gender"]
-    assert (saved.info["stage"], saved.info["world"]) == ("filter", 1)
+    assert (saved.info["stage"], saved.info["world"]) == ("filter", 2)
     metrics = json.loads((trained / "metrics.json").read_text())
     assert saved.info["metrics"] == metrics
     assert {"val/loss", "val/f1", "test/auroc", "test/base_rate", "folds_at_threshold"} <= set(metrics)

@@ -1,4 +1,4 @@
-"""Networks and rendered faces of two versions of the embedded world do not meet: in no program."""
+"""Networks that have learnt from faces that are drawn no more are refused: in every program."""
 
 import re
 from pathlib import Path
@@ -6,18 +6,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import typer
 from omegaconf import OmegaConf
 
+from ohlora_gan import api
 from ohlora_gan.__main__ import app, main
 from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.models import checkpoint
-from ohlora_gan.models.zoo import ASSETS, shipped
-from ohlora_gan.pipelines.checks import check_worlds, data_members, start_member
+from ohlora_gan.models.zoo import check_world, world_of
+from ohlora_gan.pipelines.checks import chosen_judge
 from ohlora_gan.pipelines.find_vectors import find_vectors
-from ohlora_gan.pipelines.train import train
-from ohlora_gan.world.versions import check_same_world, network, networks, world_of
+from ohlora_gan.pipelines.train import learnt_world, train
 from tests import tiny
 from tests.test_configs import composed
 
@@ -49,111 +50,97 @@ def files(tmp_path_factory):
     return SimpleNamespace(**{name: str(path) for name, path in paths.items()}, run=str(run), out=str(folder / "out"))
 
 
-GENERATOR_1 = "give a generator of world 1, such as v9"
-GENERATOR_2 = "give a generator of world 2, such as one of python train.py model=pretrain data.world=2"
-SCORER_1 = "give a scorer of world 1, such as property_cnn"
-SCORER_2 = "give a scorer of world 2, such as one of python train.py model=property_cnn data.world=2"
-JUDGE_2 = "give a judge of world 2, such as one of python train.py model=property_cnn_judge data.world=2"
-FILTER_1 = "give a filter of world 1, such as filter_gender"
-FILTER_2 = "give a filter of world 2, such as one of python train.py model=filter_cnn data.world=2"
-TRUTH_2 = "give a truth of world 2, such as truth"
-NO_SCORES, NO_FILTERS = "or scorer=null filters=[] for none", "or filters=[] for none"
-FRESH = "or start from other weights (checkpoint=scratch: none)"
-MEETINGS = [  # program, its arguments, the sentence
-    ("quality", "{g2} --n 10", "scorer property_cnn world 1, checkpoint {g2} world 2", SCORER_2),
-    ("quality", "{g1} --scorer {s2} --pictures {out}", "scorer {s2} world 2, checkpoint {g1} world 1", SCORER_1),
-    ("quality", "{g2} --scorer {s2} --world 1", "checkpoint {g2} world 2, --world 1 renders world 1", GENERATOR_1),
-    ("quality", "{g2} --scorer {s1} --world 2", "scorer {s1} world 1, --world 2 renders world 2", SCORER_2),
-    ("filter-means", "{g2} --filter {f1}", "filter {f1} world 1, generator {g2} world 2", FILTER_2),
-    ("filter-means", "v1 {g2} --filter {f1}", "generator {g2} world 2, generator v1 world 1", GENERATOR_1),
-    ("filter-means", "{g0} --filter {f2} --filter {f1}", "filter {f1} world 1, filter {f2} world 2", FILTER_2),
-    ("scorers", "{s2} {s0}", "generator v9 world 1, scorer {s2} world 2", GENERATOR_2),
-    ("scorers", "{s0} {s1} --generator {g2}", "generator {g2} world 2, scorer {s1} world 1", GENERATOR_1),
-    ("scorers", "{s1} {s2}", "scorer {s2} world 2, scorer {s1} world 1", SCORER_1),
-    ("join", "{s2} property_cnn --output {out}.safetensors",
-     "scorer property_cnn world 1, scorer {s2} world 2", SCORER_2),
-    ("import-vectors", "{out} --layer w --checkpoint {g1} --scorer {s2} --sign measure --output {out}",
-     "scorer {s2} world 2, generator {g1} world 1", SCORER_1),
-    ("edit", "--mode closed-loop --set eyes=+1 --checkpoint {g2} --output {out}",
-     "scorer property_cnn world 1, checkpoint {g2} world 2", SCORER_2),
-    ("edit", "{run} --set eyes=+1 --output {out}", "scorer {s1} world 1, checkpoint {g2} world 2", SCORER_2),
-    ("edit", "{run} --set eyes=+1 --checkpoint {g1} --scorer {s2}", "scorer {s2} world 2, checkpoint {g1} world 1",
-     SCORER_1),
-    ("rescore", "{run} --output {out}", "scorer {s1} world 1, checkpoint {g2} world 2", SCORER_2),
-    ("rescore", "{run} --output {out} --checkpoint v9 --scorer {s2}", "scorer {s2} world 2, checkpoint v9 world 1",
-     SCORER_1),
-    ("truth", "{s2} --generator {g1}", "generator {g1} world 1, it renders world 2", GENERATOR_2),
-    ("truth", "{s1} --generator {g2}", "truth {s1} world 1, it renders world 2", TRUTH_2),
-    ("find_vectors", "checkpoint={g2}", "scorer property_cnn world 1, checkpoint {g2} world 2", SCORER_2),
-    ("find_vectors", "scorer={s2}", "scorer {s2} world 2, checkpoint v9 world 1", SCORER_1),
-    ("find_vectors", "checkpoint={g2} scorer={s2} judge=[landmarks,{s1}]",
-     "judge {s1} world 1, checkpoint {g2} world 2", f"{JUDGE_2}, or judge=null for none"),
-    ("train", "model=finetune_v9 data.world=2", "checkpoint v1 world 1, data.world=2 renders world 2",
-     f"give data.world=1, {FRESH}"),
-    ("train", "model=property_cnn checkpoint={s2}", "checkpoint {s2} world 2, data.world=1 renders world 1",
-     f"give data.world=2, {FRESH}"),
-    ("train", "model=filter_cnn attribute=age checkpoint={f1} data.world=2",
-     "checkpoint {f1} world 1, data.world=2 renders world 2",
-     f"give data.world=1, {FRESH}"),
-    ("train", "model=pretrain data.world=2", "scorer property_cnn world 1, data.world=2 renders world 2",
-     f"{SCORER_2}, {NO_SCORES}"),
-    ("train", "model=pretrain scorer={s2}", "scorer {s2} world 2, data.world=1 renders world 1",
-     f"{SCORER_1}, {NO_SCORES}"),
-    ("train", "model=pretrain data.world=2 scorer={s2}", "filter filter_gender world 1, data.world=2 renders world 2",
-     f"{FILTER_2}, {NO_FILTERS}"),
-    ("train", "model=pretrain filters=[{f2}]", "filter {f2} world 2, data.world=1 renders world 1",
-     f"{FILTER_1}, {NO_FILTERS}"),
-    ("train", "data=generated data.checkpoint={g2} checkpoint={g2}",
-     "scorer property_cnn world 1, data.checkpoint {g2} world 2", SCORER_2),
-    ("train", "data=generated data.checkpoint={g2} checkpoint={g2} scorer={s2} filters=[{f1}]",
-     "filter {f1} world 1, data.checkpoint {g2} world 2", f"{FILTER_2}, {NO_FILTERS}"),
-    ("train", "data=generated data.checkpoint={g2} scorer={s2} filters=[]",
-     "checkpoint v1 world 1, data.checkpoint {g2} world 2", f"give a data.checkpoint of world 1, {FRESH}"),
-]  # fmt: skip
+REMEDIES = {
+    "generator": "model=pretrain, or give one of world 2 such as v9",
+    "scorer": "model=property_cnn, or give one of world 2 such as property_cnn",
+    "filter": "model=filter_cnn, or give one of world 2 such as filter_gender",
+    "truth": "model=truth, or give one of world 2 such as truth",
+}
+REFUSALS = [  # program, its arguments, the network that is refused
+    ("sample", "{g1} 3 --output {out}", "generator {g1}"),
+    ("quality", "{g1} --n 10", "generator {g1}"),
+    ("quality", "{g2} --scorer {s1} --pictures {out}", "scorer {s1}"),
+    ("filter-means", "{g2} --filter {f1}", "filter {f1}"),
+    ("filter-means", "{g2} {g1} --filter {f2}", "generator {g1}"),
+    ("scorers", "{s2} {s1} --generator {g2}", "scorer {s1}"),
+    ("scorers", "{s2} {s0} --generator {g1}", "generator {g1}"),
+    ("join", "{s2} {s1} --output {out}.safetensors", "scorer {s1}"),
+    ("import-vectors", "{out} --layer w --checkpoint {g1} --output {out}", "generator {g1}"),
+    ("import-vectors", "{out} --layer w --checkpoint {g2} --scorer {s1} --sign measure --output {out}", "scorer {s1}"),
+    ("edit", "--mode closed-loop --set eyes=+1 --checkpoint {g1} --output {out}", "generator {g1}"),
+    ("edit", "{run} --set eyes=+1 --output {out}", "scorer {s1}"),
+    ("rescore", "{run} --output {out}", "scorer {s1}"),
+    ("rescore", "{run} --output {out} --checkpoint {g1} --scorer {s2}", "generator {g1}"),
+    ("truth", "{s1} --generator {g2}", "truth {s1}"),
+    ("find_vectors", "checkpoint={g1}", "generator {g1}"),
+    ("find_vectors", "checkpoint={g2} scorer={s1}", "scorer {s1}"),
+    ("find_vectors", "checkpoint={g2} scorer={s2} judge={s1}", "scorer {s1}"),
+    ("train", "model=finetune_v9 checkpoint={g1}", "generator {g1}"),
+    ("train", "model=property_cnn checkpoint={s1}", "scorer {s1}"),
+    ("train", "model=filter_cnn attribute=age checkpoint={f1}", "filter {f1}"),
+    ("train", "model=pretrain scorer={s1}", "scorer {s1}"),
+    ("train", "model=pretrain scorer={s2} filters=[{f1}]", "filter {f1}"),
+    ("train", "data=generated data.checkpoint={g1}", "generator {g1}"),
+    ("train", "data=generated data.checkpoint={g2} checkpoint={g2} scorer={s1}", "scorer {s1}"),
+    ("train", "data=generated data.checkpoint={g2} checkpoint={g2} scorer={s2} filters=[{f1}]", "filter {f1}"),
+]
 
 
-def said(sentence, names):
-    """``scorer a world 1, generator b world 2`` at length."""
-    at_length = re.sub(r"(?<!renders) world (\d)", r" has learnt from world \1", sentence.format(**names))
-    return ", but ".join(at_length.split(", "))
+def refused(network):
+    """The sentence about a network of world 1."""
+    said = "has learnt from world 1, whose faces are drawn no more: train it anew with python train.py"
+    return f"{network} {said} {REMEDIES[network.partition(' ')[0]]}"
 
 
-@pytest.mark.parametrize(("program", "arguments", "meet", "remedy"), MEETINGS)
-def test_two_worlds_do_not_meet(files, tmp_path, capsys, program, arguments, meet, remedy):
-    given, expected = arguments.format(**vars(files)).split(), f"{said(meet, vars(files))}: {remedy}"
+@pytest.mark.parametrize(("program", "arguments", "network"), REFUSALS)
+def test_a_network_of_an_earlier_world_is_refused(files, tmp_path, capsys, program, arguments, network):
+    given, expected = arguments.format(**vars(files)).split(), refused(network.format(**vars(files)))
     if program in HYDRA:
         with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
             HYDRA[program](composed(program, *given, tmp_path=tmp_path))
     else:
         assert main([program, *given]) == 2
-        assert capsys.readouterr().err == f"error: {expected}\n"
+        assert capsys.readouterr().err.splitlines()[-1] == f"error: {expected}"
     assert not any(tmp_path.iterdir())
     assert not Path(files.out).exists()
 
 
-def test_every_program_in_which_networks_meet_is_tried():
-    alone = {"sample"}  # of one network
+def test_every_program_in_which_networks_are_used_is_tried():
     commands = typer.main.get_command(app).commands
     programs = {name for name, command in commands.items() if any("--device" in p.opts for p in command.params)}
-    assert programs - alone | {"join"} | set(HYDRA) == {program for program, *_ in MEETINGS}
+    assert programs | {"join"} | set(HYDRA) == {program for program, *_ in REFUSALS}
 
 
-def test_networks_of_no_known_world_go_with_any(files, tmp_path, capsys):
+def test_the_front_door_is_closed_to_them_too(files):
+    for generator, scorer, network in ((files.g1, None, "generator {g1}"), (files.g2, files.s1, "scorer {s1}")):
+        with pytest.raises(ValueError, match=f"^{re.escape(refused(network.format(**vars(files))))}$"):
+            api.load(generator, scorer)
+
+
+def test_networks_of_no_known_world_go_with_any(files, tmp_path):
     arguments = [files.s0, files.s0, "--generator", files.g2, "--n", "10"]
     assert main(["scorers", *arguments]) == 0
     assert main(["join", files.s0, files.s2, "--output", str(tmp_path / "mean.safetensors")]) == 0
-    assert world_of(tmp_path / "mean.safetensors") == 2
-    none = network("scorer", files.s0)
-    assert check_same_world(none, network("generator", files.g1), none) == 1
-    assert check_same_world(none, none) is None
-
-
-def test_shipped_models_that_say_nothing_are_of_the_first_world(tmp_path, files):
-    said = {name: checkpoint.load_info(ASSETS / f"{name}.safetensors").get("world", 1) for name in shipped()}
-    assert said == {name: world_of(name) for name in shipped()}
-    assert said["v9"] == said["property_cnn"] == 1
-    assert world_of(files.g0) is None
+    assert world_of(tmp_path / "mean.safetensors") == check_world(files.s2, "scorer") == 2
+    assert world_of(files.g0) is check_world(files.g0, "generator") is None
     assert world_of(tmp_path) is None  # a folder of a foreign filter's folds
+
+
+def test_an_earlier_networks_file_can_be_looked_at_and_converted(files, tmp_path, capsys):
+    assert main(["inspect", files.g1]) == 0
+    assert "world: 1\n" in capsys.readouterr().out
+    assert main(["convert", files.g1, "--output", str(tmp_path / "again.safetensors")]) == 0
+    assert world_of(tmp_path / "again.safetensors") == 1
+
+
+def test_the_truth_judges_faces_of_the_embedded_world(files):
+    for settings, judge in (
+        (["checkpoint={g2}"], ["property_cnn_judge", "truth"]),
+        (["checkpoint={g0}"], "property_cnn_judge"),
+        (["checkpoint={g2}", "scorer={s2}"], None),
+        (["checkpoint={g2}", "judge=null"], None),
+    ):
+        assert chosen_judge(composed("find_vectors", *(text.format(**vars(files)) for text in settings))) == judge
 
 
 # ---------------------------------------------------------------------- what training writes
@@ -165,9 +152,9 @@ SMALL += ["trainer.enable_progress_bar=false", "trainer.max_epochs=2"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a run that learnt from world 2 and stopped after a batch."""
+    """The folder of a run that stopped after a batch."""
     folder = tmp_path_factory.mktemp("run")
-    train(composed("train", *SMALL, "data.world=2", "trainer.max_steps=1", tmp_path=folder))
+    train(composed("train", *SMALL, "trainer.max_steps=1", tmp_path=folder))
     return folder
 
 
@@ -178,26 +165,29 @@ def test_a_trained_network_says_its_world(trained):
 
 
 def test_a_resumed_run_keeps_its_world(trained, tmp_path):
-    resumed = [f"ckpt_path={trained}/last.ckpt", "trainer.max_steps=2"]
-    train(composed("train", *SMALL, *resumed, "data.world=2", tmp_path=tmp_path))
+    train(composed("train", *SMALL, f"ckpt_path={trained}/last.ckpt", "trainer.max_steps=2", tmp_path=tmp_path))
     assert world_of(tmp_path / "model.safetensors") == world_of(tmp_path / "last.ckpt") == 2
-    expected = (
-        f"ckpt_path {trained}/last.ckpt has learnt from world 2, but data.world=1 renders world 1: give data.world=2, "
-        f"or resume another run"
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
-        train(composed("train", *SMALL, *resumed, tmp_path=tmp_path))
+
+
+def test_a_run_of_an_earlier_world_is_not_resumed(trained, tmp_path):
+    content = torch.load(trained / "last.ckpt", weights_only=True)
+    content["callbacks"]["ExportWeights"]["world"] = 1
+    torch.save(content, tmp_path / "old.ckpt")
+    cfg = composed("train", *SMALL, f"ckpt_path={tmp_path}/old.ckpt", tmp_path=tmp_path / "run")
+    with pytest.raises(ValueError, match=f"^{re.escape(refused(f'scorer {tmp_path}/old.ckpt'))}$"):
+        train(cfg)
+    assert not (tmp_path / "run").exists()
 
 
 def test_pictures_of_no_known_world_leave_that_of_the_start_weights(files):
     photographs = SimpleNamespace(world=None)
-    assert check_worlds(photographs, [start_member(files.g2, photographs)]) == 2
-    assert check_worlds(photographs, []) is None
-    generated = GeneratedDataModule(files.g2, scorer=files.s2, filters=[files.f0])
-    assert check_worlds(generated, [start_member(files.g0, generated)]) == generated.world == 2
-    assert len(data_members(generated)) == 3
-    starts = [start_member(name, photographs) for name in (files.g1, files.g2)]
-    with pytest.raises(
-        ValueError, match=r"g1\S* has learnt from world 1: start from other weights \(checkpoint=scratch"
-    ):
-        check_worlds(photographs, starts, networks("scorer", [files.s2]))
+
+    def learnt(*settings, data=photographs):
+        return learnt_world(composed("train", "model=finetune_v9", "filters=[]", *settings), data)
+
+    assert learnt(f"checkpoint={files.g2}", "scorer=null") == 2
+    assert learnt(f"checkpoint={files.g0}", "scorer=null") is None
+    assert learnt(f"checkpoint={files.g0}", f"scorer={files.s2}") is None  # what scores the faces is not learnt from
+    generated = GeneratedDataModule(files.g2, scorer=files.s0, filters=[files.f0])
+    settings = [f"data.checkpoint={files.g2}", f"data.scorer={files.s0}", f"data.filters=[{files.f0}]"]
+    assert learnt("data=generated", f"checkpoint={files.g0}", f"scorer={files.s0}", *settings, data=generated) == 2

@@ -157,11 +157,7 @@ def test_the_command_writes_figures_and_a_sheet(tmp_path, capsys):
         (["--rounds", "0"], "--rounds is 0, expected 1 or more"),
         (
             ["property_cnn"],
-            "truth property_cnn has learnt from world 1, but it renders world 2: give a truth of world 2",
-        ),
-        (
-            ["--generator", "v9"],
-            "generator v9 has learnt from world 1, but it renders world 2: give a generator of world 2",
+            "holds SmallPropertyCNN, expected a TruthNet: make one with python train.py model=truth\n",
         ),
         (["nowhere"], "checkpoint 'nowhere' does not exist"),
         (["--generator", "{small}"], "truth reads pictures of 64 pixels, "),

@@ -94,7 +94,6 @@ class Wanted:
         {}, "only these, such as gender=1,quality=1", "NAME=VALUE,...", typed=str, read=read_keep
     )
     column: Sequence[str] = option((), "", "NAME", shown="all attributes", typed=list[str])
-    world: int | None = option(None, "1: faces that the shipped models know", shown="the latest")
 
 
 @answering(interrupted="interrupted: the folder has no labels.csv yet; delete it and start again")
@@ -103,12 +102,11 @@ def render(
 ) -> str:
     """Faces of the embedded world as PNG files, with their attributes in labels.csv.
 
-    A folder of labelled pictures to try things on. Face i of a seed is the same in every run. The shipped models have
-    learnt from the faces of --world 1.
+    A folder of labelled pictures to try things on. Face i of a seed is the same in every run.
 
     \b
     Examples:
-      ohlora render 4000 --output runs/women --keep gender=1,quality=1 --world 1
+      ohlora render 4000 --output runs/women --keep gender=1,quality=1
       ohlora render 200 --output large --size 256 --column eyes --column gender
     """
     return write_rendered(num, wanted, output)
@@ -125,32 +123,32 @@ def write_rendered(num: int, wanted: Wanted, output: Path) -> str:
     from ohlora_gan.data.datasets import face_scores, matching_indices
     from ohlora_gan.files import save_png, write_rows
     from ohlora_gan.names import PROPERTIES
-    from ohlora_gan.world.canvas import MAX_SIZE, MIN_SIZE
-    from ohlora_gan.world.versions import LATEST, open_world
+    from ohlora_gan.world.face import ATTRIBUTES, BINARY, sample_attributes
+    from ohlora_gan.world.painter import MAX_SIZE, MIN_SIZE
+    from ohlora_gan.world.painter import render as rendered
 
-    world = open_world(LATEST if wanted.world is None else wanted.world)
     if not MIN_SIZE <= wanted.size <= MAX_SIZE:
         raise ValueError(f"--size is {wanted.size}, expected {MIN_SIZE} to {MAX_SIZE} pixels")
     for name, value in wanted.keep.items():
-        if name not in world.BINARY or value not in (0, 1):
-            raise ValueError(f"--keep has {name}={value}, expected 0 or 1 for some of {', '.join(world.BINARY)}")
-    known = (*PROPERTIES, *(name for name in world.attributes if name not in PROPERTIES))
+        if name not in BINARY or value not in (0, 1):
+            raise ValueError(f"--keep has {name}={value}, expected 0 or 1 for some of {', '.join(BINARY)}")
+    known = (*PROPERTIES, *(name for name in ATTRIBUTES if name not in PROPERTIES))
     columns = list(dict.fromkeys(wanted.column or known))
     if unknown := [name for name in columns if name not in known]:
         raise ValueError(f"--column names {unknown[0]!r}, expected some of {', '.join(known)}")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"--output {output} is not empty: choose another folder, or delete what it holds")
     try:
-        indices = matching_indices(wanted.seed, wanted.start, num, wanted.keep, world=world.version)
+        indices = matching_indices(wanted.seed, wanted.start, num, wanted.keep)
     except ValueError as error:
         raise ValueError(str(error).replace("data.keep", "--keep")) from error
     output.mkdir(parents=True, exist_ok=True)
     rows = []
     for index in tqdm(indices, desc="rendering", unit=""):
-        attributes = world.sample_attributes(wanted.seed, index)
+        attributes = sample_attributes(wanted.seed, index)
         name = f"{index:06d}.png"
-        save_png(output / name, world.render(attributes, wanted.size))
-        rows.append([name, *(f"{value:.6g}" for value in face_scores(world, attributes, columns))])
+        save_png(output / name, rendered(attributes, wanted.size))
+        rows.append([name, *(f"{value:.6g}" for value in face_scores(attributes, columns))])
     write_rows(output / "labels.csv", [["file", *columns], *rows])
-    said = f"{num} faces of world {world.version}, {wanted.size}x{wanted.size} pixels, {len(columns)} attributes"
+    said = f"{num} faces, {wanted.size}x{wanted.size} pixels, {len(columns)} attributes"
     return f"{said}: {output / 'labels.csv'}"

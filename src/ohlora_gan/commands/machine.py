@@ -177,8 +177,7 @@ def convert(
       ohlora convert runs/train/DATE/last.ckpt --output snapshot.safetensors --half
     """
     from ohlora_gan.models import checkpoint
-    from ohlora_gan.models.zoo import read_weights, resolve
-    from ohlora_gan.world.versions import world_of
+    from ohlora_gan.models.zoo import read_weights, resolve, world_of
 
     check_name(output)
     networks, info = read_weights(weights)
@@ -210,13 +209,12 @@ def join(
     from ohlora_gan.models import checkpoint
     from ohlora_gan.models.filters import mean_of
     from ohlora_gan.models.zoo import open_checkpoint, resolve
-    from ohlora_gan.world.versions import check_same_world, networks
 
     check_name(output)
-    world = check_same_world(*networks("scorer", scorers))
-    opened = [open_checkpoint(name) for name in scorers]
+    opened = [open_checkpoint(name, "scorer") for name in scorers]
     mean, data = mean_of(opened), opened[0].info.get("data")
     parents = [checkpoint.file_hash(resolve(name)) for name in scorers]
+    world = next((one.info["world"] for one in opened if one.info.get("world")), None)
     checkpoint.save(output, {"scorer": mean}, stage="joined", parents=parents, data=data, world=world)
     return f"the mean of {len(opened)} networks scores {', '.join(mean.property_names)}: {output}"
 

@@ -116,10 +116,12 @@ def quality(
     """
     from ohlora_gan.files import save_png, write_json
     from ohlora_gan.judging.quality import compare_faces, sheet
+    from ohlora_gan.names import WORLD
 
     found = compare_faces(checkpoint, scorer, reference, Sampling(n, seed=seed, device=device).fresh())
     if output:
-        settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed, "world": found.world}
+        settings = {"checkpoint": checkpoint, "scorer": scorer, "n": n, "seed": seed}
+        settings["world"] = None if reference.pictures else WORLD
         write_json(output / "quality.json", {**settings, "keep": reference.keep, **found.figures()})
         save_png(output / "sheet.png", sheet(found.reference, found.images))
     return written(found.table(), output)

@@ -154,15 +154,12 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
     from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator, open_scorer
-    from ohlora_gan.world.versions import check_same_world, network
 
     if not foreign.layer:
         raise UserError("--layer is missing: name the layer that the directions belong to, such as mapping_split2")
     sign = foreign.sign
     generator = open_generator(foreign.checkpoint) if foreign.checkpoint else None
     scorer = open_scorer(foreign.scorer) if foreign.scorer else None
-    if foreign.checkpoint and foreign.scorer:
-        check_same_world(network("generator", foreign.checkpoint), network("scorer", foreign.scorer))
     if sign == "measure" and (generator is None or scorer is None):
         raise UserError("the sign is measured on a generator by a scorer: give --checkpoint and --scorer")
     if scorer is not None and sign != "measure":

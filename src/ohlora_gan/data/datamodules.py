@@ -44,10 +44,9 @@ from ohlora_gan.files import write_json
 from ohlora_gan.latents.bank import ImageBank, read_image
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.filters import Panel
-from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters
-from ohlora_gan.names import PROPERTIES, REFERENCE, Threshold, read_thresholds, within
+from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters, world_of
+from ohlora_gan.names import PROPERTIES, REFERENCE, WORLD, Threshold, read_thresholds, within
 from ohlora_gan.world.face import ATTRIBUTES
-from ohlora_gan.world.versions import LATEST, SHIPPED, open_world, world_of
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +169,10 @@ class FacesDataModule(DealingDataModule):
     Faces of different splits differ. What must hold of ``keep`` holds in all; ``thin`` is for training faces alone.
 
     Raises:
-        ValueError: for a version of the world that there is not, or an attribute that its faces do not have.
+        ValueError: for an attribute that faces do not have.
     """
+
+    world = WORLD
 
     resolution: int = 64
     num_images: int = 20_000
@@ -183,26 +184,17 @@ class FacesDataModule(DealingDataModule):
     seed: int = 0
     attributes: Sequence[str] | None = None
     thin: Mapping[str, float] | None = None
-    world: int = SHIPPED
     latents: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.latents is not None and self.world != LATEST:
-            raise ValueError(f"data.latents={self.latents} is for data.world={LATEST}: faces of others have no latents")
         if self.latents is not None and self.latents < len(ATTRIBUTES):
             raise ValueError(f"data.latents={self.latents}, expected the generator's z_dim, at least {len(ATTRIBUTES)}")
         self.attribute_names = PROPERTIES if self.attributes is None else tuple(self.attributes)
-        known = open_world(self.world).attributes
-        unknown = [name for name in self.attribute_names if name not in known]
-        if unknown and self.world != LATEST and set(unknown) <= set(open_world(LATEST).attributes):
+        names = set(self.attribute_names)
+        if not names or names - set(ATTRIBUTES) or len(names) < len(self.attribute_names):
             raise ValueError(
-                f"data.attributes has {', '.join(unknown)}, which faces of world {self.world} do not have: give "
-                f"data.world={LATEST}, or leave them out"
-            )
-        if unknown or not self.attribute_names or len(set(self.attribute_names)) < len(self.attribute_names):
-            raise ValueError(
-                f"data.attributes={list(self.attribute_names)}, expected different ones of {', '.join(known)}"
+                f"data.attributes={list(self.attribute_names)}, expected different ones of {', '.join(ATTRIBUTES)}"
             )
         self._datasets: dict[str, FacesDataset] = {}
 
@@ -210,9 +202,9 @@ class FacesDataModule(DealingDataModule):
         if split not in self._datasets:
             num = {"train": self.num_images, "val": self.num_val, "test": self.num_test}[split]
             thin = self.thin if split == "train" else None
-            indices = matching_indices(self.seed, SPLIT_STARTS[split], num, self.keep or {}, thin, self.world)
+            indices = matching_indices(self.seed, SPLIT_STARTS[split], num, self.keep or {}, thin)
             self._datasets[split] = FacesDataset(
-                self.seed, indices, self.resolution, self.attribute_names, self.world, self.latents
+                self.seed, indices, self.resolution, self.attribute_names, self.latents
             )
         return self._datasets[split]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,9 @@ from ohlora_gan import rng
 from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.files import write_json
 from ohlora_gan.names import PROPERTIES, Part
+from ohlora_gan.world.face import ATTRIBUTES, BINARY, CONTINUOUS, FaceAttributes, sample_attributes, standardized
 from ohlora_gan.world.latents import latent
-from ohlora_gan.world.versions import SHIPPED, World, open_world
+from ohlora_gan.world.painter import render
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ def matching_indices(
     num: int,
     keep: Mapping[str, float],
     thin: Mapping[str, float] | None = None,
-    world: int = SHIPPED,
 ) -> list[int]:
     """The first ``num`` face numbers from ``start`` on whose attributes equal ``keep``, e.g. ``{"gender": 1}``.
 
@@ -63,22 +62,22 @@ def matching_indices(
         ValueError: for an attribute that faces do not have, a value that none of 10,000 faces takes, or a share out of
             range.
     """
-    faces, thin = open_world(world), thin or {}
+    thin = thin or {}
     for name, share in thin.items():
-        if name not in faces.CONTINUOUS or not 0 < share <= 1:
+        if name not in CONTINUOUS or not 0 < share <= 1:
             raise ValueError(
                 f"data.thin={{{name}: {share}}}, expected a share above 0 and at most 1 for one of "
-                f"{', '.join(faces.CONTINUOUS)}"
+                f"{', '.join(CONTINUOUS)}"
             )
-    if unknown := [name for name in keep if name not in faces.attributes]:
-        raise ValueError(f"data.keep names {unknown[0]!r}, expected some of {', '.join(faces.attributes)}")
+    if unknown := [name for name in keep if name not in ATTRIBUTES]:
+        raise ValueError(f"data.keep names {unknown[0]!r}, expected some of {', '.join(ATTRIBUTES)}")
     found: list[int] = []
     index = start
     while len(found) < num:
-        attributes = faces.sample_attributes(seed, index)
+        attributes = sample_attributes(seed, index)
         kept = all(getattr(attributes, name) == value for name, value in keep.items())
         if kept and all(
-            abs(faces.standardized(name, getattr(attributes, name))) > 1
+            abs(standardized(name, getattr(attributes, name))) > 1
             or rng.stream(seed, f"thin/{name}", index).random() < share
             for name, share in thin.items()
         ):
@@ -89,10 +88,10 @@ def matching_indices(
     return found
 
 
-def face_scores(faces: World, attributes: Any, names: Sequence[str]) -> NDArray[np.float32]:
+def face_scores(attributes: FaceAttributes, names: Sequence[str]) -> NDArray[np.float32]:
     """The scores ``[A]`` of a face: binary attributes are 0 or 1, others have mean 0 and standard deviation 1."""
     values = {name: getattr(attributes, name) for name in names}
-    scores = [v if name in faces.BINARY else faces.standardized(name, v) for name, v in values.items()]
+    scores = [v if name in BINARY else standardized(name, v) for name, v in values.items()]
     return np.array(scores, dtype=np.float32)
 
 
@@ -123,18 +122,17 @@ class FacesDataset(ScoredDataset):
         indices: list[int],
         resolution: int,
         attributes: Sequence[str] = PROPERTIES,
-        world: int = SHIPPED,
         z_dim: int | None = None,
     ):
-        self.seed, self.indices, self.resolution, self.faces = seed, indices, resolution, open_world(world)
+        self.seed, self.indices, self.resolution = seed, indices, resolution
         self.attributes, self.z_dim = tuple(attributes), z_dim
         self._rendered: dict[int, tuple[Bytes, NDArray[np.float32]]] = {}
 
     @cached_property
     def scores(self) -> NDArray[np.float32]:  # type: ignore[override]
         """Scores ``[N, A]``; nothing is rendered for them."""
-        drawn = [self.faces.sample_attributes(self.seed, index) for index in self.indices]
-        rows = [face_scores(self.faces, attributes, self.attributes) for attributes in drawn]
+        drawn = [sample_attributes(self.seed, index) for index in self.indices]
+        rows = [face_scores(attributes, self.attributes) for attributes in drawn]
         return np.array(rows, dtype=np.float32).reshape(-1, len(self.attributes))
 
     def __len__(self) -> int:
@@ -142,9 +140,8 @@ class FacesDataset(ScoredDataset):
 
     def __getitem__(self, i: int) -> tuple[Tensor, ...]:
         if i not in self._rendered:
-            attributes = self.faces.sample_attributes(self.seed, self.indices[i])
-            pixels = self.faces.render(attributes, self.resolution)
-            self._rendered[i] = pixels, face_scores(self.faces, attributes, self.attributes)
+            attributes = sample_attributes(self.seed, self.indices[i])
+            self._rendered[i] = render(attributes, self.resolution), face_scores(attributes, self.attributes)
         pixels, scores = self._rendered[i]
         item = to_image(pixels), torch.from_numpy(scores)
         if self.z_dim is None:

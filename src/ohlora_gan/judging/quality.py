@@ -28,10 +28,11 @@ from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8
-from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer
+from ohlora_gan.models.zoo import check_world, open_filters, open_generator, open_scorer
 from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
 from ohlora_gan.options import Reference
-from ohlora_gan.world.versions import SHIPPED, Member, check_same_world, network, networks, open_world
+from ohlora_gan.world.face import sample_attributes
+from ohlora_gan.world.painter import render
 
 REFERENCE_START = 30_000_000
 """Number of the first rendered face of comparisons: no training, validation or test split holds it."""
@@ -143,24 +144,10 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
 # --- What a generator's faces are compared with: rendered faces, or photographs ---
 
 
-def chosen_world(reference: Reference, checkpoint: str, scorer: str) -> int | None:
-    """The version of the world that is rendered, by default that of the networks or the shipped models'; None for
-    photographs. ValueError if the networks have learnt from another one."""
-    used = network("generator", checkpoint, called="checkpoint"), network("scorer", scorer)
-    if reference.pictures:
-        check_same_world(*used)
-        return None
-    if reference.world is None:
-        return check_same_world(*used) or SHIPPED
-    said = f"--world {reference.world} renders world {reference.world}"
-    return check_same_world(Member(said, open_world(reference.world).version), *used)
-
-
-def rendered(version: int, num: int, start: int, resolution: int, keep: Mapping[str, float]) -> np.ndarray:
+def rendered(num: int, start: int, resolution: int, keep: Mapping[str, float]) -> np.ndarray:
     """uint8 faces [num, R, R, 3] of the embedded world."""
-    faces = open_world(version)
-    attributes = [faces.sample_attributes(0, i) for i in matching_indices(0, start, num, keep, world=version)]
-    return np.stack([faces.render(face, resolution) for face in tqdm(attributes, desc="rendering")])
+    faces = [sample_attributes(0, i) for i in matching_indices(0, start, num, keep)]
+    return np.stack([render(face, resolution) for face in tqdm(faces, desc="rendering")])
 
 
 def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +167,6 @@ class Comparison:
     quality: Quality
     images: np.ndarray  # uint8 ``[N, R, R, 3]``
     reference: np.ndarray
-    world: int | None  # version of the rendered faces; None: photographs
     found: dict[str, float]  # share of faces that the face mesh finds; empty where nobody asked
 
     def figures(self) -> dict[str, Any]:
@@ -196,23 +182,21 @@ def compare_faces(checkpoint: str, scorer: str, reference: Reference, fresh: Fre
     """Measures faces of a generator, by a scorer, against a reference; both are shipped models' names or files.
 
     Raises:
-        ValueError: for networks that cannot be used, or go neither with each other nor with the rendered faces.
+        ValueError: for networks that cannot be used, or too few photographs.
     """
-    world = chosen_world(reference, checkpoint, scorer)
     generator = open_generator(checkpoint)
     space = FaceSpace(generator, open_scorer(scorer), fresh.device, batch_size=100, seed=fresh.seed)
     images = space.images(W(), space.w("quality", range(fresh.num), fresh.psi))
     side, found = generator.resolution, {}
-    if world is None:
-        assert reference.pictures
+    if reference.pictures:
         first, second = photographs(reference.pictures, fresh.num, side, fresh.seed)
     else:
         starts = (REFERENCE_START, 2 * REFERENCE_START)
-        first, second = (rendered(world, fresh.num, start, side, reference.keep) for start in starts)
+        first, second = (rendered(fresh.num, start, side, reference.keep) for start in starts)
     if reference.landmarks:
         shown = {"faces_found": images[:FACES_LOOKED_FOR], "faces_found_reference": first[:FACES_LOOKED_FOR]}
         found = {name: float(measure_landmarks(faces)["found"].mean()) for name, faces in shown.items()}
-    return Comparison(measure(space.scorer, images, first, second), images, first, world, found)
+    return Comparison(measure(space.scorer, images, first, second), images, first, found)
 
 
 def sheet(reference: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -281,9 +265,10 @@ def filter_means(
         require: filter -> bound; None: the reference system's, of those filters that are given.
 
     Raises:
-        ValueError: for no filters, bounds that do not fit them, or networks of two worlds.
+        ValueError: for no filters, bounds that do not fit them, or networks that cannot be used.
     """
-    check_same_world(*networks("generator", generators), *networks("filter", filters))
+    for name in generators:
+        check_world(name, "generator", "generator")
     panel = Panel(open_filters(filters))
     names = panel.property_names
     bounds = {name: text for name, text in REFERENCE.items() if name in names} if require is None else require

@@ -38,7 +38,6 @@ from ohlora_gan.models.gan import Generator, from_uint8
 from ohlora_gan.models.zoo import open_generator, open_scorer, open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.truth import ATTRIBUTES, KINDS, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
-from ohlora_gan.world.versions import LATEST, Member, check_same_world, network
 
 Bytes = NDArray[np.uint8]
 
@@ -178,9 +177,8 @@ def agreement(first: str, second: str, generator: str, fresh: Fresh) -> Agreemen
 
     Raises:
         ValueError: for too few images, scorers that share no property or not the generator's resolution, or networks
-            of different versions of the embedded world.
+            that cannot be used.
     """
-    check_same_world(network("scorer", first), network("scorer", second), network("generator", generator))
     scorers = {"first": open_scorer(first), "second": open_scorer(second)}
     ours, theirs = (tuple(net.property_names) for net in scorers.values())  # type: ignore[arg-type]
     common = [name for name in ours if name in theirs]
@@ -272,8 +270,6 @@ def measure_truth(name: str, generator: str | None, fresh: Fresh, rounds: int = 
         raise ValueError(f"--n is {fresh.num}, expected 10 or more")
     if rounds < 1:
         raise ValueError(f"--rounds is {rounds}, expected 1 or more")
-    faces = Member(f"it renders world {LATEST}", LATEST)
-    check_same_world(faces, network("truth", name), *([network("generator", generator)] if generator else []))
     net, maker = open_truth(name), open_generator(generator) if generator else None
     if maker and maker.resolution != net.resolution:
         raise ValueError(

@@ -23,11 +23,20 @@ from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load
 from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
 from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
+from ohlora_gan.names import WORLD
 
 FORMATS = "ohlora_gan.formats"
 ASSETS = Path(__file__).parents[1] / "assets"
 SERVES = {"generator": ("generator",), "scorer": ("scorer", "truth")}
 """What is asked for -> the kinds that serve; those who open filters and truth networks look at them themselves."""
+
+MADE_BY = {
+    "generator": ("pretrain", "v9"),
+    "scorer": ("property_cnn", "property_cnn"),
+    "filter": ("filter_cnn", "filter_gender"),
+    "truth": ("truth", "truth"),
+}
+"""What networks are used as -> the model= that trains such, and a shipped one."""
 
 
 def shipped(kind: str | None = None) -> list[str]:
@@ -66,7 +75,50 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
 def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
     """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign file; see `resolve`."""
     path = resolve(name, kind)
+    if kind:
+        check_world(path, kind)
     return load(path) if path.suffix == ".safetensors" else load_foreign(path)
+
+
+def world_of(name: str | Path, kind: str | None = None) -> int | None:
+    """The version of the embedded world that a network has learnt from; None where its file says of none.
+
+    ``name`` is a shipped model's, a file, or a folder of a foreign filter's folds; ``kind`` is what it is asked for,
+    see `resolve`. CheckpointError if it is missing or damaged.
+    """
+    if Path(name).is_dir():
+        return None
+    path = resolve(name, kind)
+    world = load_info(path).get("world") if path.suffix == ".safetensors" else _world_of_run(path)
+    return world if type(world) is int else None
+
+
+def _world_of_run(path: Path) -> Any:
+    """What a run's ``last.ckpt`` says; None for other files, which say nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
+        return None  # what is wrong with the file is said where it is opened
+    for key in ("callbacks", "ExportWeights", "world"):
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
+def check_world(name: str | Path, use: str, kind: str | None = None) -> int | None:
+    """The world that a network has learnt from, see `world_of`; CheckpointError where it is drawn no more.
+
+    ``use`` is what the network is used as, see `MADE_BY`.
+    """
+    world = world_of(name, kind)
+    if world not in (None, WORLD):
+        model, example = MADE_BY[use]
+        raise CheckpointError(
+            f"{use} {name} has learnt from world {world}, whose faces are drawn no more: train it anew with "
+            f"python train.py model={model}, or give one of world {WORLD} such as {example}"
+        )
+    return world
 
 
 def open_generator(name: str | Path) -> Generator:
@@ -100,7 +152,7 @@ def open_truth(name: str | Path) -> TruthNet:
     network = weights.build("scorer") if "scorer" in weights.networks else None
     if not isinstance(network, TruthNet):
         held = ", ".join(str(net["class"]).rpartition(".")[2] for net in weights.networks.values())
-        remedy = "make one with python train.py model=truth data.world=2"
+        remedy = "make one with python train.py model=truth"
         raise CheckpointError(f"{weights.source} holds {held}, expected a TruthNet: {remedy}")
     return network.eval().requires_grad_(False)
 

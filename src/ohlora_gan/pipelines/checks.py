@@ -12,18 +12,18 @@ import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
 from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
 from ohlora_gan.models.gan import Discriminator, Generator
-from ohlora_gan.models.zoo import open_checkpoint, resolve
+from ohlora_gan.models.zoo import open_checkpoint, resolve, world_of
+from ohlora_gan.names import WORLD
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
-from ohlora_gan.world.versions import LATEST, SHIPPED, Member, check_same_world, network, networks, open_world, world_of
+from ohlora_gan.world.face import ATTRIBUTES
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
@@ -88,10 +88,8 @@ def check_filter(cfg: DictConfig) -> None:
         )
     if cfg.device.devices * cfg.device.num_nodes > 1:
         raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
-    if "thin" in cfg.data and cfg.data.world in (SHIPPED, LATEST):
-        known = open_world(cfg.data.world).attributes
-        if name not in known:
-            raise ValueError(f"attribute={name}, {did_you_mean(name, known)}expected one of {', '.join(known)}")
+    if "thin" in cfg.data and name not in ATTRIBUTES:
+        raise ValueError(f"attribute={name}, {did_you_mean(name, ATTRIBUTES)}expected one of {', '.join(ATTRIBUTES)}")
 
 
 def check_auxiliary(cfg: DictConfig) -> None:
@@ -141,11 +139,11 @@ def check_find_vectors(cfg: DictConfig) -> None:
 
 
 def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
-    """Who judges besides the finding scorer; ``auto``: the shipped judge of a shipped scorer, and the truth where both
-    have learnt from the world that it knows; nobody for other scorers."""
+    """Who judges besides the finding scorer; ``auto``: the shipped judge of a shipped scorer, and the truth where the
+    generator has learnt from the embedded world; nobody for other scorers."""
     if cfg.judge == "auto":
         judge = SHIPPED_JUDGES.get(str(cfg.scorer))
-        return [judge, TRUTH] if judge and world_of(judge, "scorer") == LATEST else judge
+        return [judge, TRUTH] if judge and world_of(cfg.checkpoint) == WORLD else judge
     return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
 
 
@@ -391,7 +389,7 @@ def check_used(cfg: DictConfig, uses: Sequence[Use], given: Sequence[str]) -> No
                 raise ValueError(use.refusal(cfg, key))
 
 
-# --- What a training starts from: a parent's weights, data that its model can learn from, one world ---
+# --- What a training starts from: a parent's weights, data that its model can learn from ---
 
 
 def fresh_tensors(stage: str, generator: Generator, discriminator: Discriminator) -> dict[str, set[str]]:
@@ -471,40 +469,3 @@ def check_regression(model: str, outputs: list[str], logits: list[str], data: An
             f"{wrong[0]} has other values than 0 and 1, but model={model} takes it for yes or no: "
             f"leave it out of model.module.net.binary"
         )
-
-
-def check_worlds(data: Any, start: Sequence[Member], scoring: Sequence[Member] = ()) -> int | None:
-    """The version of the embedded world that a model learns from: its data's, or else that of its start weights; None
-    where neither is known to be of one. ValueError if these and what scores a GAN's faces are of several versions.
-    """
-    learning = [*data_members(data), *start]
-    world = check_same_world(*learning)
-    check_same_world(*learning, *scoring)
-    return world
-
-
-def data_members(data: Any) -> list[Member]:
-    """What a data module's pictures and scores come from."""
-    if not isinstance(data, GeneratedDataModule):
-        return [Member(f"data.world={data.world} renders world {data.world}", data.world)]
-    none = "filters=[] for none"
-    makers = network("generator", data.checkpoint, called="data.checkpoint"), network("scorer", data.scorer)
-    return [*makers, *networks("filter", data.filters or [], none)]
-
-
-def start_member(name: str | Path, data: Any, resumed: bool = False) -> Member:
-    """Weights that training on some data starts from, or the run that goes on."""
-    world = world_of(name)
-    if isinstance(data, GeneratedDataModule):
-        remedies = [f"give a data.checkpoint of world {world}"]
-    else:
-        remedies = [] if data.world is None else [f"give data.world={world}"]
-    remedies.append("resume another run" if resumed else "start from other weights (checkpoint=scratch: none)")
-    key = "ckpt_path" if resumed else "checkpoint"
-    return Member(f"{key} {name} has learnt from world {world}", world, otherwise=", or ".join(remedies))
-
-
-def scoring_members(scorer: str | Path | None = None, filters: Sequence[str | Path] = ()) -> list[Member]:
-    """What scores a GAN's faces while it trains."""
-    scorers = [] if scorer is None else [network("scorer", scorer, "scorer=null filters=[] for none")]
-    return [*scorers, *networks("filter", filters, "filters=[] for none")]

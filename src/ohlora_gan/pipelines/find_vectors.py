@@ -40,7 +40,6 @@ from ohlora_gan.reports.report import (
     write_report,
 )
 from ohlora_gan.training.loggers import log_files, open_loggers
-from ohlora_gan.world.versions import check_same_world, network, networks
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +73,6 @@ def find_vectors(cfg: DictConfig) -> float:
     check_find_vectors(cfg)
     started = time.monotonic()
     judging = judging_networks(cfg)
-    finding = network("generator", cfg.checkpoint, called="checkpoint"), network("scorer", cfg.scorer)
-    check_same_world(*finding, *networks("judge", judging, "judge=null for none"))
     opened = open_generator(cfg.checkpoint), open_scorer(cfg.scorer), open_device(cfg)
     space = FaceSpace(*opened, cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
     layer = instantiate(cfg.layer)

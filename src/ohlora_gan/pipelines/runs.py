@@ -21,9 +21,8 @@ from ohlora_gan.files import write_json
 from ohlora_gan.latents import bank as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
-from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve
+from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve, world_of
 from ohlora_gan.names import FAILED_FILE
-from ohlora_gan.world.versions import check_same_world, network, world_of
 
 VECTORS, SETTINGS = "vectors.safetensors", "config.yaml"
 
@@ -124,8 +123,7 @@ class SpaceSettings:
         return cls(**found)
 
     def open(self, device: str = "cpu") -> FaceSpace:
-        """Generator and scorer on a device of `devices.NAMED`; ValueError where they have learnt from two worlds."""
-        check_same_world(network("generator", self.checkpoint, called="checkpoint"), network("scorer", self.scorer))
+        """Generator and scorer on a device of `devices.NAMED`."""
         networks = open_generator(self.checkpoint), open_scorer(self.scorer)
         return FaceSpace(*networks, open_device(device), self.batch_size, self.seed, truncation_psi=self.truncation_psi)
 

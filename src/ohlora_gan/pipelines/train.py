@@ -20,18 +20,16 @@ from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
 from ohlora_gan.models.filters import FilterEnsemble, start_at
-from ohlora_gan.models.zoo import read_filters, shipped_filters
+from ohlora_gan.models.zoo import check_world, read_filters, shipped_filters
+from ohlora_gan.names import WORLD
 from ohlora_gan.pipelines.checks import (
     check_data,
     check_train,
-    check_worlds,
     filter_attributes,
     is_filter,
     is_gan,
     open_parents,
-    scoring_members,
     start_gan,
-    start_member,
 )
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
@@ -159,12 +157,19 @@ def start_name(cfg: DictConfig) -> Any:
 
 
 def learnt_world(cfg: DictConfig, data: Any) -> int | None:
-    """The version of the embedded world that a model learns from, see `check_worlds`."""
-    resumed = cfg.ckpt_path is not None
-    name = cfg.ckpt_path if resumed else start_name(cfg)
-    names = [] if name is None else name if isinstance(name, list) else [name]
-    start = [start_member(name, data, resumed) for name in names]
-    return check_worlds(data, start, scoring_members(**scoring_networks(cfg)))
+    """The version of the embedded world that a model learns from: its data's, or else that of its start weights; None
+    where neither is known to be of one. CheckpointError for a network whose world is drawn no more."""
+    start = "generator" if is_gan(cfg) else "filter" if is_filter(cfg) else "scorer"
+    uses = {"data.checkpoint": "generator", "data.scorer": "scorer", "data.filters": "filter"}
+    uses |= {"scorer": "scorer", "filters": "filter"}
+    scoring, learnt = scoring_networks(cfg), {data.world}
+    for setting, given in made_from(cfg).items():
+        kind = uses.get(setting)
+        names = [given] if isinstance(given, str | Path) else given or []
+        worlds = {check_world(name, kind or start, kind) for name in names}
+        if setting not in scoring:
+            learnt |= worlds
+    return WORLD if WORLD in learnt else None
 
 
 def open_device(cfg: DictConfig) -> Device:

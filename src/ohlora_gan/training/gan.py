@@ -314,7 +314,7 @@ class GanModule(pl.LightningModule):
             found = f"latents of {known[0].shape[1]} numbers" if known else "none"
             raise ValueError(
                 f"model.module.pixel_weight is for pictures that come with the latents they stand for, and these have "
-                f"{found}: give data=faces data.world=2 data.latents={dim}, or model.module.pixel_weight=0"
+                f"{found}: give data=faces data.latents={dim}, or model.module.pixel_weight=0"
             )
         return known[0]
 

@@ -6,9 +6,6 @@ Both are painted larger than what is asked for by a whole factor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +26,6 @@ from ohlora_gan.world.face import (
 )
 
 Bytes = NDArray[np.uint8]
-
-MIN_SIZE, MAX_SIZE = 32, 512
 
 Color = tuple[float, float, float]
 
@@ -165,42 +160,6 @@ class Canvas:
         size = (int(high[0] - low[0]), int(high[1] - low[1]))
         laid = texture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
         return laid, (int(low[0]), int(low[1]))
-
-
-@dataclass(frozen=True)
-class Renderer:
-    """Paints faces and their parse maps, larger than asked for by a whole factor, and reduces them.
-
-    Attributes:
-        check: attributes -> nothing; raises ValueError for one that is out of range.
-        backdrop: attributes and a side in pixels -> the picture without the face.
-        paint: attributes, side, picture, parse map: paints the face into both.
-    """
-
-    check: Callable[[Any], None]
-    backdrop: Callable[[Any, int], Image.Image]
-    paint: Callable[[Any, int, Image.Image, Image.Image], None]
-
-    def render(self, attributes: Any, size: int) -> Bytes:
-        """A face: RGB, uint8 ``[size, size, 3]``; see `render_with_parse_map`."""
-        return self.render_with_parse_map(attributes, size)[0]
-
-    def render_with_parse_map(self, attributes: Any, size: int) -> tuple[Bytes, Bytes]:
-        """A face, RGB, uint8 ``[size, size, 3]``, and what each pixel shows (`names.Part`), uint8 ``[size, size]``.
-
-        The size is 32 to 512 pixels. The same arguments always give the same. ValueError if the size or an attribute is
-        out of range.
-        """
-        if not MIN_SIZE <= size <= MAX_SIZE:
-            raise ValueError(f"size is {size}, expected {MIN_SIZE} to {MAX_SIZE} pixels")
-        self.check(attributes)
-        scale = 4 if size < 64 else 3 if size < 128 else 2  # canvas pixels across that make a pixel of the result
-        picture = self.backdrop(attributes, size * scale)
-        codes = Image.new("L", picture.size)
-        self.paint(attributes, size * scale, picture, codes)
-        reduced = picture.reduce(scale)
-        centers = np.array(codes)[scale // 2 :: scale, scale // 2 :: scale]  # codes cannot be averaged
-        return np.array(reduced if attributes.quality else broken(reduced)), centers
 
 
 def broken(picture: Image.Image) -> Image.Image:

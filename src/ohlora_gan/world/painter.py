@@ -21,18 +21,21 @@ from ohlora_gan.world.canvas import (
     LIPS_COLORS,
     REACH,
     TOP,
+    Bytes,
     Canvas,
     Color,
     Hair,
-    Renderer,
     Skin,
     band,
     between,
+    broken,
     mix,
     ramp,
     shade,
 )
 from ohlora_gan.world.face import EYE_Y, MOUTH_Y, PIVOT_Z, Array, FaceAttributes, HeadSurface, View, check
+
+MIN_SIZE, MAX_SIZE = 32, 512
 
 EYE_HALF = 0.066
 MOUTH_HALF = 0.078
@@ -382,10 +385,24 @@ def _backdrop(attributes: FaceAttributes, size: int) -> Image.Image:
     return Image.fromarray(wall).resize((size, size), Image.Resampling.BICUBIC)
 
 
-def _paint(attributes: FaceAttributes, size: int, picture: Image.Image, codes: Image.Image) -> None:
-    view = View.of(attributes)
-    FacePainter(Canvas(picture, codes, view, 2 * attributes.light_warmth - 1), attributes, view).paint()
+def render(face: FaceAttributes, size: int) -> Bytes:
+    """A face: RGB, uint8 ``[size, size, 3]``; see `render_with_parse_map`."""
+    return render_with_parse_map(face, size)[0]
 
 
-_RENDERER = Renderer(check, _backdrop, _paint)
-render, render_with_parse_map = _RENDERER.render, _RENDERER.render_with_parse_map
+def render_with_parse_map(face: FaceAttributes, size: int) -> tuple[Bytes, Bytes]:
+    """A face, RGB, uint8 ``[size, size, 3]``, and what each pixel shows (`names.Part`), uint8 ``[size, size]``.
+
+    The size is 32 to 512 pixels. The same arguments always give the same. ValueError if the size or an attribute is out
+    of range.
+    """
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"size is {size}, expected {MIN_SIZE} to {MAX_SIZE} pixels")
+    check(face)
+    scale = 4 if size < 64 else 3 if size < 128 else 2  # canvas pixels across that make a pixel of the result
+    picture, view = _backdrop(face, size * scale), View.of(face)
+    codes = Image.new("L", picture.size)
+    FacePainter(Canvas(picture, codes, view, 2 * face.light_warmth - 1), face, view).paint()
+    reduced = picture.reduce(scale)
+    centers = np.array(codes)[scale // 2 :: scale, scale // 2 :: scale]  # codes cannot be averaged
+    return np.array(reduced if face.quality else broken(reduced)), centers

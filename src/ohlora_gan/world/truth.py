@@ -105,7 +105,7 @@ class Reading:
 
 
 class Truth:
-    """Reads pictures of faces of the embedded world, version 2.
+    """Reads pictures of faces of the embedded world.
 
     Args:
         net: the network that reads; its attributes must be `ATTRIBUTES`, in any order.
@@ -118,9 +118,7 @@ class Truth:
 
     def __init__(self, net: TruthNet, rounds: int = ROUNDS):
         if missing := [name for name in ATTRIBUTES if name not in net.property_names]:
-            raise ValueError(
-                f"the network does not read {', '.join(missing)}: give one of python train.py model=truth data.world=2"
-            )
+            raise ValueError(f"the network does not read {', '.join(missing)}: give one of python train.py model=truth")
         self.net, self.rounds = net.eval(), rounds
         self._columns = [net.property_names.index(name) for name in ATTRIBUTES]
 
