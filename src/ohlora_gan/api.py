@@ -69,7 +69,7 @@ def load(
         truncation_psi: how far every w is from its average, above 0 and at most 1 (Karras et al. 2019, section B).
 
     Raises:
-        ValueError: where a file, the device or a setting cannot be used, or both networks do not go together.
+        ValueError: where a file, the device or a setting cannot be used.
     """
     if scorer == "auto":
         scorer = SCORER if isinstance(generator, (str, Path)) and str(generator) in shipped() else None

@@ -143,7 +143,7 @@ def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
     generator has learnt from the embedded world; nobody for other scorers."""
     if cfg.judge == "auto":
         judge = SHIPPED_JUDGES.get(str(cfg.scorer))
-        return [judge, TRUTH] if judge and world_of(cfg.checkpoint) == WORLD else judge
+        return [judge, TRUTH] if judge and world_of(cfg.checkpoint, "generator") == WORLD else judge
     return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
 
 

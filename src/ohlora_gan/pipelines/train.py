@@ -156,19 +156,26 @@ def start_name(cfg: DictConfig) -> Any:
     return OmegaConf.to_container(name) if OmegaConf.is_list(name) else name
 
 
+KINDS = {
+    "scorer": "scorer",
+    "filters": "filter",
+    "data.checkpoint": "generator",
+    "data.scorer": "scorer",
+    "data.filters": "filter",
+}
+"""Setting -> the kind of its networks; start weights are of any kind."""
+
+
 def learnt_world(cfg: DictConfig, data: Any) -> int | None:
     """The version of the embedded world that a model learns from: its data's, or else that of its start weights; None
     where neither is known to be of one. CheckpointError for a network whose world is drawn no more."""
     start = "generator" if is_gan(cfg) else "filter" if is_filter(cfg) else "scorer"
-    uses = {"data.checkpoint": "generator", "data.scorer": "scorer", "data.filters": "filter"}
-    uses |= {"scorer": "scorer", "filters": "filter"}
-    scoring, learnt = scoring_networks(cfg), {data.world}
+    learnt = {data.world}
     for setting, given in made_from(cfg).items():
-        kind = uses.get(setting)
+        kind = KINDS.get(setting)
         names = [given] if isinstance(given, str | Path) else given or []
         worlds = {check_world(name, kind or start, kind) for name in names}
-        if setting not in scoring:
-            learnt |= worlds
+        learnt |= set() if setting in ("scorer", "filters") else worlds
     return WORLD if WORLD in learnt else None
 
 

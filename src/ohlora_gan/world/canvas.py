@@ -122,7 +122,7 @@ class Canvas:
         if code is not None:
             self._mark.polygon(outline, fill=code)
 
-    def warmed(self, pixels: NDArray[np.uint8]) -> Image.Image:
+    def warmed(self, pixels: Bytes) -> Image.Image:
         """A small picture in this picture's light."""
         return Image.fromarray(np.minimum(pixels * np.array(self._tint, dtype=np.float32), 255).astype(np.uint8))
 
@@ -266,7 +266,7 @@ class Skin:
             table = table + share[..., None] * (np.array(color) - table)
         return table
 
-    def _resampled(self, seen: Array, table: Array) -> NDArray[np.uint8]:
+    def _resampled(self, seen: Array, table: Array) -> Bytes:
         """The table's colours on the picture's grid; beside the head the colour of its edge."""
         rows = len(seen)
         columns = np.linspace(-REACH, REACH, rows * 4 // 5)
