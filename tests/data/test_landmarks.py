@@ -34,7 +34,7 @@ def mediapipe():
 
 @pytest.fixture(scope="module")
 def rendered(mediapipe):
-    """Three faces, mouth ever wider and tilted from left to right: pictures and parse maps at 256."""
+    """Three faces, mouth ever wider, turned and tilted from left to right: pictures and parse maps at 256."""
     pairs = [
         render_with_parse_map(FaceAttributes(mouth=mouth, pose=pose, background_mean=0.9), 256)
         for mouth, pose in ((0.0, -0.8), (0.5, 0.0), (1.0, 0.8))
@@ -50,7 +50,8 @@ def test_it_measures_faces_without_a_network(rendered, monkeypatch):
     measured = landmarks.measure(rendered[0])
     assert measured["found"].tolist() == [True] * 3
     assert (np.diff(measured["mouth_opening"]) > 0.02).all()
-    assert (np.diff(measured["tilt"]) > 0.1).all()
+    assert (np.diff(measured["tilt"]) > 0.06).all()
+    assert (np.diff(measured["turn"]) > 0.1).all()
 
 
 def test_small_images_are_enough(rendered):
@@ -58,7 +59,8 @@ def test_small_images_are_enough(rendered):
     assert small.shape == (3, 64, 64, 3)
     measured = landmarks.measure(small)
     assert measured["found"].all()
-    assert (np.diff(measured["tilt"]) > 0.1).all()
+    assert (np.diff(measured["tilt"]) > 0.06).all()
+    assert (np.diff(measured["turn"]) > 0.1).all()
 
 
 def test_a_picture_counts_alone(rendered):

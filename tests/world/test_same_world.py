@@ -72,6 +72,7 @@ REFUSALS = [  # program, its arguments, the network that is refused
     ("rescore", "{run} --output {out}", "scorer {s1}"),
     ("rescore", "{run} --output {out} --checkpoint {g1} --scorer {s2}", "generator {g1}"),
     ("truth", "{s1} --generator {g2}", "truth {s1}"),
+    ("truth", "--generator {g1}", "generator {g1}"),
     ("find_vectors", "checkpoint={g1}", "generator {g1}"),
     ("find_vectors", "checkpoint={g2} scorer={s1}", "scorer {s1}"),
     ("find_vectors", "checkpoint={g2} scorer={s2} judge={s1}", "scorer {s1}"),
