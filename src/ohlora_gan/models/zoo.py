@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
 from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
-from ohlora_gan.models.gan import Generator
+from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 
 FORMATS = "ohlora_gan.formats"
@@ -69,11 +69,12 @@ def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
     return load(path) if path.suffix == ".safetensors" else load_foreign(path)
 
 
-def open_generator(name: str | Path) -> Generator:
+def open_generator(name: str | Path) -> GeneratorBase:
     """The generator to sample from, of a shipped model's name or a file."""
     weights = open_checkpoint(name, "generator")
     generator = weights.build(weights.generator_name)
-    assert isinstance(generator, Generator)
+    if not isinstance(generator, GeneratorBase):
+        raise CheckpointError(f"{weights.source} holds a {type(generator).__name__}, expected a generator")
     return generator
 
 
