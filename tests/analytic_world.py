@@ -6,14 +6,13 @@ that take one for the other are found out.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.gan import MappingOutput
+from ohlora_gan.models.generator import GeneratorBase
 
 NAMES = ("eyes", "mouth", "pose", "hair", "skin")
 EDITED = NAMES[:3]
@@ -25,22 +24,25 @@ def straight(values: Tensor) -> Tensor:
     return values
 
 
-class AnalyticGenerator(nn.Module):
+class AnalyticGenerator(GeneratorBase):
     """``w = z @ mix``, and grey pictures whose pixels are ``curve`` of the sum of ``w_l @ paint[l]`` over 2 layers."""
 
     z_dim = w_dim = SIZE
     label_dim = 0
-    num_layers = 2
+    layer_sides = (SIZE, SIZE)
 
     def __init__(self, mix: Tensor, paint: Tensor, curve: Curve = straight) -> None:
         super().__init__()
         self.mix, self.paint = nn.Parameter(mix), nn.Parameter(paint)
         self.curve = curve
         self.resolution = round(paint.shape[2] ** 0.5)
-        self.synthesis = SimpleNamespace(lod=torch.zeros(()))
 
-    def mapping(self, z: Tensor, label: Tensor | None = None) -> MappingOutput:
-        return MappingOutput(z, z @ self.mix)
+    @property
+    def w_avg(self) -> Tensor:
+        return self.mix.new_zeros(SIZE)
+
+    def map(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return z @ self.mix
 
     def synthesize(self, w: Tensor, psi: float = 1.0, num_truncated: int = 0, noise: None = None) -> Tensor:
         wp = w[:, None].expand(-1, self.num_layers, -1) if w.ndim == 2 else w

@@ -30,7 +30,7 @@ from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, W, layer_named
 from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
 from ohlora_gan.latents.space import FaceSpace
-from ohlora_gan.models.gan import Generator
+from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
 from ohlora_gan.names import EDITED_PROPERTIES
 from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
@@ -54,7 +54,7 @@ METHODS: dict[str, type[DirectionFinder]] = {
 
 
 def load(
-    generator: str | Path | Generator,
+    generator: str | Path | GeneratorBase,
     scorer: str | Path | nn.Module | None = "auto",
     device: str | Device = "cpu",
     truncation_psi: float = 1.0,

@@ -34,7 +34,8 @@ from ohlora_gan.judging.quality import REFERENCE_START, Fresh, place_of
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.filters import Panel
-from ohlora_gan.models.gan import Generator, from_uint8
+from ohlora_gan.models.gan import from_uint8
+from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, open_truth
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.truth import ATTRIBUTES, KINDS, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
@@ -299,7 +300,7 @@ def fidelity(first: Reading, refined: Reading, truth: Floats) -> dict[str, dict[
     return {"r2": r2(refined), "r2_first": r2(first), "right": dict(zip(BINARY, right, strict=True))}
 
 
-def read_whole(truth: Truth, rendered: Reading, generator: Generator | None, fresh: Fresh) -> dict[str, Reading]:
+def read_whole(truth: Truth, rendered: Reading, generator: GeneratorBase | None, fresh: Fresh) -> dict[str, Reading]:
     """What whole pictures show: rendered ones, these drawn as a good generator draws, generated ones."""
     worn = np.stack([weathered(picture, fresh.seed, i) for i, picture in enumerate(rendered.images)])
     whole = {"rendered": rendered, "weathered": read(truth, "weathered", worn)}

@@ -360,7 +360,7 @@ def rescore_layers(
             found += [compare(space, batch, WPlus(), codes)[0] for codes in moved]
         parts.append(np.stack(found, axis=1).reshape(len(base), len(ranges), len(columns), -1))
     names = tuple(source.found.properties[k] for k in columns)
-    sides = [side for side in space.generator.synthesis.resolutions for _ in range(2)]
+    sides = list(space.generator.layer_sides)
     origin = source.run, source.found.method, source.layer.name
     return LayerRescoring(*origin, space.property_names, names, sides, step, ranges, np.concatenate(parts), space.seed)
 

@@ -27,7 +27,8 @@ from ohlora_gan.files import TableError, read_table, replacing, shown, write_row
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.space import FIND, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
-from ohlora_gan.models.gan import Generator, from_uint8, to_uint8
+from ohlora_gan.models.gan import from_uint8, to_uint8
+from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.names import EDITED_PROPERTIES
 
 
@@ -264,7 +265,7 @@ class SavedLatents:
     def __len__(self) -> int:
         return len(self.z)
 
-    def check(self, generator: Generator) -> None:
+    def check(self, generator: GeneratorBase) -> None:
         """Raises LatentsError where a generator takes latents of other sizes."""
         own, expected = (self.z.shape[1], self.label.shape[1]), (generator.z_dim, generator.label_dim)
         if own != expected:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ohlora_gan.models.gan import Generator
+from ohlora_gan.models.gan import Generator, Mapping
+from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.registry import LAYERS
 
 
@@ -27,26 +28,26 @@ class Layer(ABC):
         return cls() if name == cls.name else None
 
     @abstractmethod
-    def size(self, generator: Generator) -> int:
+    def size(self, generator: GeneratorBase) -> int:
         """Length D of the vector."""
 
     @abstractmethod
-    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+    def codes(self, generator: GeneratorBase, z: Tensor, label: Tensor | None) -> Tensor:
         """The vectors [N, D] of z [N, z_dim] and label [N, label_dim] (None: zeros, or an unconditional generator)."""
 
     @abstractmethod
-    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+    def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         """w [N, w_dim], or wp [N, L, w_dim] with one a synthesis layer, from (edited) vectors [N, D]."""
 
-    def free(self, generator: Generator) -> slice:
+    def free(self, generator: GeneratorBase) -> slice:
         """Which of the D values edits may move; directions are 0 in the others."""
         return slice(0, self.size(generator))
 
-    def whole(self, generator: Generator, part: np.ndarray) -> np.ndarray:
+    def whole(self, generator: GeneratorBase, part: np.ndarray) -> np.ndarray:
         """The vectors [N, D] of unedited latents from their free values [N, free D]."""
         return part
 
-    def check(self, generator: Generator) -> None:
+    def check(self, generator: GeneratorBase) -> None:
         """Raises ValueError where the generator lacks the layer."""
         return
 
@@ -56,17 +57,17 @@ class Z(Layer):
 
     name = "z"
 
-    def size(self, generator: Generator) -> int:
+    def size(self, generator: GeneratorBase) -> int:
         return generator.z_dim + generator.label_dim
 
-    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
+    def codes(self, generator: GeneratorBase, z: Tensor, label: Tensor | None) -> Tensor:
         if label is None:
             label = z.new_zeros(len(z), generator.label_dim)
         return torch.cat([z, label], dim=1)
 
-    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+    def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         z, label = codes[:, : generator.z_dim], codes[:, generator.z_dim :]
-        return generator.mapping(z, label if generator.label_dim else None).w
+        return generator.map(z, label if generator.label_dim else None)
 
 
 class W(Layer):
@@ -74,24 +75,29 @@ class W(Layer):
 
     name = "w"
 
-    def size(self, generator: Generator) -> int:
+    def size(self, generator: GeneratorBase) -> int:
         return generator.w_dim
 
-    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
-        return generator.mapping(z, label).w
+    def codes(self, generator: GeneratorBase, z: Tensor, label: Tensor | None) -> Tensor:
+        return generator.map(z, label)
 
-    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+    def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         return codes
 
 
 class SplitLayer(Layer):
     """A layer of the split/merge (v9) mapping; its first values belong to the old branch."""
 
-    def check(self, generator: Generator) -> None:
-        if not generator.mapping.split:
+    def check(self, generator: GeneratorBase) -> None:
+        mapping = getattr(generator, "mapping", None)
+        if not (isinstance(mapping, Mapping) and mapping.split):
             raise ValueError(
                 f"layer {self.name} needs a generator with a split (v9) mapping, this one's is plain: use layer=w"
             )
+
+    def mapping(self, generator: GeneratorBase) -> Mapping:
+        assert isinstance(generator, Generator)
+        return generator.mapping
 
 
 class MappingSplit1(SplitLayer):
@@ -99,16 +105,16 @@ class MappingSplit1(SplitLayer):
 
     name = "mapping_split1"
 
-    def size(self, generator: Generator) -> int:
+    def size(self, generator: GeneratorBase) -> int:
         return int(generator.config["mapping_dim"]) + 4 * generator.w_dim
 
-    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
-        mapped = generator.mapping(z, label)
+    def codes(self, generator: GeneratorBase, z: Tensor, label: Tensor | None) -> Tensor:
+        mapped = self.mapping(generator)(z, label)
         return torch.cat([mapped.w1, mapped.w2], dim=1)
 
-    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+    def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         hidden = int(generator.config["mapping_dim"])
-        w1_, w2_ = generator.mapping.merge_vectors(codes[:, :hidden], codes[:, hidden:])
+        w1_, w2_ = self.mapping(generator).merge_vectors(codes[:, :hidden], codes[:, hidden:])
         return w1_ + w2_
 
 
@@ -118,14 +124,14 @@ class MappingSplit2(SplitLayer):
     name = "mapping_split2"
     equivalent_to_w = True
 
-    def size(self, generator: Generator) -> int:
+    def size(self, generator: GeneratorBase) -> int:
         return 2 * generator.w_dim
 
-    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
-        mapped = generator.mapping(z, label)
+    def codes(self, generator: GeneratorBase, z: Tensor, label: Tensor | None) -> Tensor:
+        mapped = self.mapping(generator)(z, label)
         return torch.cat([mapped.w1_, mapped.w2_], dim=1)
 
-    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+    def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         return codes[:, : generator.w_dim] + codes[:, generator.w_dim :]
 
 
@@ -153,23 +159,23 @@ class WPlus(Layer):
         first, last = part.groups()
         return cls(int(first or 0), None if last in (None, "last") else int(last))
 
-    def size(self, generator: Generator) -> int:
+    def size(self, generator: GeneratorBase) -> int:
         return generator.num_layers * generator.w_dim
 
-    def codes(self, generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
-        return generator.mapping(z, label).w.repeat(1, generator.num_layers)
+    def codes(self, generator: GeneratorBase, z: Tensor, label: Tensor | None) -> Tensor:
+        return generator.map(z, label).repeat(1, generator.num_layers)
 
-    def to_w(self, generator: Generator, codes: Tensor) -> Tensor:
+    def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         return codes.view(len(codes), generator.num_layers, generator.w_dim)
 
-    def free(self, generator: Generator) -> slice:
+    def free(self, generator: GeneratorBase) -> slice:
         last = generator.num_layers - 1 if self.last is None else self.last
         return slice(self.first * generator.w_dim, (last + 1) * generator.w_dim)
 
-    def whole(self, generator: Generator, part: np.ndarray) -> np.ndarray:
+    def whole(self, generator: GeneratorBase, part: np.ndarray) -> np.ndarray:
         return np.tile(part[:, : generator.w_dim], generator.num_layers)  # an unedited latent has one w for all
 
-    def check(self, generator: Generator) -> None:
+    def check(self, generator: GeneratorBase) -> None:
         num = generator.num_layers
         last = num - 1 if self.last is None else self.last
         if not 0 <= self.first <= last < num:

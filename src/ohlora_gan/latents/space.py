@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import Layer, W
-from ohlora_gan.models.gan import Generator, from_uint8, to_uint8
+from ohlora_gan.models.gan import from_uint8, to_uint8
+from ohlora_gan.models.generator import GeneratorBase
 
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
@@ -34,7 +36,7 @@ class FaceSpace:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: GeneratorBase,
         scorer: nn.Module | None = None,
         device: Device | None = None,
         batch_size: int = 64,
@@ -49,26 +51,27 @@ class FaceSpace:
                 f"the scorer takes images of {side} pixels, the generator makes {generator.resolution}: "
                 f"give a scorer of the generator's resolution with scorer="
             )
-        if float(generator.synthesis.lod) != 0.0:
-            raise ValueError(
-                f"the generator's level of detail is {float(generator.synthesis.lod):.2f}, expected 0: "
-                f"it was saved before it had grown to its full size, so train it on with ckpt_path="
-            )
+        generator.check_ready()
         if not 0 < truncation_psi <= 1:
             raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.device = device or Device()
-        self.generator: Generator = self.device.place(generator)  # type: ignore[assignment]
+        self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
         self._scorer = None if scorer is None else self.device.place(scorer)
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
 
     def latents(self, stream: str, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """z [N, z_dim] and label [N, label_dim] (None where unconditional), both N(0, I), of a stream's samples."""
+        """z [N, z_dim], of N(0, I), and label [N, label_dim] (None where unconditional) of a stream's samples.
+
+        Labels are of N(0, I), too, or, where they are classes, one-hot ones of classes that are equally frequent.
+        """
         g = self.generator
         z = rng.normal(self.seed, f"{stream}/z", indices, g.z_dim)
-        label = rng.normal(self.seed, f"{stream}/label", indices, g.label_dim) if g.label_dim else None
-        return z, label
+        if not g.label_dim:
+            return z, None
+        label = rng.normal(self.seed, f"{stream}/label", indices, g.label_dim)
+        return z, F.one_hot(label.argmax(dim=1), g.label_dim).float() if g.one_hot_labels else label
 
     @torch.no_grad()
     def codes(self, layer: Layer, z: Tensor, label: Tensor | None) -> np.ndarray:
@@ -86,7 +89,7 @@ class FaceSpace:
         w = self.codes(W(), *self.latents(stream, indices))
         if psi == 1.0:
             return w
-        w_avg = self.generator.truncation.w_avg.cpu().numpy()
+        w_avg = self.generator.w_avg.cpu().numpy()
         return w_avg + psi * (w - w_avg)
 
     @torch.no_grad()
@@ -109,11 +112,11 @@ class FaceSpace:
         """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated."""
         with self.device.autocast():
             images = self.generator.synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
-        return images.float()
+        return images.float().expand(-1, 3, -1, -1)  # grey ones as colours
 
     def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:
         """Per-pixel noise N(0, 1) of some images for every synthesis layer, [N, 1, r, r] each, on the device."""
-        sides = [side for side in self.generator.synthesis.resolutions for _ in range(2)]
+        sides = self.generator.noise_sides
         drawn = rng.normal(self.seed, f"noise/{noise_seed}", indices, sum(side * side for side in sides))
         parts = drawn.to(self.device.torch_device).split([side * side for side in sides], dim=1)
         return [part.reshape(-1, 1, side, side) for part, side in zip(parts, sides, strict=True)]

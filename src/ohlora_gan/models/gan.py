@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ohlora_gan.models.generator import GeneratorBase
+
 NORM_EPSILON = 1e-8
 EMBEDDING_DIM = 16
 NEW_BRANCH_STD = 0.15
@@ -368,7 +370,7 @@ class Synthesis(nn.Module):
         return image
 
 
-class Generator(nn.Module):
+class Generator(GeneratorBase):
     """StyleGAN-1 generator: z and label to an image.
 
     It takes the fields of `Architecture` that differ from their defaults; ValueError for any other name.
@@ -385,15 +387,29 @@ class Generator(nn.Module):
         del self.config["fmaps_base"], self.config["fmaps_max"]  # ``fmaps`` says it all
         self.resolution, self.label_dim = built.resolution, built.label_dim
         self.z_dim, self.w_dim = built.z_dim, built.w_dim
-        self.num_layers = 2 * len(maps)  # of the synthesis network, two a resolution
+        self.image_channels = built.image_channels
+        self.layer_sides = self.noise_sides = [side for side in maps for _ in range(2)]
         self.mapping = Mapping(built)
         self.truncation = Truncation(built.w_dim, self.num_layers)
         self.synthesis = Synthesis(maps, built.w_dim, built.image_channels)
 
+    @property
+    def w_avg(self) -> Tensor:
+        return self.truncation.w_avg
+
+    def map(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.mapping(z, label).w
+
+    def check_ready(self) -> None:
+        if (lod := float(self.synthesis.lod)) != 0.0:
+            raise ValueError(
+                f"the generator's level of detail is {lod:.2f}, expected 0: "
+                f"it was saved before it had grown to its full size, so train it on with ckpt_path="
+            )
+
     def synthesize(
         self, w: Tensor, psi: float = 1.0, num_truncated: int = 0, noise: Sequence[Tensor] | None = None
     ) -> Tensor:
-        """Images [N, 3, R, R] in about [-1, 1] from w [N, D] or wp [N, L, D]."""
         return self.synthesis(self.truncation(w, psi, num_truncated), noise)
 
     def forward(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
 from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
-from ohlora_gan.models.gan import Generator
+from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 from ohlora_gan.names import WORLD
 
@@ -121,11 +121,12 @@ def check_world(name: str | Path, use: str, kind: str | None = None) -> int | No
     return world
 
 
-def open_generator(name: str | Path) -> Generator:
+def open_generator(name: str | Path) -> GeneratorBase:
     """The generator to sample from, of a shipped model's name or a file."""
     weights = open_checkpoint(name, "generator")
     generator = weights.build(weights.generator_name)
-    assert isinstance(generator, Generator)
+    if not isinstance(generator, GeneratorBase):
+        raise CheckpointError(f"{weights.source} holds a {type(generator).__name__}, expected a generator")
     return generator
 
 

@@ -114,7 +114,7 @@ ATTRIBUTES = (*CONTINUOUS, *BINARY)
 
 
 def attribute_shares(seed: int, index: int) -> list[float]:
-    """Of each of `ATTRIBUTES`, the share in [0, 1) of faces that lie below a face; ValueError for an index below 0."""
+    """Of each of `ATTRIBUTES`, the share in [0, 1) of faces below a face; ValueError if ``index`` is negative."""
     return rng.stream(seed, "faces", index).random(len(ATTRIBUTES)).tolist()
 
 
