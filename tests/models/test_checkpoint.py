@@ -123,6 +123,17 @@ def test_flat_state_dicts_of_both_networks_start_a_stage(tmp_path):
         start_gan("finetune_v9", v9, v9_d, open_parents(tmp_path / "gen_v1.pth")[0])
 
 
+def test_an_unconditional_pair_is_the_same_in_v1_while_labels_are_zeros():
+    before, before_d = tiny.generator(0, False), tiny.discriminator(0)
+    parent = checkpoint.Checkpoint({"generator": before.state_dict(), "discriminator": before_d.state_dict()}, {})
+    after, after_d = tiny.generator(split=False, seed=3), tiny.discriminator(seed=4)
+    start_gan("finetune_v1", after, after_d, parent)
+    z = torch.randn(5, before.z_dim, generator=torch.Generator().manual_seed(0))
+    images = before(z)
+    torch.testing.assert_close(after(z), images, rtol=0, atol=1e-5)
+    torch.testing.assert_close(after_d(images), before_d(images), rtol=0, atol=1e-5)
+
+
 def test_unconditional_into_v1_leaves_what_the_label_touches():
     parent = checkpoint.Checkpoint(
         {"generator": tiny.generator(0, False).state_dict(), "discriminator": tiny.discriminator(0).state_dict()}, {}

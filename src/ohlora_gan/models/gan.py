@@ -18,6 +18,7 @@ from ohlora_gan.models.generator import GeneratorBase
 
 NORM_EPSILON = 1e-8
 EMBEDDING_DIM = 16
+LABEL_STD = 0.1  # the norm of z and the label together is 1: with N(0, 1) labels leave less than half of it to 64 of z
 NEW_BRANCH_STD = 0.15
 FUSED_FROM = 128  # the original code's "fused" (mirrored) upsampling kernels begin at this resolution
 
@@ -269,7 +270,7 @@ class Mapping(nn.Module):
         if self.split and self.num_layers < 3:
             raise ValueError(f"mapping_layers is {self.num_layers}, expected at least 3 for a split (v9) mapping")
         if self.label_dim:
-            self.label_weight = nn.Parameter(torch.randn(self.label_dim, EMBEDDING_DIM))
+            self.label_weight = nn.Parameter(LABEL_STD * torch.randn(self.label_dim, EMBEDDING_DIM))
         in_dim = built.z_dim + (EMBEDDING_DIM if self.label_dim else 0)
         dims = [in_dim] + [built.mapping_dim] * (self.num_layers - 1) + [built.w_dim]
         for i in range(self.num_layers):

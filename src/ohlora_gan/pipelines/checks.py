@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import check_edited, check_group_by
@@ -417,7 +418,7 @@ def open_parents(names: str | Path | Sequence[str | Path]) -> tuple[Checkpoint, 
 def start_gan(
     stage: str, generator: Generator, discriminator: Discriminator, parent: Checkpoint
 ) -> dict[str, list[str]]:
-    """Loads a stage's start weights into its networks; returns the tensors of each that the parent did not have.
+    """Loads a stage's start weights into its networks; returns the tensors of each that the parent did not have so.
 
     Raises:
         CheckpointError: if a network is missing, or anything but the stage's new tensors does not fit.
@@ -430,10 +431,26 @@ def start_gan(
                 f"{parent.source} holds {sorted(parent.tensors)} but no {source}, which {stage} starts from: "
                 f"give both files, checkpoint=[generator.pth,discriminator.pth]"
             )
-    return {
-        name: load_strictly(network, parent.tensors[source], f"{parent.source} ({source})", fresh[name])
-        for name, (network, source) in parts.items()
-    }
+    new = {}
+    for name, (network, source) in parts.items():
+        tensors = parent.tensors[source]
+        new[name] = load_strictly(network, tensors, f"{parent.source} ({source})", fresh[name])
+        for key in new[name]:
+            if key in tensors and tensors[key].ndim == 2:
+                widen(network.state_dict()[key], tensors[key], scaled=name == "discriminator")
+    return new
+
+
+@torch.no_grad()
+def widen(weight: torch.Tensor, old: torch.Tensor, scaled: bool) -> None:
+    """Makes a dense layer's weight ``[F, D + label_dim]``, which ignores the label at first, of one without, ``[F, D]``.
+
+    With a label of zeros the network is then what it was. The layer divides its weight by the root of its inputs'
+    number. In the mapping the norm of its input makes up for that; where nothing does, the old weight is ``scaled``.
+    """
+    joined, before = weight.shape[1], old.shape[1]
+    weight.zero_()
+    weight[:, :before] = old * ((joined / before) ** 0.5 if scaled else 1.0)
 
 
 def check_data(model: str, module: pl.LightningModule, data: Any) -> None:
