@@ -130,7 +130,7 @@ def test_an_unconditional_pair_is_the_same_in_v1_while_labels_are_zeros():
     start_gan("finetune_v1", after, after_d, parent)
     z = torch.randn(5, before.z_dim, generator=torch.Generator().manual_seed(0))
     images = before(z)
-    torch.testing.assert_close(after(z), images, rtol=0, atol=1e-5)
+    torch.testing.assert_close(after(z), images, rtol=0, atol=2e-4)
     torch.testing.assert_close(after_d(images), before_d(images), rtol=0, atol=1e-5)
 
 

@@ -443,7 +443,7 @@ def start_gan(
 
 @torch.no_grad()
 def widen(weight: torch.Tensor, old: torch.Tensor, scaled: bool) -> None:
-    """Makes a dense layer's weight ``[F, D + label_dim]``, which ignores the label at first, of one without, ``[F, D]``.
+    """Makes of a dense layer's weight ``[F, D]`` one that takes a label too and ignores it, ``[F, D + label_dim]``.
 
     With a label of zeros the network is then what it was. The layer divides its weight by the root of its inputs'
     number. In the mapping the norm of its input makes up for that; where nothing does, the old weight is ``scaled``.
