@@ -109,23 +109,24 @@ class Truth:
 
     Args:
         net: the network that reads; its attributes must be `ATTRIBUTES`, in any order.
-        rounds: how often what was read is rendered, read and corrected, 0 or more; attributes that move but few pixels
-            are then looked for in the picture itself. What is kept is what brings the rendering nearest to the picture.
+        rounds: how often what was read is rendered, read and corrected, 0 or more. What is kept is what brings the
+            rendering nearest to the picture.
+        look: whether attributes that move but few pixels are then looked for in the picture itself.
 
     Raises:
         ValueError: for a network that does not read all attributes.
     """
 
-    def __init__(self, net: TruthNet, rounds: int = ROUNDS):
+    def __init__(self, net: TruthNet, rounds: int = ROUNDS, look: bool = True):
         if missing := [name for name in ATTRIBUTES if name not in net.property_names]:
             raise ValueError(f"the network does not read {', '.join(missing)}: give one of python train.py model=truth")
-        self.net, self.rounds = net.eval(), rounds
+        self.net, self.rounds, self.look = net.eval(), rounds, look
         self._columns = [net.property_names.index(name) for name in ATTRIBUTES]
 
     @classmethod
-    def open(cls, name: str | Path = "truth", rounds: int = ROUNDS) -> Truth:
+    def open(cls, name: str | Path = "truth", rounds: int = ROUNDS, look: bool = True) -> Truth:
         """By a shipped network's name or a file; CheckpointError if it is missing, damaged, or none of this kind."""
-        return cls(open_truth(name), rounds)
+        return cls(open_truth(name), rounds, look)
 
     @property
     def resolution(self) -> int:
@@ -158,7 +159,7 @@ class Truth:
             values = latest.copy()
             values[:, :NUMBERS] += GAIN * (first - self._scores(rendered))[:, :NUMBERS] * _DEVIATION
             latest, rendered = fit.offer(values)
-        for reach in REACHES if self.rounds else ():
+        for reach in REACHES if self.rounds and self.look else ():
             for name in SLIGHT:
                 fit.look(name, reach)
         return fit.values, fit.rendered, fit.codes
