@@ -114,7 +114,6 @@ def test_latents_become_a_file(tmp_path, networks, capsys):
         (["--layer", "x"], "layer is 'x'"),
         (["--sign", "measure"], "give --checkpoint and --scorer"),
         (["--scorer", "property_cnn"], "only measured signs need one"),
-        (["--sign", "measure", "--scorer", "property_cnn"], "takes images of 64 pixels, the generator makes 32"),
         (["--medians", "a=1,b"], "--medians has 'b'"),
         (["--medians", "a=1"], "4 letters but 1 medians"),
         (["--medians", "none.csv"], "none.csv cannot be read"),

@@ -59,7 +59,11 @@ LAYOUTS = {
     "g_ema": lambda state: {"g_ema": state, "g": {"other.weight": torch.zeros(2)}},
     "ema": lambda state: {"ema": prefixed(state, "module.")},
     "models": lambda state: {"models": {"generator_smooth": state}},
-    "numbers of numpy and settings": lambda state: {"g": state, "args": argparse.Namespace(size=8), "fid": np.float64(1)},
+    "numbers of numpy and settings": lambda state: {
+        "g": state,
+        "args": argparse.Namespace(size=8),
+        "fid": np.float64(1),
+    },
     "half precision": lambda state: {"generator": {key: value.double() for key, value in state.items()}},
 }
 

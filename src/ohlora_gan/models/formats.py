@@ -274,7 +274,9 @@ LAYOUTS = (
         ("mapping.dense0.weight", "synthesis.layer0.const", "truncation.w_avg"),
         read_generator,
     ),
-    Layout("genforce StyleGAN-1 discriminator", "discriminator", "Discriminator", ("input0.weight",), read_discriminator),
+    Layout(
+        "genforce StyleGAN-1 discriminator", "discriminator", "Discriminator", ("input0.weight",), read_discriminator
+    ),
     Layout(
         "rosinality style-based-gan generator",
         *("generator", "Generator"),
