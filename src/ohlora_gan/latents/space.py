@@ -114,8 +114,8 @@ class FaceSpace:
             images = self.synthesize(w, noise)
             if num_bad := int((~images.isfinite()).flatten(1).any(dim=1).sum()):
                 raise ValueError(
-                    f"{num_bad} of {len(images)} pictures hold values that are not finite: use device=cpu, or weights of "
-                    f"another snapshot"
+                    f"{num_bad} of {len(images)} pictures hold values that are not finite: use device=cpu, or weights "
+                    f"of another snapshot"
                 )
             yield images
 

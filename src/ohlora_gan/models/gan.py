@@ -96,7 +96,7 @@ class Architecture:
 
     ``label_dim`` 0 makes it unconditional; ``one_hot_labels`` says that a label is a class; ``embedding_dim`` values of
     it are joined to z. ``split_mapping`` False is the v1 mapping, True the v9 mapping with the split/merge branch.
-    Feature maps at a resolution are ``min(fmaps_base / resolution, fmaps_max)``; ``fmaps`` says them instead, 4x4 first.
+    Feature maps at a resolution are ``min(fmaps_base / resolution, fmaps_max)``; ``fmaps`` lists them instead.
 
     The last four are how other people's networks differ: upsampling kernels are mirrored ("fused") where they make
     ``fused_from`` pixels a side or more; ``norm_epsilon`` keeps the instance norm from dividing by zero; with
