@@ -1,8 +1,9 @@
 """Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
 
 Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``), flat state dicts
-of one network (a generator, a discriminator, the merged property CNN, or one fold of a filter), and a run's
-``last.ckpt``, before the run has ended. Their tensor names are ours; the architecture is read off the shapes.
+of one network (a generator, a discriminator, the merged property CNN, or one fold of a filter), a run's ``last.ckpt``,
+before the run has ended, whose tensor names are ours (the architecture is read off the shapes); and the ``.pkl`` of
+NVIDIA's StyleGAN2-ADA and StyleGAN3, see `nvidia`.
 Whatever is missing, damaged, would run code or is of no known layout raises `CheckpointError`. Another package adds a
 format by an entry point in the group ``ohlora_gan.formats``: a function from a path to a `Checkpoint`, or to None where
 the file is of another format.
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
 from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
 from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.nvidia import read_nvidia
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 
 FORMATS = "ohlora_gan.formats"
@@ -162,6 +164,8 @@ def load_foreign(path: Path) -> Checkpoint:
     for format_of_others in entry_points(group=FORMATS):
         if (found := format_of_others.load()(path)) is not None:
             return found
+    if (found := read_nvidia(path)) is not None:
+        return found
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
