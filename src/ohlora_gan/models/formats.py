@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError
 from ohlora_gan.models.filters import ReferenceFilterCNN
+from ohlora_gan.models.nvidia import read_nvidia
 from ohlora_gan.models.rosinality import State, read_stylegan1
 from ohlora_gan.models.scorers import FILTER_SPECS
 
@@ -90,6 +91,8 @@ def load_foreign(path: Path) -> Checkpoint:
     for format_of_others in entry_points(group=FORMATS):
         if (found := format_of_others.load()(path)) is not None:
             return found
+    if (found := read_nvidia(path)) is not None:
+        return found
     content = read_torch(path)
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
