@@ -177,10 +177,15 @@ def convert(
       ohlora convert runs/train/DATE/last.ckpt --output snapshot.safetensors --half
     """
     from ohlora_gan.models import checkpoint
+    from ohlora_gan.models.wrapped import is_factory
     from ohlora_gan.models.zoo import read_weights, resolve
     from ohlora_gan.world.versions import world_of
 
     check_name(output)
+    if is_factory(weights):
+        raise UserError(
+            f"{weights} is code, which no file of weights can hold: give this name where a generator goes"
+        )
     networks, info = read_weights(weights)
     if not Path(weights).is_dir():
         info = {**info, "parent": checkpoint.file_hash(resolve(weights))}

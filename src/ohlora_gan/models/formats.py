@@ -3,7 +3,7 @@
 A file is a dict of networks, a dict that holds such a dict (genforce's runner: ``models`` beside ``optimizers`` and
 ``running_metadata``; Lightning: ``state_dict``), or the flat state dict of one network. Names before the keys, such as
 those of DataParallel and torch.compile, are taken off. A network is told by its tensors; how it is built is read off
-their shapes. What tensors do not show is in docs/own_generator.md.
+their shapes. What tensors do not show is in docs/own_generator.md. Pickles of NVIDIA are read in `nvidia`.
 """
 
 import argparse

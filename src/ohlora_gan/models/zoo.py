@@ -17,6 +17,7 @@ from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.formats import load_foreign
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
+from ohlora_gan.models.wrapped import file_of_factory, is_factory, open_factory
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SERVES = {"generator": ("generator",), "scorer": ("scorer", "truth")}
@@ -40,7 +41,10 @@ def kind_of(path: Path) -> str:
 
 
 def resolve(name: str | Path, kind: str | None = None) -> Path:
-    """The file of a shipped model's name (``v1``) or of a path; ``kind`` is what is asked for, see `kind_of`."""
+    """The file of a shipped model's name (``v1``), of a path, or of the module of a factory, see `wrapped`; ``kind`` is
+    what is asked for, see `kind_of`."""
+    if is_factory(name) and kind in (None, "generator"):
+        return file_of_factory(str(name))
     path = Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
     if path.suffix == "" and not path.exists() and shipped_path.is_file():
@@ -63,7 +67,9 @@ def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
 
 
 def open_generator(name: str | Path) -> GeneratorBase:
-    """The generator to sample from, of a shipped model's name or a file."""
+    """The generator to sample from, of a shipped model's name, a file, or ``package.module:factory``."""
+    if is_factory(name):
+        return open_factory(str(name))
     weights = open_checkpoint(name, "generator")
     generator = weights.build(weights.generator_name)
     if not isinstance(generator, GeneratorBase):
@@ -73,6 +79,8 @@ def open_generator(name: str | Path) -> GeneratorBase:
 
 def open_discriminator(name: str | Path) -> nn.Module | None:
     """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none."""
+    if is_factory(name):
+        return None
     weights = open_checkpoint(name, "generator")
     return weights.build("discriminator") if "discriminator" in weights.networks else None
 
@@ -133,6 +141,8 @@ def read_filters(name: str | Path) -> list[FilterEnsemble]:
 
 def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """All networks of anything that can be read, by name, and what the file says of itself; see `open_filters`."""
+    if is_factory(name):
+        return {"generator": open_factory(str(name))}, {"stage": "imported", "factory": str(name)}
     if Path(name).is_dir():
         folds = [load_foreign(path) for path in sorted(Path(name).iterdir()) if path.suffix in (".pth", ".pt")]
     else:

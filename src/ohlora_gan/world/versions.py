@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ohlora_gan.models.checkpoint import load_info
+from ohlora_gan.models.wrapped import is_factory
 from ohlora_gan.models.zoo import ASSETS, resolve
 
 SHIPPED, LATEST = 1, 2
@@ -122,7 +123,7 @@ def world_of(name: str | Path, kind: str | None = None) -> int | None:
     ``name`` is a shipped model's, a file, or a folder of a foreign filter's folds; ``kind`` is what it is asked for,
     see `zoo.resolve`. CheckpointError if it is missing or damaged.
     """
-    if Path(name).is_dir():
+    if Path(name).is_dir() or is_factory(name):
         return None
     path = resolve(name, kind)
     if path.suffix == ".safetensors":
