@@ -56,7 +56,13 @@ def of_a_run(folder):
 def test_a_folder_becomes_a_file_that_edits(folder, networks, capsys):
     assert main(["import-vectors", *arguments(folder, networks, "--sign", "down")]) == 0
     said = capsys.readouterr().out
-    for words in ("48 directions", "32 values at mapping_split2", "groups: hhhh, hhhl", "published ones", "all turned"):
+    for words in (
+        "48 directions",
+        "32 values at mapping_split2",
+        "groups: hhhh, hhhl",
+        "the published ones",
+        "all turned",
+    ):
         assert words in said
     found = load_directions(folder.with_name("out") / "v.safetensors")
     np.testing.assert_allclose(found.directions, -unit(3, 16, SIZE), atol=1e-6)

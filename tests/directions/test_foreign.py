@@ -101,7 +101,8 @@ def test_a_table_says_whose_it_is(published, tmp_path):
     folder, directions = published
     with pytest.raises(ValueError, match="does not say whether its vectors raise or lower their property: give --sign"):
         read_sources([str(folder)])
-    found = import_tables(folder, "w", sign="up")
+    cuts = {"lip": 0.5, "hat": 0.0, "hair": -1.0, "skin": 2.0}
+    found = import_tables(folder, "w", sign="up", medians=cuts)
     for known in ("a mark", "a file beside"):
         if known == "a mark":
             mark_as_ours(folder, found)
@@ -111,6 +112,7 @@ def test_a_table_says_whose_it_is(published, tmp_path):
         imported = read_sources([str(folder)])
         np.testing.assert_allclose(imported.directions, directions, atol=1e-7)
         assert imported.provenance["imported"]["sign_by"] == "ours"
+        assert imported.medians == cuts
     mark_as_ours(folder, found)
     (folder.parent / "vectors.safetensors").unlink()
     write_directions(folder, -directions, all_group_names(), "w")  # the mark is not theirs

@@ -183,9 +183,7 @@ def convert(
 
     check_name(output)
     if is_factory(weights):
-        raise UserError(
-            f"{weights} is code, which no file of weights can hold: give this name where a generator goes"
-        )
+        raise UserError(f"{weights} is code, which no file of weights can hold: give this name where a generator goes")
     networks, info = read_weights(weights)
     if not Path(weights).is_dir():
         info = {**info, "parent": checkpoint.file_hash(resolve(weights))}

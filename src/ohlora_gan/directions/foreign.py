@@ -129,8 +129,8 @@ def import_tables(
         size: length D of the layer's vectors; None: that of the published generator.
         sign: ``down`` where the vectors lower the property, ``up`` where they raise it; ``origin``: as is known of
             tables that a run of ours wrote, and of the published one; ``measure``: the same, or as they are.
-        medians: of the grouping properties, in the order of the letters of group names. None: the published ones where
-            names have four letters.
+        medians: of the grouping properties, in the order of the letters of group names. None: a run's own, or the
+            published ones where names have four letters.
 
     Raises:
         ValueError: naming the file, if one is damaged, missing, of another length, or holds no unit vector; if the
@@ -150,14 +150,16 @@ def import_tables(
     for i, j in np.argwhere(np.abs(norms - 1) > TOLERANCE):
         path = direction_path(folder, table.properties[i], layer, names[j])
         raise DirectionsError(f"{path} holds a vector of length {norms[i, j]:.4g}, expected 1: divide it by its length")
-    known = "given" if sign in SIGNS else origin_of(Path(folder), table)
+    known, own_medians = origin_of(Path(folder), table)
+    if sign in SIGNS:
+        known = "given"
     if sign in ("origin", "measure"):
         if known == "unknown" and sign == "origin":
             raise DirectionsError(unknown_sign(folder))
         sign = "down" if known == "published" else "up"
     directions = table.directions / norms[..., None] * _factor(sign)
     origin = {"format": "oh-lora csv", "source": Path(folder).name, "sign": sign, "sign_by": known}
-    cuts = _medians(names, medians)
+    cuts = _medians(names, medians or own_medians)
     return DirectionSet(directions, names, layer, METHOD, cuts, {"imported": origin}, table.properties)
 
 
@@ -171,28 +173,28 @@ def fingerprint(directions: np.ndarray, properties: Sequence[str], group_names: 
 
 def mark_as_ours(folder: Path | str, found: DirectionSet) -> Path:
     """Writes beside a run's CSV files that they are its own, so that they are known when they are imported."""
-    about = {"written_by": "ohlora_gan", "layer": found.layer, "sign": "up"}
+    about = {"written_by": "ohlora_gan", "layer": found.layer, "sign": "up", "medians": found.medians}
     hashed = fingerprint(found.directions, found.properties, found.group_names)
     return write_json(Path(folder) / ORIGIN, {**about, "fingerprint": hashed})
 
 
-def origin_of(folder: Path, table: DirectionTable) -> str:
-    """``ours``, ``published``, or ``unknown``: whose a table is, by its contents alone."""
+def origin_of(folder: Path, table: DirectionTable) -> tuple[str, Mapping[str, float] | None]:
+    """``ours``, ``published``, or ``unknown``: whose a table is, by its contents alone; and our groups' medians."""
     own = fingerprint(table.directions, table.properties, table.group_names)
     if own in PUBLISHED:
-        return "published"
+        return "published", None
     try:
-        marked = json.loads((folder / ORIGIN).read_text(encoding="utf-8")).get("fingerprint")
-    except (OSError, ValueError, AttributeError):
-        marked = None  # runs of earlier versions have no mark, but the same directions beside the folder
-    if marked == own:
-        return "ours"
+        marked = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        if marked["fingerprint"] == own:
+            return "ours", dict(marked["medians"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # runs of earlier versions have no mark, but the same directions beside the folder
     try:
         beside = load_directions(folder.parent / "vectors.safetensors")
     except DirectionsError:
-        return "unknown"
+        return "unknown", None
     same = fingerprint(beside.directions, beside.properties, beside.group_names) == own
-    return "ours" if same else "unknown"
+    return ("ours", beside.medians) if same else ("unknown", None)
 
 
 # --- Boundaries ---
@@ -348,7 +350,7 @@ def description(found: DirectionSet, sign: str | None, medians: Mapping[str, flo
     lines.append(f"groups: {', '.join(found.group_names)}")
     if found.medians:
         cuts = ", ".join(f"{name} {value:g}" for name, value in found.medians.items())
-        known = "as given" if medians else "the published ones, since none are given"
+        known = "as given" if medians else "the run's" if origin["sign_by"] == "ours" else "the published ones"
         lines.append(f"medians: {cuts} ({known})")
     if not is_csv:
         lines += [f"{name}: {origin['source'][name]}, {said}" for name, said in origin["taken_for"].items()]

@@ -23,7 +23,7 @@ from torch import Tensor
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError
 from ohlora_gan.models.filters import ReferenceFilterCNN
 from ohlora_gan.models.nvidia import read_nvidia
-from ohlora_gan.models.rosinality import State, read_stylegan1
+from ohlora_gan.models.rosinality import AVERAGE, Renaming, State, read_stylegan1, read_stylegan2
 from ohlora_gan.models.scorers import FILTER_SPECS
 
 FORMATS = "ohlora_gan.formats"
@@ -145,7 +145,10 @@ def networks_in(content: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Itera
                 yield from networks_in(inner, (*path, prefix + name))
     for name, inner in content.items():
         if isinstance(name, str) and isinstance(inner, Mapping):
-            yield from networks_in(inner, (*path, name))
+            for place in networks_in(inner, (*path, name)):
+                if place.layout.network == "StyleGAN2Generator" and AVERAGE in tensors:
+                    place.state.setdefault(AVERAGE, tensors[AVERAGE].float())
+                yield place
 
 
 def without_wrappers(tensors: State) -> tuple[dict[str, Tensor], str]:
@@ -265,9 +268,16 @@ def read_filter(state: State) -> tuple[dict[str, Any], State, Mapping[str, str]]
     raise CheckpointError(f"its shapes are those of no known filter, expected {', '.join(FILTER_SPECS)} at 256x256")
 
 
-def read_rosinality1(state: State) -> tuple[dict[str, Any], State, Mapping[str, str]]:
-    config, found = read_stylegan1(state)
-    return config, found.tensors, found.names
+def renamed(
+    read: Callable[[State], tuple[dict[str, Any], Renaming]],
+) -> Callable[[State], tuple[dict[str, Any], State, Mapping[str, str]]]:
+    """A reader that makes tensors of ours of theirs."""
+
+    def reading(state: State) -> tuple[dict[str, Any], State, Mapping[str, str]]:
+        config, found = read(state)
+        return config, found.tensors, found.names
+
+    return reading
 
 
 LAYOUTS = (
@@ -284,7 +294,13 @@ LAYOUTS = (
         "rosinality style-based-gan generator",
         *("generator", "Generator"),
         ("generator.progression.0.conv1.input",),
-        read_rosinality1,
+        renamed(read_stylegan1),
+    ),
+    Layout(
+        "rosinality StyleGAN2 generator",
+        *("generator", "StyleGAN2Generator"),
+        ("convs.0.conv.modulation.weight", "input.input"),
+        renamed(read_stylegan2),
     ),
     Layout(
         "Oh-LoRA property CNN",
