@@ -173,6 +173,37 @@ def test_infinite_weights_of_our_own_files_are_refused(tmp_path):
         zoo.open_generator(path)
 
 
+def converted(tmp_path, net, *settings):
+    path, ours = saved(tmp_path, {"generator": net.state_dict()}), tmp_path / "ours.safetensors"
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert main(["convert", str(path), "--output", str(ours), *words]) == 0
+    return zoo.open_generator(ours)
+
+
+def test_what_tensors_do_not_show_is_said(tmp_path, capsys):
+    """``final_tanh``, forced ``fused_scale`` and ``use_wscale=False``."""
+    net, w = tiny.generator(0, False), torch.randn(2, 16)
+    other = converted(tmp_path, net, "final_tanh=true", "fused_from=8")
+    same = tiny.generator(0, False, final_tanh=True, fused_from=8)
+    with torch.no_grad():
+        assert torch.equal(other.synthesize(w), same.synthesize(w))
+        assert (other.synthesize(w) - net.synthesize(w)).abs().max() > 0.1
+        assert (same.synthesize(w) - tiny.generator(0, False).synthesize(w).tanh()).abs().max() > 0.01
+    plain = converted(tmp_path, net, "use_wscale=false")
+    for name, module in plain.named_modules():
+        if hasattr(module, "weight_scale"):  # what the layer multiplies with is what the file holds
+            held = net.get_submodule(name).weight * getattr(module, "bias_scale", 1.0)
+            torch.testing.assert_close(module.weight * module.weight_scale, held)
+    path = str(saved(tmp_path, {"generator": net.state_dict()}))
+    for setting, told in (
+        ("final_tanh", "expected NAME=VALUE"),
+        ("hats=2", "has no setting 'hats'"),
+        ("z_dim=9", "fit"),
+    ):
+        assert main(["convert", path, "--output", str(tmp_path / "x.safetensors"), "--set", setting]) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_two_averages_are_not_chosen_from(tmp_path):
     state = tiny.generator(0, False).state_dict()
     with pytest.raises(CheckpointError, match="at g_ema and at ema: save the one that you want alone"):

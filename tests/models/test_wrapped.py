@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import PROJECT
 from torch import nn
 
 import ohlora_gan as og
@@ -158,6 +159,20 @@ def test_pictures_of_no_use_are_named():
         with pytest.raises(CheckpointError) as caught:
             WrappedGenerator(Makes(*shape))
         assert told in str(caught.value)
+
+
+def test_a_generator_that_nobody_here_wrote():
+    """The DCGAN of the PyPI package gan_face_generate 1.1.1, the example of docs/own_generator.md."""
+    pytest.importorskip("gan_face_generate", reason="pip install --no-deps gan_face_generate==1.1.1")
+    page = (PROJECT / "docs" / "own_generator.md").read_text(encoding="utf-8")
+    Path("my_net.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    sys.modules.pop("my_net", None)
+    gan = og.load("my_net:dcgan", scorer="property_cnn")
+    assert (gan.space.generator.z_dim, gan.resolution) == (100, 64)
+    faces = gan.sample(16)
+    assert faces.images.std(axis=0).mean() > 20  # they differ
+    assert faces.images.reshape(16, -1).std(axis=1).min() > 10
+    assert np.isfinite(faces.scores.to_numpy()).all()
 
 
 def test_names_of_factories():

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load_strictly
 from ohlora_gan.models.filters import ReferenceFilterCNN
+from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.nvidia import read_nvidia
 from ohlora_gan.models.rosinality import AVERAGE, Renaming, State, read_stylegan1, read_stylegan2
 from ohlora_gan.models.scorers import FILTER_SPECS
@@ -311,3 +312,39 @@ LAYOUTS = (
     Layout("Oh-LoRA filter", "filter", "ReferenceFilterCNN", ("fc_final.0.weight",), read_filter),
 )
 """All that are known; the first whose mark is there is it."""
+
+
+# --- What the tensors do not show ---
+
+WSCALE = "use_wscale"
+"""genforce's setting, whether weights are equalised: ours always are."""
+
+
+def with_settings(network: nn.Module, settings: Mapping[str, Any]) -> nn.Module:
+    """A StyleGAN-1 generator of somebody's file again, with what its tensors do not show.
+
+    Args:
+        settings: fields of `Architecture`, such as ``final_tanh`` or ``fused_from``, and ``use_wscale`` (genforce's;
+            where it is false, weights are divided by the scales that ours are multiplied with).
+
+    Raises:
+        CheckpointError: for another network, or a setting that does not fit its tensors.
+    """
+    if not isinstance(network, Generator):
+        raise CheckpointError(
+            f"{', '.join(settings)} are settings of StyleGAN-1 generators, but a {type(network).__name__} is held: "
+            f"leave them out"
+        )
+    changed = {name: value for name, value in settings.items() if name != WSCALE}
+    try:
+        made = Generator(**{**network.config, **changed})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"the settings {dict(settings)} cannot be used: {error}") from error
+    load_strictly(made, network.state_dict(), f"the generator with {dict(settings)}")
+    if settings.get(WSCALE, True):
+        return made
+    with torch.no_grad():
+        for module in made.modules():
+            if isinstance(scale := getattr(module, "weight_scale", None), float):
+                module.weight.mul_(getattr(module, "bias_scale", 1.0) / scale)  # type: ignore[operator]
+    return made

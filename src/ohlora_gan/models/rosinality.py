@@ -73,7 +73,7 @@ def read_stylegan1(state: State) -> tuple[dict[str, Any], Renaming]:
     if num_blocks < 2 or not layers:
         raise CheckpointError("it has not the blocks and the mapping network of a StyledGenerator")
     first = state[f"style.{min(layers)}.linear.weight_orig"]
-    config = {
+    config: dict[str, Any] = {
         "resolution": 2 << num_blocks,
         "z_dim": first.shape[1],
         "w_dim": state[f"style.{max(layers)}.linear.weight_orig"].shape[0],
