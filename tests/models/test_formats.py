@@ -13,6 +13,7 @@ from ohlora_gan.__main__ import main
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.checkpoint import CheckpointError, weights_hash
+from ohlora_gan.pipelines.checks import open_parents, start_gan
 from tests import tiny
 
 
@@ -233,3 +234,15 @@ def test_a_file_that_is_no_network_ends_in_a_sentence(tmp_path, capsys, content,
     assert said.startswith("error: checkpoint ")
     assert told in said
     assert said.count("\n") == 1
+
+
+def test_training_starts_from_a_net_that_computes_alike(tmp_path):
+    theirs = tiny.generator(0, False, norm_epsilon=1e-5, bias_before_blur=True)
+    path = checkpoint.save(tmp_path / "g.safetensors", {"generator": theirs, "discriminator": tiny.discriminator(0)})
+    parent, own = open_parents(path)[0], tiny.discriminator(0)
+    with pytest.raises(CheckpointError, match=r"norm_epsilon 1e-05, the one to train has 1e-08: give .*=1e-05"):
+        start_gan("pretrain", tiny.generator(0, False), own, parent)
+    start_gan("pretrain", tiny.generator(0, False, norm_epsilon=1e-5, bias_before_blur=True), own, parent)
+    parent.tensors["discriminator"]["layer0.weight"][0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"weights of layer0\.weight are not finite"):
+        start_gan("pretrain", tiny.generator(0, False, norm_epsilon=1e-5, bias_before_blur=True), own, parent)

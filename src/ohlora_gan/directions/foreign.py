@@ -299,7 +299,8 @@ def told(found: Found, taken: str) -> str:
         return f"{num} equal rows, taken for {taken}"
     if found.moved is not None:
         return f"which its author moved in layers {found.moved[0]} to {found.moved[1]}, taken for {taken}"
-    return f"taken for {taken}"
+    unsaid = taken == "w" and not found.layer and num == 1
+    return f"taken for {taken}" + (", as its length says (if it is one of z: --layer z)" if unsaid else "")
 
 
 def check_size(source: str, found: int, layer: str, size: int | None) -> None:

@@ -17,8 +17,8 @@ from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
 from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
-from ohlora_gan.models.gan import Discriminator, Generator
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
+from ohlora_gan.models.gan import Architecture, Discriminator, Generator
 from ohlora_gan.models.zoo import open_checkpoint, resolve
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.training.gan import GanModule
@@ -412,6 +412,7 @@ def open_parents(names: str | Path | Sequence[str | Path]) -> tuple[Checkpoint, 
     for part in parts:
         merged.tensors.update(part.tensors)
         merged.networks.update(part.networks)
+        merged.file_keys.update(part.file_keys)
     hashes = [file_hash(resolve(name)) for name in listed]
     return merged, hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
@@ -432,10 +433,25 @@ def start_gan(
                 f"{parent.source} holds {sorted(parent.tensors)} but no {source}, which {stage} starts from: "
                 f"give both files, checkpoint=[generator.pth,discriminator.pth]"
             )
-    return {
-        name: load_strictly(network, parent.tensors[source], f"{parent.source} ({source})", fresh[name])
-        for name, (network, source) in parts.items()
-    }
+    check_same_maths(generator, parent)
+    found = {}
+    for name, (net, source) in parts.items():
+        where, called = f"{parent.source} ({source})", parent.file_keys.get(source)
+        check_finite(parent.tensors[source], where, called)
+        found[name] = load_strictly(net, parent.tensors[source], where, fresh[name], called)
+    return found
+
+
+def check_same_maths(generator: Generator, parent: Checkpoint) -> None:
+    """CheckpointError where the start weights belong to a generator that computes otherwise with the same tensors."""
+    told = parent.networks.get(parent.generator_name, {}).get("config", {})
+    for name in ("fused_from", "norm_epsilon", "bias_before_blur", "final_tanh"):
+        here = generator.config[name]
+        if (theirs := told.get(name, getattr(Architecture, name))) != here:
+            raise CheckpointError(
+                f"{parent.source} is of a generator with {name} {theirs}, the one to train has {here}: give "
+                f"+model.module.generator.{name}={str(theirs).lower()}"
+            )
 
 
 def check_data(model: str, module: pl.LightningModule, data: Any) -> None:
