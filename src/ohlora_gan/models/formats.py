@@ -10,7 +10,7 @@ import argparse
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -114,7 +114,17 @@ def load_foreign(path: Path) -> Checkpoint:
         )
     if "generator_smooth" in places and ("generator" not in places or "pytorch-lightning_version" in content):
         places["generator"] = places.pop("generator_smooth")
-    return _checkpoint(path, places)
+    found = _checkpoint(path, places)
+    found.info["found"] |= dict.fromkeys(left_out(content, places.values()), "left out: of no layout that is known")
+    return found
+
+
+def left_out(content: Mapping[Any, Any], places: Iterable[Place]) -> Iterator[str]:
+    """Names of what looks like networks in a dict and is none that is known."""
+    known = {place.path[0] for place in places if place.path}
+    for name, inner in content.items():
+        if name not in known and isinstance(inner, Mapping) and any(isinstance(v, Tensor) for v in inner.values()):
+            yield str(name)
 
 
 def read_torch(path: Path) -> Any:
