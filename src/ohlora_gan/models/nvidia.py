@@ -29,6 +29,7 @@ PARTS = {"generator": ("G_ema", "G"), "discriminator": ("D",)}
 MAX_DEPTH, MAX_TENSORS = 16, 100_000
 
 RENAMED = {"c_dim": "label_dim", "img_resolution": "resolution", "img_channels": "image_channels"}
+GROUPS = ("mapping_kwargs", "synthesis_kwargs")
 WITHOUT_EFFECT = {
     *("num_fp16_res", "fp16_channels_last", "use_fp16", "channels_last", "fused_modconv_default"),
     *("freeze_layers", "w_avg_beta", "magnitude_ema_beta", "num_ws"),
@@ -63,7 +64,7 @@ def read_nvidia(path: Path) -> Checkpoint | None:
         try:
             with torch.device("meta"):  # nothing is as large as a file says before its tensors are seen to fit
                 empty = NETWORKS.make(networks[part])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise CheckpointError(f"checkpoint {where} describes a network that cannot be built: {error}") from error
         load_strictly(empty, tensors[part], f"checkpoint {where}")
         check_finite(tensors[part], where)
@@ -180,7 +181,7 @@ class Stored:
 
     def generator(self) -> dict[str, Any]:
         """The config of a generator; arguments of its synthesis network lie apart in StyleGAN2-ADA alone."""
-        given = self.arguments(("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "mapping_kwargs"))
+        given = self.arguments(("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", *GROUPS))
         given |= self.group(given, "synthesis_kwargs")
         mapping = self.renamed(self.group(given, "mapping_kwargs"))
         first = modules(state_of(modules(self.state).get("synthesis"))).get("b4")
