@@ -266,7 +266,7 @@ def nest(meta, state):
         (lambda meta, state: state["_init_kwargs"].update(rotate=True), "no setting 'rotate'"),
         (lambda meta, state: state["_init_kwargs"].update(img_resolution=1 << 20), "resolution is 1048576"),
         (lambda meta, state: state["_init_kwargs"].update(img_resolution=48), "resolution is 48, expected a power"),
-        (lambda meta, state: state["_init_kwargs"].update(img_channels=4), "4 channels, expected 3, or 1"),
+        (lambda meta, state: state["_init_kwargs"].update(img_channels=2), "2 channels, expected 1"),
         (lambda meta, state: state["_init_kwargs"].update(architecture="deep"), "architecture is 'deep'"),
         (lambda meta, state: state["_init_kwargs"].update(mapping_kwargs=[1]), "mapping_kwargs as a list"),
         (lambda meta, state: state["_init_kwargs"].update(conv_clamp=object), "conv_clamp as a type|plain numbers"),

@@ -46,9 +46,9 @@ def check_whole(low: int, high: int, **numbers: Any) -> None:
 
 
 def check_channels(image_channels: Any) -> None:
-    """Raises ValueError for pictures that are neither grey nor of three colours."""
-    if image_channels not in (1, 3):
-        raise ValueError(f"pictures have {image_channels!r} channels, expected 3, or 1 for grey ones")
+    """Raises ValueError for pictures of other channels than grey, or three colours and perhaps how opaque they are."""
+    if image_channels not in (1, 3, 4):
+        raise ValueError(f"pictures have {image_channels!r} channels, expected 1 (grey), 3 or 4 (with alpha)")
 
 
 class FullyConnected(nn.Module):

@@ -176,8 +176,7 @@ def load_foreign(path: Path) -> Checkpoint:
             f"save its state_dict alone"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        why = str(error).partition("\n")[0] or "it ends early"
-        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {why}") from error
+        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {str(error).splitlines()[0]}") from error
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
     if isinstance(content.get("state_dict"), Mapping):
