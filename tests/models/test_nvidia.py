@@ -125,6 +125,34 @@ def test_discriminators_of_all_settings_come_back(tmp_path, changes):
     assert torch.equal(opened(images), made(images))
 
 
+def test_arguments_in_dicts_of_nvidias_own(tmp_path):
+    easy = type("EasyDict", (dict,), {"__module__": "dnnlib.util"})
+    made = nv.generator(label_dim=2, conv_clamp=256)
+    one = nv.store(made, nested=True)
+    arguments = one.args[0]["state"]["_init_kwargs"]
+    arguments |= {name: easy(arguments[name]) for name in ("synthesis_kwargs", "mapping_kwargs")}
+    made.w_avg.note = 1  # what a tensor carries beside its numbers is left out
+    path = tmp_path / "x.pkl"
+    for protocol in (2, 4):
+        with nv.named("dnnlib.util.EasyDict"):
+            sys.modules["dnnlib.util"].EasyDict = easy
+            nv.write(path, easy(G_ema=one, training_set_kwargs=easy(path="x")), protocol)
+        opened = zoo.open_generator(path)
+        assert opened.config == made.config
+        assert same_state(opened, made)
+
+
+def test_a_discriminator_of_another_kind_is_left_out_and_said(tmp_path):
+    other = nv.store(nv.discriminator())
+    other.args[0]["class_name"] = "ProjectedDiscriminator"
+    path = nv.write(tmp_path / "x.pkl", {"G_ema": nv.store(nv.generator()), "D": other})
+    loaded = zoo.open_checkpoint(path)
+    assert sorted(loaded.networks) == ["generator"]
+    assert "'ProjectedDiscriminator'" in loaded.info["found"]["discriminator"]
+    with pytest.raises(CheckpointError, match=r"\(D\) holds a network of the class 'ProjectedDiscriminator'"):
+        zoo.open_checkpoint(nv.write(tmp_path / "y.pkl", {"D": other}))
+
+
 def test_a_limit_of_features_is_read_off_the_layers_where_no_argument_tells_it(tmp_path):
     g, d = nv.generator(conv_clamp=256), nv.discriminator(conv_clamp=256)
     parts = {"G": nv.store(g, left_out=("conv_clamp",)), "D": nv.store(d, left_out=("conv_clamp",))}
