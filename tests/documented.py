@@ -136,7 +136,7 @@ def prepare() -> None:
     from ohlora_gan.directions.base import all_group_names
     from ohlora_gan.directions.files import write_directions
     from ohlora_gan.models import checkpoint
-    from tests import tiny
+    from tests import nvidia_files, tiny
 
     assert run(shlex.split("ohlora render 40 --output PICTURES --world 1")) == 0
     Path("photos").symlink_to("PICTURES")
@@ -151,6 +151,8 @@ def prepare() -> None:
         np.save(f"BOUNDARIES/{name}.npy", unit(draws, 1, 16))
     Path("my_net.py").write_text(NETWORK, encoding="utf-8")
     write_latent_tables(draws)
+    snapshot = {"G_ema": nvidia_files.store(nvidia_files.generator(resolution=64))}
+    nvidia_files.write(Path("network-snapshot.pkl"), snapshot)
     generator, discriminator = (make(resolution=64, fmaps=[8] * 5) for make in (tiny.generator, tiny.discriminator))
     parts = {"generator": generator, "discriminator": discriminator, "generator_smooth": generator}
     torch.save({name: network.state_dict() for name, network in parts.items()}, "my_generator.pth")

@@ -95,9 +95,9 @@ def read_storage(data: bytes) -> Tensor:
     """The numbers of a tensor in a row, which PyTorch saves as a file within the file, in its old, plain format."""
     if data.startswith(b"PK"):
         raise pickle.UnpicklingError("the numbers of a tensor in an archive, expected PyTorch's old format")
-    storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "TypedStorage is deprecated")
+        warnings.simplefilter("ignore")  # that storages are deprecated, or that the bytes are odd, which then fails
+        storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return torch.empty(0, dtype=storage.dtype).set_(storage.untyped())
 
 
@@ -133,7 +133,6 @@ class Known:
 
 PLAIN: dict[str, type] = {
     "collections.OrderedDict": OrderedDict,
-    "dnnlib.util.EasyDict": dict,
     "builtins.dict": dict,
     "builtins.list": list,
     "builtins.set": set,
@@ -153,6 +152,8 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "torch.storage._load_from_bytes": read_storage,
     "torch._utils._rebuild_tensor_v2": read_tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+    "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
+    "torch._tensor._rebuild_from_type_v2": lambda rebuild, _, args, __: rebuild(*args),  # with attributes of its own
     "numpy.dtype": NumberType,
     **{
         f"{module}.{name}": make
@@ -172,6 +173,8 @@ class Reader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
+        if name == "EasyDict":  # NVIDIA's dict whose keys are attributes, wherever its program lies
+            return dict
         if full not in self.known:
             if len(self.known) > MAX_NAMES:
                 raise pickle.UnpicklingError(f"more than {MAX_NAMES} different names")

@@ -7,7 +7,7 @@ parameters, buffers and modules within. The networks of ours, `StyleGAN2Generato
 """
 
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ PARTS = {"generator": ("G_ema", "G"), "discriminator": ("D",)}
 MAX_DEPTH, MAX_TENSORS = 16, 100_000
 
 RENAMED = {"c_dim": "label_dim", "img_resolution": "resolution", "img_channels": "image_channels"}
+GROUPS = ("mapping_kwargs", "synthesis_kwargs")
 WITHOUT_EFFECT = {
     *("num_fp16_res", "fp16_channels_last", "use_fp16", "channels_last", "fused_modconv_default"),
     *("freeze_layers", "w_avg_beta", "magnitude_ema_beta", "num_ws"),
@@ -49,64 +50,60 @@ def is_nvidia(path: Path) -> bool:
 def read_nvidia(path: Path) -> Checkpoint | None:
     """The networks of a file as ``generator`` and ``discriminator``; None for a file of another kind.
 
-    CheckpointError for one that is cut off, of the TensorFlow programs, of networks of other classes or settings, or
+    A discriminator that is not StyleGAN2's is left out where there is a generator, and ``info`` says so.
+    CheckpointError for a file that is cut off, of the TensorFlow programs, of a network of another class or setting, or
     whose tensors do not fit or are not finite.
     """
     if not is_nvidia(path):
         return None
-    found = dict(parts(path, read_pickle(path)))
-    tensors, networks = {}, {}
-    for part, network in found.items():
-        networks[part] = network.description()
-        tensors[part] = network.tensors()
-        where = f"{path} ({network.called})"
+    found = Checkpoint({}, {}, {"stage": "imported"}, str(path))
+    said: dict[str, str] = {}
+    for part, called, value in parts(path, read_pickle(path)):
         try:
-            with torch.device("meta"):  # nothing is as large as a file says before its tensors are seen to fit
-                empty = NETWORKS.make(networks[part])
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"checkpoint {where} describes a network that cannot be built: {error}") from error
-        load_strictly(empty, tensors[part], f"checkpoint {where}")
-        check_finite(tensors[part], where)
-    return Checkpoint(tensors, networks, {"stage": "imported"}, str(path))
+            network = Stored.of(value, path, called)
+            description, tensors = network.fitting()
+        except CheckpointError as error:
+            if part != "discriminator" or "generator" not in found.networks:
+                raise
+            said[part] = f"left out: {error}"
+            continue
+        network.check_finite(tensors)
+        found.networks[part], found.tensors[part] = description, tensors
+        said[part] = f"NVIDIA's {description['class']}: {called}"
+    found.info["found"] = said
+    return found
 
 
-def parts(path: Path, content: Any) -> Iterator[tuple[str, "Stored"]]:
-    """Our name and the network of all that a file holds for us."""
-    held = content if isinstance(content, Mapping) else {"": content}
-    if tensorflow := [name for value in walk(content) if (name := value.name).startswith("dnnlib.tflib")]:
+def parts(path: Path, content: Any) -> Iterator[tuple[str, str, Any]]:
+    """Our name, their name and the network of all that a file holds for us, the generator first."""
+    if old := [value.name for value in outermost(content) if value.name.startswith("dnnlib.tflib")]:
         raise CheckpointError(
-            f"checkpoint {path} is of NVIDIA's TensorFlow programs (it holds a {tensorflow[0]}), expected one of "
+            f"checkpoint {path} is of NVIDIA's TensorFlow programs (it holds a {old[0]}), expected one of "
             f"StyleGAN2-ADA or StyleGAN3 for PyTorch: convert it with their legacy.py --source=OLD.pkl --dest=NEW.pkl"
         )
-    if "" in held:
-        if not isinstance(content, Placeholder):
-            raise CheckpointError(
-                f"checkpoint {path} holds a {type(content).__name__}, expected a dict with G, D or G_ema, or a network"
-            )
-        network = Stored.of(content, path, "its network")
-        yield "discriminator" if network.class_name == "Discriminator" else "generator", network
+    if isinstance(content, Placeholder):
+        meta = persistent(content) or {}
+        yield "discriminator" if meta.get("class_name") == "Discriminator" else "generator", "its network", content
         return
-    if not any(held.get(name) is not None for names in PARTS.values() for name in names):
+    if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"checkpoint {path} holds {sorted(map(str, held))[:8]}, expected G, D or G_ema among them: "
+            f"checkpoint {path} holds a {type(content).__name__}, expected a dict with G, D or G_ema, or a network"
+        )
+    held = {part: next((n for n in names if content.get(n) is not None), None) for part, names in PARTS.items()}
+    if not any(held.values()):
+        raise CheckpointError(
+            f"checkpoint {path} holds {sorted(map(str, content))[:8]}, expected G, D or G_ema among them: "
             f"give a network-snapshot-*.pkl"
         )
-    for part, names in PARTS.items():
-        for name in names:
-            if held.get(name) is not None:
-                yield part, Stored.of(held[name], path, name)
-                break
+    yield from ((part, name, content[name]) for part, name in held.items() if name is not None)
 
 
-def walk(content: Any) -> list[Placeholder]:
-    """The placeholders that a file's top holds."""
-    if isinstance(content, Mapping):
-        content = list(content.values())
-    return [value for value in (content if isinstance(content, list | tuple) else [content]) if is_placeholder(value)]
-
-
-def is_placeholder(value: Any) -> bool:
-    return isinstance(value, Placeholder)
+def outermost(content: Any) -> list[Placeholder]:
+    """The placeholders that a file's outermost object is or holds."""
+    values = (
+        content.values() if isinstance(content, Mapping) else content if isinstance(content, Sequence) else [content]
+    )
+    return [value for value in values if isinstance(value, Placeholder)]
 
 
 # --- A network as it is stored ---
@@ -140,6 +137,28 @@ class Stored:
 
     def error(self, text: str) -> CheckpointError:
         return CheckpointError(f"checkpoint {self.path} ({self.called}) {text}")
+
+    def fitting(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Class and config of our network of the same architecture, and its tensors, which are known to fit it."""
+        description, tensors = self.description(), self.tensors()
+        try:
+            with torch.device("meta"):  # nothing is as large as a file says before its tensors are seen to fit
+                empty = NETWORKS.make(description)
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            raise self.error(f"describes a network that cannot be built: {error}") from error
+        load_strictly(empty, tensors, f"checkpoint {self.path} ({self.called})")
+        return description, tensors
+
+    def check_finite(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raises CheckpointError for a tensor with values that are not finite."""
+        numbers = {key: int((~value.isfinite()).sum()) for key, value in tensors.items()}
+        spoilt = [key for key, number in numbers.items() if number]
+        if spoilt:
+            more = f", as {len(spoilt) - 1} more tensors do" if len(spoilt) > 1 else ""
+            raise self.error(
+                f"has {numbers[spoilt[0]]} values in {spoilt[0]} that are not finite{more}: its training has diverged, "
+                f"give an earlier snapshot"
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """Its parameters and buffers, float32, by the names that they have in the published networks."""
@@ -180,7 +199,7 @@ class Stored:
 
     def generator(self) -> dict[str, Any]:
         """The config of a generator; arguments of its synthesis network lie apart in StyleGAN2-ADA alone."""
-        given = self.arguments(("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "mapping_kwargs"))
+        given = self.arguments(("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", *GROUPS))
         given |= self.group(given, "synthesis_kwargs")
         mapping = self.renamed(self.group(given, "mapping_kwargs"))
         first = modules(state_of(modules(self.state).get("synthesis"))).get("b4")
@@ -259,16 +278,3 @@ def state_of(value: Any) -> Mapping[str, Any]:
 def modules(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """The modules within a stored module."""
     return {name: module for name, module in (state.get("_modules") or {}).items() if module is not None}
-
-
-def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raises CheckpointError for a tensor with values that are not finite."""
-    bad: Callable[[Tensor], int] = lambda value: int((~value.isfinite()).sum())  # noqa: E731
-    spoilt = {key: number for key, value in tensors.items() if (number := bad(value))}
-    if spoilt:
-        key, number = next(iter(spoilt.items()))
-        more = f", as {len(spoilt) - 1} more tensors do" if len(spoilt) > 1 else ""
-        raise CheckpointError(
-            f"checkpoint {where} has {number} values in {key} that are not finite{more}: its training has diverged, "
-            f"give an earlier snapshot"
-        )

@@ -129,7 +129,31 @@ def spread(x: Tensor, up: int) -> Tensor:
 
 def upsampled(x: Tensor, taps: Tensor | None, up: int, padding: Sequence[int]) -> Tensor:
     """``x`` at ``up`` times the sampling rate, filtered; values keep their size. ``padding`` as in `filtered`."""
-    return filtered(spread(x, up), taps, padding, gain=float(up * up))
+    if taps is None or taps.ndim == 2 or up == 1 or len(taps) < up:
+        return filtered(spread(x, up), taps, padding, gain=float(up * up))
+    left, right, top, bottom = padding
+    row = taps.to(x.dtype) * float(up)
+    return raised(raised(x, row, up, (left, right), axis=3), row, up, (top, bottom), axis=2)
+
+
+def raised(x: Tensor, row: Tensor, up: int, padding: tuple[int, int], axis: int) -> Tensor:
+    """`filtered` of `spread` along one axis (2 or 3), without multiplying by zeros.
+
+    Value ``up a + b`` of the result meets every ``up``-th tap alone: one short filter for each b.
+    """
+    low, high = padding
+    num = x.shape[axis] * up + low + high - len(row) + 1
+    count = -(-num // up)
+    phases = []
+    for b in range(up):
+        first = (low - b) % up
+        taps = row.flip(0)[first::up]
+        shift = (b + first - low) // up
+        ends = [-shift, count - 1 + shift + len(taps) - x.shape[axis]]
+        part = F.pad(x, ends if axis == 3 else [0, 0, *ends])
+        weight = taps.view(1, -1) if axis == 3 else taps.view(-1, 1)
+        phases.append(F.conv2d(part, weight.expand(x.shape[1], 1, -1, -1), groups=x.shape[1]))
+    return torch.stack(phases, dim=axis + 1).flatten(axis, axis + 1).narrow(axis, 0, num)
 
 
 def enlarged(image: Tensor, taps: Tensor) -> Tensor:

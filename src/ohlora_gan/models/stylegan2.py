@@ -31,6 +31,7 @@ from ohlora_gan.models.styles import (
     Mapping,
     MappingSettings,
     StyleGenerator,
+    check_channels,
     check_whole,
     demodulation,
     per_channel,
@@ -58,8 +59,9 @@ def channels_at(side: int, channel_base: int, channel_max: int) -> int:
 
 def check_common(built: "GeneratorSettings | DiscriminatorSettings") -> None:
     """Raises ValueError for settings of either network that cannot be used."""
+    sides_up_to(built.resolution)
     check_whole(0, 1 << 20, label_dim=built.label_dim)
-    check_whole(1, 4, image_channels=built.image_channels)
+    check_channels(built.image_channels)
     check_whole(built.resolution, 1 << 24, channel_base=built.channel_base)
     check_whole(1, 1 << 16, channel_max=built.channel_max)
     if built.architecture not in ARCHITECTURES:

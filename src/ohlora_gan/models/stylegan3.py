@@ -22,6 +22,7 @@ from ohlora_gan.models.styles import (
     Mapping,
     MappingSettings,
     StyleGenerator,
+    check_channels,
     check_whole,
     demodulation,
     per_channel,
@@ -219,7 +220,7 @@ def check(built: Settings) -> None:
     """Raises ValueError for settings that cannot be used."""
     check_whole(8, MAX_SIDE, resolution=built.resolution)
     check_whole(0, 1 << 20, label_dim=built.label_dim)
-    check_whole(1, 4, image_channels=built.image_channels)
+    check_channels(built.image_channels)
     check_whole(1, 1 << 16, z_dim=built.z_dim, w_dim=built.w_dim, channel_max=built.channel_max)
     check_whole(1, 1 << 24, channel_base=built.channel_base)
     check_whole(2, MAX_LAYERS, num_layers=built.num_layers)

@@ -45,6 +45,12 @@ def check_whole(low: int, high: int, **numbers: Any) -> None:
             raise ValueError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
 
 
+def check_channels(image_channels: Any) -> None:
+    """Raises ValueError for pictures of other channels than grey, or three colours and perhaps how opaque they are."""
+    if image_channels not in (1, 3, 4):
+        raise ValueError(f"pictures have {image_channels!r} channels, expected 1 (grey), 3 or 4 (with alpha)")
+
+
 class FullyConnected(nn.Module):
     """Dense layer with equalized learning rate; parameters are stored divided by ``lr_multiplier``."""
 

@@ -433,6 +433,13 @@ def start_gan(
                 f"{parent.source} holds {sorted(parent.tensors)} but no {source}, which {stage} starts from: "
                 f"give both files, checkpoint=[generator.pth,discriminator.pth]"
             )
+    for trained, source in parts.values():
+        held = type_name(parent, source)
+        if held not in (None, type(trained).__name__):
+            raise CheckpointError(
+                f"{parent.source} holds a {held}, but {stage} trains StyleGAN-1's {type(trained).__name__}: give its "
+                f"weights; directions of any generator are found by python find_vectors.py checkpoint="
+            )
     check_same_maths(generator, parent)
     found = {}
     for name, (net, source) in parts.items():
@@ -452,6 +459,12 @@ def check_same_maths(generator: Generator, parent: Checkpoint) -> None:
                 f"{parent.source} is of a generator with {name} {theirs}, the one to train has {here}: give "
                 f"+model.module.generator.{name}={str(theirs).lower()}"
             )
+
+
+def type_name(weights: Checkpoint, name: str) -> str | None:
+    """The class of a network of a file, without its module; None where the file does not say."""
+    described = weights.networks.get(name)
+    return str(described["class"]).rpartition(".")[2] if described else None
 
 
 def check_data(model: str, module: pl.LightningModule, data: Any) -> None:
