@@ -124,6 +124,13 @@ def sampled(space):
     return W(), space.w("t", range(2))
 
 
+def test_a_discriminator_of_four_channels_does_not_judge_edits(tmp_path):
+    parts = {"generator": tiny.generator(image_channels=4), "discriminator": tiny.discriminator(image_channels=4)}
+    path = saved(tmp_path, {name: net.state_dict() for name, net in parts.items()})
+    assert zoo.open_discriminator(path) is None
+    assert zoo.open_checkpoint(path).build("discriminator").config["image_channels"] == 4
+
+
 def test_a_discriminator_of_classes_is_left_out(tmp_path, capsys):
     d = tiny.discriminator(0).state_dict()
     d["layer8.weight"], d["layer8.bias"] = torch.zeros(5, 8), torch.zeros(5)

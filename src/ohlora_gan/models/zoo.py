@@ -80,10 +80,13 @@ def open_generator(name: str | Path) -> GeneratorBase:
 
 
 def open_discriminator(name: str | Path) -> nn.Module | None:
-    """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none."""
+    """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none, or
+    one that looks at more than the three colours or the grey of a picture."""
     if is_factory(name):
         return None
     weights = open_checkpoint(name, "generator")
+    if weights.networks.get("discriminator", {}).get("config", {}).get("image_channels", 3) > 3:
+        return None
     return weights.build("discriminator") if "discriminator" in weights.networks else None
 
 
