@@ -256,6 +256,24 @@ def test_files_are_named_after_their_property():
     assert boundary_property("stylegan_celebahq_smile_c_age_boundary.npy") == "smile_c_age"
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("stylegan_ffhq_smile_boundary", "z"),  # InterFaceGAN's names
+        ("stylegan_ffhq_smile_w_boundary", "w"),
+        ("pggan_celebahq_age_c_gender_boundary", "z"),
+        ("stylegan_ffhq_age_c_gender_w_boundary", "w"),
+        ("smile_boundary", "w"),
+        ("smile", "w"),
+    ],
+)
+def test_names_tell_z_from_w_where_both_are_as_long(tmp_path, name, layer):
+    np.save(tmp_path / f"{name}.npy", VECTOR[None])
+    found = imported(tmp_path / f"{name}.npy", generator=tiny.generator(0, False))
+    assert found.layer == layer
+    assert f"taken for {layer}" in found.provenance["imported"]["taken_for"][found.properties[0]]
+
+
 def test_a_single_table_needs_its_sign(tmp_path):
     write_directions(tmp_path, unit(1, 1, 16), ["all"], "w", ("smile",))
     path = tmp_path / "smile_change_w_vector_all.csv"

@@ -68,10 +68,16 @@ def boundary_property(path: str | Path) -> str:
 
 
 def boundary_layer(path: str | Path) -> str:
-    """The layer that a boundary's file is named after: ``w`` for ``smile_w_boundary.npy``; empty where it says none."""
+    """The layer that a boundary's file is named after: ``w`` for ``smile_w_boundary.npy``; empty where it says none.
+
+    InterFaceGAN's name the network, too, and those of z say no layer: ``stylegan_ffhq_smile_boundary.npy``.
+    """
     stem = Path(path).stem
-    named = OF_LAYER.search(stem.removesuffix("_boundary")) if stem.endswith("_boundary") else None
-    return "" if named is None else {"wp": "wplus"}.get(named[1], named[1])
+    if not stem.endswith("_boundary"):
+        return ""
+    if named := OF_LAYER.search(stem.removesuffix("_boundary")):
+        return {"wp": "wplus"}.get(named[1], named[1])
+    return "z" if TRAINED_ON.search(stem) else ""
 
 
 def arrays_of(path: Path, name: str = "") -> Iterator[Found]:
