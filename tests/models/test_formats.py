@@ -228,7 +228,7 @@ def test_two_averages_are_not_chosen_from(tmp_path):
         ({"a.weight": torch.zeros(2), "b.bias": torch.zeros(1)}, "has the keys a.weight, b.bias, expected those of"),
         ({"epoch": 3}, "has the keys epoch, expected"),
         (torch.zeros(3), "holds a Tensor, expected a dict"),
-        (nn.Linear(2, 2), "save its state_dict alone"),
+        (nn.Linear(2, 2), "holds torch.nn.modules.linear.Linear beside its tensors, so that loading it could run code"),
     ],
 )
 @pytest.mark.parametrize("command", ["inspect", "sample"])

@@ -134,8 +134,10 @@ def read_torch(path: Path) -> Any:
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        held = f"{named[1]} beside its tensors" if named else "more than tensors"
         raise CheckpointError(
-            f"checkpoint {path} holds more than tensors, so that loading it could run code, or is no torch file: "
+            f"checkpoint {path} holds {held}, so that loading it could run code, or is no torch file: "
             f"save its state_dict alone"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
