@@ -278,8 +278,20 @@ def poison(meta, state):
     first_module(state, "mapping", "fc0")["_parameters"]["weight"] = torch.full((8, 8), torch.nan)
 
 
+def double(meta, state):
+    inner = first_module(state, "synthesis")["_modules"]
+    inner["b8"] = inner["b4"]
+
+
 def nest(meta, state):
-    state["_modules"]["mapping"] = nv.Called(nv.PERSISTENT, meta)
+    for _ in range(20):
+        state["_modules"] = {"more": nv.stored(torch.nn.Module(), "More")}
+        state = state["_modules"]["more"].args[0]["state"]
+    state["_modules"] = {"fc": nv.stored(torch.nn.Linear(2, 2), "Linear")}
+
+
+def nest_below(meta, state):
+    nest(meta, first_module(state, "mapping"))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +301,10 @@ def nest(meta, state):
         (rename_tensor, r"missing: synthesis\.b4\.conv1\.weight; left over: synthesis\.b4\.conv1\.wait"),
         (enlarge, r"synthesis\.b4\.const \[8, 4, 5\] instead of \[8, 4, 4\]"),
         (poison, r"64 values in mapping\.fc0\.weight that are not finite"),
-        (nest, "modules within modules"),
+        (nest_below, "holds the module .*more in several places or 16 deep"),
+        (double, r"holds the module synthesis\.b8 in several places"),
+        (lambda meta, state: state.update(_modules=[1]), r"has the modules \[\], expected b4"),
+        (lambda meta, state: state.update(_init_kwargs=None, _init_args=[1] * 9), "does not tell the arguments"),
         (lambda meta, state: state["_init_kwargs"].pop("z_dim"), "lacks the argument z_dim"),
         (lambda meta, state: state["_init_kwargs"].update(rotate=True), "no setting 'rotate'"),
         (lambda meta, state: state["_init_kwargs"].update(img_resolution=1 << 20), "resolution is 1048576"),

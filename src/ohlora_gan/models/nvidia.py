@@ -26,7 +26,7 @@ TORCH_FILES = (b"PK", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19")
 """How files of ``torch.save`` start, in its new and its old format."""
 PARTS = {"generator": ("G_ema", "G"), "discriminator": ("D",)}
 """Our names of networks, and theirs, the best first."""
-MAX_DEPTH, MAX_TENSORS = 16, 100_000
+MAX_DEPTH = 16  # of modules within modules
 
 RENAMED = {"c_dim": "label_dim", "img_resolution": "resolution", "img_channels": "image_channels"}
 GROUPS = ("mapping_kwargs", "synthesis_kwargs")
@@ -163,25 +163,26 @@ class Stored:
     def tensors(self) -> dict[str, Tensor]:
         """Its parameters and buffers, float32, by the names that they have in the published networks."""
         found: dict[str, Tensor] = {}
-        for key, value in self.named(self.state, "", 0):
+        for key, value in self.named(self.state, "", set()):
             if not isinstance(value, Tensor):
                 raise self.error(f"holds {key} as a {type(value).__name__}, expected a tensor")
             found[key] = value.detach().float().contiguous()
-            if len(found) > MAX_TENSORS:
-                raise self.error(f"holds more than {MAX_TENSORS} tensors, expected a network")
         return found
 
-    def named(self, state: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-        """Names and values of parameters and buffers of a module and of those within."""
-        if depth > MAX_DEPTH:
-            raise self.error(f"holds modules within modules, {MAX_DEPTH} deep, expected a network")
-        passing = state.get("_non_persistent_buffers_set") or ()
+    def named(self, state: Mapping[str, Any], prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+        """Names and values of parameters and buffers of a module and of those within.
+
+        ``seen`` are the modules that were met: a file could let each hold the next one many times.
+        """
+        passing = state.get("_non_persistent_buffers_set")
         for kind in ("_parameters", "_buffers"):
-            for name, value in (state.get(kind) or {}).items():
-                if value is not None and not (kind == "_buffers" and name in passing):
-                    yield f"{prefix}{name}", value
+            left_out = passing if kind == "_buffers" and isinstance(passing, set | frozenset) else ()
+            yield from ((f"{prefix}{k}", v) for k, v in dict_in(state, kind).items() if k not in left_out)
         for name, module in modules(state).items():
-            yield from self.named(state_of(module), f"{prefix}{name}.", depth + 1)
+            if id(module) in seen or prefix.count(".") > MAX_DEPTH:
+                raise self.error(f"holds the module {prefix}{name} in several places or {MAX_DEPTH} deep")
+            seen.add(id(module))
+            yield from self.named(state_of(module), f"{prefix}{name}.", seen)
 
     def description(self) -> dict[str, Any]:
         """Class and config of our network of the same architecture."""
@@ -277,4 +278,10 @@ def state_of(value: Any) -> Mapping[str, Any]:
 
 def modules(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """The modules within a stored module."""
-    return {name: module for name, module in (state.get("_modules") or {}).items() if module is not None}
+    return dict_in(state, "_modules")
+
+
+def dict_in(state: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a stored module keeps under a name, without what is None; empty where that is no dict."""
+    held = state.get(name)
+    return {key: value for key, value in held.items() if value is not None} if isinstance(held, Mapping) else {}
