@@ -300,7 +300,7 @@ def nest_below(meta, state):
         (lambda meta, state: meta.update(class_name="StyleNeRF"), "the class 'StyleNeRF', expected Generator or"),
         (rename_tensor, r"missing: synthesis\.b4\.conv1\.weight; left over: synthesis\.b4\.conv1\.wait"),
         (enlarge, r"synthesis\.b4\.const \[8, 4, 5\] instead of \[8, 4, 4\]"),
-        (poison, r"64 values in mapping\.fc0\.weight that are not finite"),
+        (poison, r"64 of the \d+ weights of mapping\.fc0\.weight are not finite"),
         (nest_below, "holds the module .*more in several places or 16 deep"),
         (double, r"holds the module synthesis\.b8 in several places"),
         (lambda meta, state: state.update(_modules=[1]), r"has the modules \[\], expected b4"),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load_strictly
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, load_strictly
 from ohlora_gan.models.inert import NumberArray, Placeholder, read_pickle
 from ohlora_gan.registry import NETWORKS
 
@@ -67,7 +67,7 @@ def read_nvidia(path: Path) -> Checkpoint | None:
                 raise
             said[part] = f"left out: {error}"
             continue
-        network.check_finite(tensors)
+        check_finite(tensors, f"checkpoint {path} ({network.called})")
         found.networks[part], found.tensors[part] = description, tensors
         said[part] = f"NVIDIA's {description['class']}: {called}"
     found.info["found"] = said
@@ -148,17 +148,6 @@ class Stored:
             raise self.error(f"describes a network that cannot be built: {error}") from error
         load_strictly(empty, tensors, f"checkpoint {self.path} ({self.called})")
         return description, tensors
-
-    def check_finite(self, tensors: Mapping[str, Tensor]) -> None:
-        """Raises CheckpointError for a tensor with values that are not finite."""
-        numbers = {key: int((~value.isfinite()).sum()) for key, value in tensors.items()}
-        spoilt = [key for key, number in numbers.items() if number]
-        if spoilt:
-            more = f", as {len(spoilt) - 1} more tensors do" if len(spoilt) > 1 else ""
-            raise self.error(
-                f"has {numbers[spoilt[0]]} values in {spoilt[0]} that are not finite{more}: its training has diverged, "
-                f"give an earlier snapshot"
-            )
 
     def tensors(self) -> dict[str, Tensor]:
         """Its parameters and buffers, float32, by the names that they have in the published networks."""
