@@ -136,7 +136,7 @@ def prepare() -> None:
     from ohlora_gan.directions.base import all_group_names
     from ohlora_gan.directions.files import write_directions
     from ohlora_gan.models import checkpoint
-    from tests import tiny
+    from tests import nvidia_files, tiny
 
     assert run(shlex.split("ohlora render 40 --output PICTURES")) == 0
     Path("photos").symlink_to("PICTURES")
@@ -146,7 +146,13 @@ def prepare() -> None:
     draws = np.random.default_rng(0)
     write_directions("FOLDER", unit(draws, 3, 16, 1024), all_group_names(), "mapping_split2")
     np.save("eyes_boundary.npy", unit(draws, 1, 16))
+    Path("BOUNDARIES").mkdir()
+    for name in ("smile", "age"):
+        np.save(f"BOUNDARIES/{name}.npy", unit(draws, 1, 16))
+    Path("my_net.py").write_text(NETWORK, encoding="utf-8")
     write_latent_tables(draws)
+    snapshot = {"G_ema": nvidia_files.store(nvidia_files.generator(resolution=64))}
+    nvidia_files.write(Path("network-snapshot.pkl"), snapshot)
     generator, discriminator = (make(resolution=64, fmaps=[8] * 5) for make in (tiny.generator, tiny.discriminator))
     parts = {"generator": generator, "discriminator": discriminator, "generator_smooth": generator}
     torch.save({name: network.state_dict() for name, network in parts.items()}, "my_generator.pth")
@@ -161,6 +167,15 @@ def prepare() -> None:
         assert run(small([*search, f"method={method}", f"paths.output_dir=RUNS/{method}"])) == 0
     Path("RUN").symlink_to("RUNS/svm")
     assert run(small(["python", "train.py", "model=finetune_v9", f"paths.output_dir={STOPPED_RUN}"])) == 0
+
+
+NETWORK = """from torch import nn
+
+
+def dcgan():
+    make = nn.ConvTranspose2d
+    return nn.Sequential(make(100, 16, 8), nn.BatchNorm2d(16), nn.ReLU(), make(16, 3, 8, 8), nn.Tanh())
+"""
 
 
 SEGMENTER = """import numpy as np

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from ohlora_gan.directions.files import load_directions, open_directions
+from ohlora_gan.directions.foreign import read_sources
 from ohlora_gan.editing import search as direction_search
 from ohlora_gan.latents import metric
 from ohlora_gan.latents.layers import W
@@ -54,6 +55,9 @@ def test_from_a_scorer_to_a_page(weights, tmp_path):
     assert vectors.directions.shape == (1, 1, 16)
     header, row = (tmp_path / "vectors" / "lip_color_change_w_vector_all.csv").read_text().splitlines()
     assert len(header.split(",")) == len(row.split(",")) == 17
+    imported = read_sources([str(tmp_path / "vectors")], generator=tiny.generator())
+    np.testing.assert_allclose(imported.directions, vectors.directions, atol=1e-6)  # of the same sign
+    assert (imported.layer, imported.medians) == (vectors.layer, vectors.medians)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["test"]["lip_color_mean_corr"] == pytest.approx(score)
     assert score > 0.5  # the score follows the strength on faces that the direction was not found with

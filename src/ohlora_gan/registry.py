@@ -63,6 +63,8 @@ NETWORKS = Registry(
     "network",
     {
         **dict.fromkeys(("Generator", "Discriminator"), "models.gan"),
+        **dict.fromkeys(("StyleGAN2Generator", "StyleGAN2Discriminator"), "models.stylegan2"),
+        "StyleGAN3Generator": "models.stylegan3",
         **dict.fromkeys(("MergedPropertyCNN", "SmallPropertyCNN", "AttributeCNN", "PhotoCNN"), "models.scorers"),
         **dict.fromkeys(("TruthNet", "PhotoFilterCNN"), "models.scorers"),
         **dict.fromkeys(("SmallFilterCNN", "ReferenceFilterCNN", "TextureFilterCNN"), "models.filters"),

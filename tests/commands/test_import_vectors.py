@@ -7,13 +7,15 @@ import pytest
 from conftest import PROJECT
 
 from ohlora_gan.__main__ import main
+from ohlora_gan.directions.arrays import arrays_of
 from ohlora_gan.directions.base import REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.directions.files import direction_path, load_directions, write_directions
+from ohlora_gan.directions.foreign import import_boundaries, import_tables, mark_as_ours
 from ohlora_gan.editing.moves import move
 from ohlora_gan.judging.figures import PASS_THRESHOLDS
 from ohlora_gan.judging.rescoring import measure_response, turn_up
 from ohlora_gan.latents.bank import SavedLatents, read_cases, read_latents, read_medians, write_latents
-from ohlora_gan.latents.layers import MappingSplit2
+from ohlora_gan.latents.layers import MappingSplit2, W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import open_generator, open_scorer
@@ -46,10 +48,21 @@ def arguments(folder, networks, *more):
     return [str(folder), "--layer", "mapping_split2", "--checkpoint", networks[0], "--output", output, *more]
 
 
+def of_a_run(folder):
+    """Marks a folder as find_vectors.py does."""
+    return mark_as_ours(folder, import_tables(folder, "mapping_split2", SIZE, "up"))
+
+
 def test_a_folder_becomes_a_file_that_edits(folder, networks, capsys):
-    assert main(["import-vectors", *arguments(folder, networks)]) == 0
+    assert main(["import-vectors", *arguments(folder, networks, "--sign", "down")]) == 0
     said = capsys.readouterr().out
-    for words in ("48 directions", "32 values at mapping_split2", "groups: hhhh, hhhl", "published ones", "all turned"):
+    for words in (
+        "48 directions",
+        "32 values at mapping_split2",
+        "groups: hhhh, hhhl",
+        "the published ones",
+        "all turned",
+    ):
         assert words in said
     found = load_directions(folder.with_name("out") / "v.safetensors")
     np.testing.assert_allclose(found.directions, -unit(3, 16, SIZE), atol=1e-6)
@@ -67,7 +80,7 @@ def test_measured_signs_do_not_depend_on_those_of_the_files(tmp_path, networks, 
         write_directions(tmp_path / name / "v", sign * unit(2, 2, SIZE), ["h", "l"], "mapping_split2", EDITED[:2])
         assert main(["import-vectors", *arguments(tmp_path / name / "v", networks, *medians)]) == 0
         found.append(load_directions(tmp_path / name / "out" / "v.safetensors"))
-        assert "of 4 directions turned, by their response on 64 latents" in capsys.readouterr().out
+        assert "of 4 directions turned, by their response on 100 latents" in capsys.readouterr().out
     np.testing.assert_array_equal(found[0].directions, found[1].directions)
     assert found[0].provenance["imported"]["sign"] == "measure"
     assert found[0].medians == {"hat": 0.5}
@@ -77,6 +90,33 @@ def test_measured_signs_do_not_depend_on_those_of_the_files(tmp_path, networks, 
     assert (response > 0).all()
     assert (error > 0).all()
     assert turn_up(space, MappingSplit2(), found[0])[1].startswith("0 of 4")
+
+
+def test_directions_of_a_run_are_left_as_they_are(folder, networks, capsys):
+    of_a_run(folder)
+    assert main(["import-vectors", *arguments(folder, networks)]) == 0
+    assert "signs: left as they are, since a run of this project wrote them" in capsys.readouterr().out
+    np.testing.assert_allclose(load_directions(folder.with_name("out") / "v.safetensors").directions, unit(3, 16, SIZE))
+
+
+def test_a_scorer_measures_what_it_knows(tmp_path, networks, capsys):
+    """Boundaries that go the other way are turned, and named; what the scorer does not know stays as it is."""
+    space, output = FaceSpace(tiny.generator(), tiny.scorer()), tmp_path / "v.safetensors"
+    for name, vector in (("eyes", unit(16)), ("age", unit(16, seed=1))):
+        np.save(tmp_path / f"{name}.npy", vector)
+    found = import_boundaries([*arrays_of(tmp_path / "eyes.npy")], generator=tiny.generator())
+    rises = measure_response(space, W(), found, 100)[0][0, 0]
+    np.save(tmp_path / "eyes.npy", -np.sign(rises) * unit(16))
+    given = [str(tmp_path), "--checkpoint", networks[0], "--output", str(output)]
+    assert main(["import-vectors", *given, "--scorer", networks[1]]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 1 directions turned, by their response on 100 latents: eyes" in said
+    assert "age: not measured by the scorer, left as they are" in said
+    expected = [unit(16, seed=1), np.sign(rises) * unit(16)]
+    np.testing.assert_allclose(load_directions(output).directions[:, 0], expected, atol=1e-6)
+    (tmp_path / "eyes.npy").unlink()
+    assert main(["import-vectors", *given, "--scorer", networks[1]]) == 0
+    assert "left as they are, the scorer measures none of age" in capsys.readouterr().out
 
 
 def test_boundaries_by_name_and_by_file(tmp_path, networks, capsys):
@@ -113,10 +153,10 @@ def test_latents_become_a_file(tmp_path, networks, capsys):
         (["--layer", "w"], "no direction files of layer 'w'"),
         (["--layer", "x"], "layer is 'x'"),
         (["--sign", "measure"], "give --checkpoint and --scorer"),
-        (["--scorer", "property_cnn"], "only measured signs need one"),
-        (["--sign", "measure", "--scorer", "property_cnn"], "takes images of 64 pixels, the generator makes 32"),
+        (["--scorer", "property_cnn", "--sign", "up"], "only measured signs need one"),
+        ([], "does not say whether its vectors raise or lower their property: give --sign up or down"),
         (["--medians", "a=1,b"], "--medians has 'b'"),
-        (["--medians", "a=1"], "4 letters but 1 medians"),
+        (["--medians", "a=1", "--sign", "up"], "4 letters but 1 medians"),
         (["--medians", "none.csv"], "none.csv cannot be read"),
         (["--checkpoint", "v1"], "needs a generator with a split (v9) mapping"),
         (["--checkpoint", "v9"], "vectors have 32 values, but layer 'mapping_split2' of the given generator has 1024"),
@@ -134,7 +174,7 @@ def test_mistakes_end_in_one_sentence(folder, networks, more, message, capsys):
 def test_sources_of_no_kind(folder, networks, tmp_path, capsys):
     for sources in ([], [str(folder), str(folder)], [str(folder), "a.npy"]):
         assert main(["import-vectors", *sources, *arguments(folder, networks)[1:]]) == 2
-        assert "expected one folder of CSV files, or one or several .npy files" in capsys.readouterr().err
+        assert "expected one folder, or one or several files (.npy, .npz" in capsys.readouterr().err
     assert main(["import-vectors", str(tmp_path), *arguments(folder, networks)[1:]]) == 2
     assert "holds no direction files" in capsys.readouterr().err
 

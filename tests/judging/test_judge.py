@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.judging.figures import Bootstrap, make_plan, summary
@@ -23,6 +24,7 @@ from ohlora_gan.judging.measure import NetworkJudge, Scoring
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
+from ohlora_gan.models.zoo import open_scorer
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.testing import Bar
 from tests import linear_world as world
@@ -195,12 +197,19 @@ def test_judges_are_opened_by_name(space, tmp_path):
     assert [judge.name for judge in same_name] == ["run", "run_2"]
 
 
+def test_a_judge_of_another_size_is_shown_resized_pictures(space):
+    judge = open_judges(space, "property_cnn", "property_cnn_judge")[1]
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    large = torch.nn.functional.interpolate(images, size=(64, 64), mode="bilinear", antialias=True)
+    judging = open_scorer("property_cnn_judge").eval()
+    np.testing.assert_allclose(judge.score(images), judging(large).detach().numpy(), atol=1e-5)
+    assert torch.allclose(judge.features(images), judging.features(large), atol=1e-5)
+
+
 def test_judges_that_cannot_judge_are_named(space, tmp_path):
     path = checkpoint.save(tmp_path / "same.safetensors", {"scorer": tiny.scorer()})
     with pytest.raises(ValueError, match="is the scorer that finds the directions and cannot judge them"):
         open_judges(space, "property_cnn", str(path))
-    with pytest.raises(ValueError, match="judge=property_cnn_judge takes images of 64 pixels, the generator makes 32"):
-        open_judges(space, "property_cnn", "property_cnn_judge")
     with pytest.raises(ValueError, match="judge hats measures hat, none of the edited properties eyes, mouth, pose"):
         check_judges([world.LinearJudge(MATRIX[:, :1], ("hat",), "hats")], PLAN)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ohlora_gan.latents.layers import MappingSplit1, MappingSplit2, W
-from ohlora_gan.latents.space import FaceSpace
+from ohlora_gan.latents.space import FaceSpace, score_jacobian
 from tests import tiny
 
 LAYERS = [W(), MappingSplit1(), MappingSplit2()]
@@ -54,9 +54,41 @@ def test_everything_runs_in_eval_mode_and_leaves_the_networks_alone():
     assert torch.equal(generator.truncation.w_avg, before)
 
 
-def test_scorer_of_another_size_is_refused():
-    with pytest.raises(ValueError, match="32 pixels, the generator makes 16"):
-        FaceSpace(tiny.generator(resolution=16, fmaps=[8, 8, 8]), tiny.scorer())
+@pytest.mark.parametrize(("resolution", "fmaps"), [(16, [8] * 3), (64, [8] * 5)])
+def test_a_scorer_of_another_size_is_shown_resized_pictures(resolution, fmaps, caplog):
+    generator, scorer = tiny.generator(resolution=resolution, fmaps=fmaps), tiny.scorer()
+    space = FaceSpace(generator, scorer)
+    assert f"pictures of {resolution} pixels are resized to 32 for the scorer" in caplog.text
+    codes = space.w("test", range(3))
+    images = next(space.render(W(), codes))
+    resized = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear", antialias=True)
+    np.testing.assert_allclose(space.score_codes(W(), codes), scorer(resized).numpy(), atol=1e-6)
+    if resolution == 64:  # antialiased: a fine chequerboard is grey
+        grey = 2.0 * (torch.arange(64)[:, None] + torch.arange(64)[None]).remainder(2).expand(1, 3, 64, 64) - 1
+        assert space.scorer.resized(grey).abs().max() < 0.3
+    assert space.property_names == scorer.property_names
+    assert np.isfinite(score_jacobian(space, W(), codes)[1]).all()
+
+
+def test_pictures_of_four_channels_lose_the_last_and_of_two_are_refused(caplog):
+    space = FaceSpace(tiny.generator(image_channels=4), tiny.scorer())
+    assert "it is left out" in caplog.text
+    codes = space.w("test", range(2))
+    with torch.no_grad():
+        whole = space.generator.synthesize(torch.from_numpy(codes))
+    assert torch.equal(next(space.render(W(), codes)), whole[:, :3])
+    with pytest.raises(ValueError, match="have 2 channels, expected 1"):
+        FaceSpace(tiny.generator(image_channels=2))
+
+
+def test_pictures_that_are_not_finite_are_refused():
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    codes = space.w("test", range(4))
+    codes[2] = np.nan
+    with pytest.raises(ValueError, match="1 of 4 pictures hold values that are not finite"):
+        space.images(W(), codes)
+    with pytest.raises(ValueError, match="not finite"):
+        space.score_codes(W(), codes)
 
 
 def test_a_generator_that_is_not_fully_grown_is_refused():

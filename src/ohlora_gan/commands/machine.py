@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -168,19 +168,35 @@ def convert(
     ],
     output: Safetensors,
     half: Annotated[bool, typer.Option("--half", help="store in half precision: half as large")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="what a StyleGAN-1 generator's tensors do not show"),
+    ] = None,
 ) -> str:
     """Any weights that can be read, as one .safetensors file of ours that says how its networks are built.
+
+    How a generator was trained may be more than its tensors show: --set final_tanh=true, --set use_wscale=false, --set
+    fused_from=4 (fused upsampling everywhere; 2048: nowhere).
 
     \b
     Examples:
       ohlora convert generator_v1.pth --output generator_v1.safetensors
+      ohlora convert generator_v1.pth --output generator_v1.safetensors --set final_tanh=true
       ohlora convert runs/train/DATE/last.ckpt --output snapshot.safetensors --half
     """
     from ohlora_gan.models import checkpoint
+    from ohlora_gan.models.formats import with_settings
+    from ohlora_gan.models.wrapped import is_factory
     from ohlora_gan.models.zoo import read_weights, resolve, world_of
 
     check_name(output)
+    if is_factory(weights):
+        raise UserError(f"{weights} is code, which no file of weights can hold: give this name where a generator goes")
     networks, info = read_weights(weights)
+    if settings:
+        given = dict(map(read_setting, settings))
+        networks |= {name: with_settings(net, given) for name, net in networks.items() if name.startswith("generator")}
+        info = {**info, "set": given}
     if not Path(weights).is_dir():
         info = {**info, "parent": checkpoint.file_hash(resolve(weights))}
     if (world := world_of(weights)) is not None:
@@ -251,6 +267,17 @@ def ship(
     provenance = {"name": name, "sha256": checkpoint.file_hash(path), **info, "figures": measured}
     write_json(path.with_suffix(".json"), provenance)
     return f"{name}, {path.stat().st_size / 1e6:.1f} MB: {path}"
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """Name and value of ``NAME=VALUE``; UserError for anything else."""
+    import json
+
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError as error:
+        raise UserError(f"--set {text}, expected NAME=VALUE such as final_tanh=true or fused_from=4") from error
 
 
 def check_name(output: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,10 +11,13 @@ from ohlora_gan.commands import Device, Folder, given_options
 from ohlora_gan.errors import UserError, answering
 from ohlora_gan.options import SEED, EditSettings, Models, Rescoring, option
 
-NUM_LATENTS = 64
+if TYPE_CHECKING:
+    from ohlora_gan.directions.files import DirectionSet
+
+NUM_LATENTS = 100
 SIGN_HELP = (
-    "whether the files' vectors raise or lower their property: by default, CSV files lower it (the published vectors "
-    "found by SVM do), .npy boundaries raise it; or measure it on --checkpoint by --scorer"
+    "whether the files' vectors raise or lower their property: known of this project's runs (up), the published "
+    "vectors found by SVM (down) and boundaries (up); measured where --checkpoint and --scorer are given"
 )
 
 
@@ -71,10 +74,10 @@ def rescore(
 class Foreign:
     """What is said of directions that others have found."""
 
-    layer: str | None = option(None, "the directions': w, mapping_split1, mapping_split2, z, wplus", shown=False)
+    layer: str | None = option(None, "the directions': z, w, wplus, mapping_split2, ...", shown="by the files")
     sign: Literal["up", "down", "measure"] | None = option(None, SIGN_HELP, shown=False)
     checkpoint: str | None = option(None, "the generator that they are for", "MODEL", shown="the published one")
-    scorer: str | None = option(None, "a property network, for --sign measure", "MODEL", shown=False)
+    scorer: str | None = option(None, "a property network, which measures the signs", "MODEL", shown=False)
     medians: str | None = option(None, "the groups' medians, or a .csv", "NAME=VALUE,...", shown="the published ones")
     seed: int = option(0, **SEED)
 
@@ -83,7 +86,7 @@ class Foreign:
 def import_vectors(
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="a folder of CSV files, or .npy files (FILE or PROPERTY=FILE)", show_default=False),
+        typer.Argument(help="a folder, or .npy, .npz, .pt, .pkl files (FILE or PROPERTY=FILE)", show_default=False),
     ] = None,
     *,
     foreign: Foreign,
@@ -103,8 +106,9 @@ def import_vectors(
 ) -> str:
     """Other people's directions and latents, turned into files of ours.
 
-    Directions: a folder of Oh-LoRA's {property}_change_{layer}_vector_{group}.csv, or boundaries
-    of InterFaceGAN or HiGAN, one .npy a property. Latents: its ohlora_z_vectors_*.csv and group names.
+    Directions: a folder of Oh-LoRA's {property}_change_{layer}_vector_{group}.csv, ours or theirs, or arrays such as
+    the boundaries of InterFaceGAN and HiGAN: .npy, .npz, .pt, .pkl, of one w, one z, or one w a layer.
+    Latents: its ohlora_z_vectors_*.csv and group names.
 
     \b
     Examples:
@@ -148,37 +152,53 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
     from tqdm import tqdm
 
     from ohlora_gan.devices import open_device
-    from ohlora_gan.directions.files import description, read_sources, save_directions
+    from ohlora_gan.directions.foreign import description, read_sources
     from ohlora_gan.judging.rescoring import turn_up
     from ohlora_gan.latents.layers import layer_named
     from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator, open_scorer
 
-    if not foreign.layer:
-        raise UserError("--layer is missing: name the layer that the directions belong to, such as mapping_split2")
-    sign = foreign.sign
     generator = open_generator(foreign.checkpoint) if foreign.checkpoint else None
     scorer = open_scorer(foreign.scorer) if foreign.scorer else None
+    sign = foreign.sign or ("measure" if scorer is not None else None)
     if sign == "measure" and (generator is None or scorer is None):
         raise UserError("the sign is measured on a generator by a scorer: give --checkpoint and --scorer")
     if scorer is not None and sign != "measure":
-        raise UserError("a scorer is given, but only measured signs need one: give --sign measure, or leave it out")
-    layer, medians = layer_named(foreign.layer), read_medians_option(foreign.medians)
+        raise UserError("a scorer is given, but only measured signs need one: leave out --scorer, or --sign")
+    medians = read_medians_option(foreign.medians)
+    if foreign.layer and generator is not None:
+        layer_named(foreign.layer).check(generator)
+    found = read_sources(sources, foreign.layer, generator, sign, medians)
+    layer = layer_named(found.layer)
     if generator is not None:
         layer.check(generator)
-    size = None if generator is None else layer.size(generator)
-    found = read_sources(sources, layer.name, size, sign, medians)
     said = description(found, sign, medians)
     if generator is not None:
         found.provenance["generator"] = weights_hash(generator)
     if sign == "measure" and generator is not None and scorer is not None:
         space = FaceSpace(generator, scorer, open_device(device), seed=foreign.seed)
+        unknown = [name for name in found.properties if name not in space.property_names]
+        if unknown and (foreign.sign == "measure" or found.provenance["imported"]["sign_by"] == "unknown"):
+            raise UserError(
+                f"the scorer does not measure {', '.join(unknown)} but {', '.join(space.property_names)}: give another "
+                f"scorer, or say what the sign is, up or down"
+            )
+        if len(unknown) == len(found.properties):
+            said += f"\nsigns: left as they are, the scorer measures none of {', '.join(unknown)}"
+            return write_directions_file(output, found, said)
         with tqdm(desc="measuring signs", total=found.directions.shape[0] * found.directions.shape[1]) as bar:
             found, turned = turn_up(space, layer, found, NUM_LATENTS, bar)
         found.provenance |= {"scorer": weights_hash(scorer), "seed": foreign.seed}
         found.provenance["imported"]["sign"] = sign
         said += f"\nsigns: {turned}"
+    return write_directions_file(output, found, said)
+
+
+def write_directions_file(output: Path, found: "DirectionSet", said: str) -> str:
+    """Writes directions, and says what they are and where."""
+    from ohlora_gan.directions.files import save_directions
+
     output.parent.mkdir(parents=True, exist_ok=True)
     return f"{said}\n{save_directions(output, found)}"
 

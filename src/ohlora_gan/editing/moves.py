@@ -7,7 +7,7 @@ is summed in float64, one direction after the other in their order, so that no r
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -209,7 +209,10 @@ def realism(space: FaceSpace, layer: Layer, codes: np.ndarray, discriminator: nn
     if discriminator is None:
         return np.full(len(codes), np.nan)
     scores = []
+    config: Any = getattr(discriminator, "config", {})
+    channels = config.get("image_channels", 3)
     for images in space.render(layer, codes):
+        images = images[:, :channels]  # grey pictures are shown as colours
         # one at a time: the minibatch statistics of a discriminator must not depend on which faces are edited together
         scores += [discriminator(image[None]).reshape(-1).cpu() for image in images.clamp(-1, 1)]
     return torch.cat(scores).float().numpy() if scores else np.empty(0)

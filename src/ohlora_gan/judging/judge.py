@@ -32,6 +32,7 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
+from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.zoo import is_truth, open_scorer
 from ohlora_gan.world.truth import Truth
 
@@ -161,7 +162,7 @@ def open_judges(
         landmarks_pose: what ``pose`` is for landmarks, see ``LandmarkJudge``.
 
     Raises:
-        ValueError: for a judge of another resolution, the finding scorer itself, or one that is not installed.
+        ValueError: for the finding scorer itself, a truth network of another resolution, or what is not installed.
     """
     judges: list[Judge] = [NetworkJudge(_short(scorer), space.scorer, space.device, "finding", space.quantize)]
     for name in [judge] if isinstance(judge, str) else judge or []:
@@ -171,10 +172,7 @@ def open_judges(
         if is_truth(name):
             judges.append(truth_judge(space, name))
             continue
-        net = open_scorer(name)
-        side = space.generator.resolution
-        if getattr(net, "resolution", side) != side:
-            raise ValueError(f"judge={name} takes images of {net.resolution} pixels, the generator makes {side}")
+        net = fitting(open_scorer(name), space.generator.resolution)
         if weights_hash(net) == weights_hash(space.scorer):
             raise ValueError(
                 f"judge={name} is the scorer that finds the directions and cannot judge them: give another one, or null"

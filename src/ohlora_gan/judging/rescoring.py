@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ohlora_gan.directions.base import group_names
+from ohlora_gan.directions.base import ALL, group_names
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
@@ -378,7 +378,7 @@ CLEAR = 2.0  # a response is clear from so many standard errors on
 
 
 def measure_response(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much the own score of each direction rises along it, from one standard deviation of the latents' vectors
     along it behind to one ahead, so that the step is of the size of natural differences at any layer: mean over latents
@@ -402,16 +402,26 @@ def measure_response(
 
 
 def turn_up(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 64, progress: tqdm | None = None
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
 ) -> tuple[DirectionSet, str]:
     """Directions turned so that the own score of each rises along it, see ``measure_response``; and a sentence: how
-    many were turned, and how many have no clear response."""
-    response, error = measure_response(space, layer, found, num_latents, progress)
+    many were turned, how many have no clear response, and which the scorer does not measure: these stay as they are.
+    ValueError where it measures none."""
+    rows = [i for i, name in enumerate(found.properties) if name in space.property_names] or range(
+        len(found.properties)
+    )
+    part = replace(found, directions=found.directions[rows], properties=tuple(found.properties[i] for i in rows))
+    response, error = measure_response(space, layer, part, num_latents, progress)
     falls = response < 0
     unclear = np.count_nonzero(np.abs(response) < CLEAR * error)
     said = f"{np.count_nonzero(falls)} of {falls.size} directions turned, by their response on {num_latents} latents"
+    if found.group_names == [ALL] and falls.any():
+        said += f": {', '.join(name for name, down in zip(part.properties, falls[:, 0], strict=True) if down)}"
     if unclear:
         said += f"; {unclear} have no response clear of chance, so that their sign says little"
-    turned = np.where(falls[..., None], -found.directions, found.directions)
+    if left := [name for name in found.properties if name not in part.properties]:
+        said += f"; {', '.join(left)}: not measured by the scorer, left as they are"
+    turned = found.directions.copy()
+    turned[rows] = np.where(falls[..., None], -part.directions, part.directions)
     provenance = found.provenance | {"sign_response": np.abs(response).tolist(), "sign_response_error": error.tolist()}
     return replace(found, directions=turned, provenance=provenance), said

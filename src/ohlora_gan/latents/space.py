@@ -1,6 +1,7 @@
 """A generator and a scorer seen as a function: latents to codes, codes to images, images to scores."""
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.scorers import fitting
+
+log = logging.getLogger(__name__)
 
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
@@ -27,8 +31,8 @@ class FaceSpace:
     Scores do not depend on the batch size (up to the rounding of float arithmetic).
 
     Args:
-        scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, P], of its ``property_names``. None: faces are
-            not scored.
+        scorer: images [N, 3, R, R] in [-1, 1] to property scores [N, P], of its ``property_names``; one of another
+            resolution is shown them resized. None: faces are not scored.
         quantize: score 8-bit pictures, as files would hold them, instead of the generator's exact output.
         truncation_psi: how far every w is from its average, in all synthesis layers: ``w_avg + psi (w - w_avg)``
             (Karras et al. 2019, section B); below 1 pictures are alike and clean. It comes after the edit of a vector.
@@ -46,17 +50,18 @@ class FaceSpace:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        if (side := getattr(scorer, "resolution", generator.resolution)) != generator.resolution:
+        if (channels := generator.image_channels) not in (1, 3, 4):
             raise ValueError(
-                f"the scorer takes images of {side} pixels, the generator makes {generator.resolution}: "
-                f"give a scorer of the generator's resolution with scorer="
+                f"the generator's pictures have {channels} channels, expected 1 (grey), 3 or 4 (with alpha)"
             )
+        if channels == 4:
+            log.warning("the generator's pictures have a fourth channel, how opaque they are: it is left out")
         generator.check_ready()
         if not 0 < truncation_psi <= 1:
             raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.device = device or Device()
         self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
-        self._scorer = None if scorer is None else self.device.place(scorer)
+        self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
@@ -99,20 +104,26 @@ class FaceSpace:
         """Images [n, 3, R, R] in about [-1, 1] on the device, batch by batch, from vectors [N, D].
 
         With a ``noise_seed`` they get fresh per-pixel noise, which this number, the seed of the space and the image's
-        own number decide, counted from ``first``.
+        own number decide, counted from ``first``. ValueError for a picture that is not finite.
         """
         layer.check(self.generator)
         for i in range(0, len(codes), self.batch_size):
             v = torch.from_numpy(np.ascontiguousarray(codes[i : i + self.batch_size], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
             noise = None if noise_seed is None else self.noise(noise_seed, range(first + i, first + i + len(v)))
-            yield self.synthesize(w, noise)
+            images = self.synthesize(w, noise)
+            if num_bad := int((~images.isfinite()).flatten(1).any(dim=1).sum()):
+                raise ValueError(
+                    f"{num_bad} of {len(images)} pictures hold values that are not finite: use device=cpu, or weights "
+                    f"of another snapshot"
+                )
+            yield images
 
     def synthesize(self, w: Tensor, noise: list[Tensor] | None = None) -> Tensor:
         """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated."""
         with self.device.autocast():
             images = self.generator.synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
-        return images.float().expand(-1, 3, -1, -1)  # grey ones as colours
+        return images[:, :3].float().expand(-1, 3, -1, -1)  # grey ones as colours
 
     def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:
         """Per-pixel noise N(0, 1) of some images for every synthesis layer, [N, 1, r, r] each, on the device."""

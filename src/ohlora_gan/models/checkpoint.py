@@ -34,13 +34,15 @@ class CheckpointError(UserError):
 class Checkpoint:
     """Weights of one or several networks and their description.
 
-    ``tensors`` maps network name -> key -> float32 tensor; ``networks`` maps network name -> ``{"class", "config"}``.
+    ``tensors`` maps network name -> key -> float32 tensor; ``networks`` maps network name -> ``{"class", "config"}``;
+    ``file_keys`` says what a file of another layout calls a key: network name -> key -> the file's key.
     """
 
     tensors: dict[str, dict[str, Tensor]]
     networks: dict[str, dict[str, Any]]
     info: dict[str, Any] = field(default_factory=dict)
     source: str = "memory"
+    file_keys: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def generator_name(self) -> str:
@@ -55,7 +57,9 @@ class Checkpoint:
             network = NETWORKS.make(self.networks[name])
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.source} describes a network that cannot be built: {error}") from error
-        load_strictly(network, self.tensors[name], f"{self.source} ({name})")
+        called = self.file_keys.get(name, {})
+        check_finite(self.tensors[name], f"{self.source} ({name})", called)
+        load_strictly(network, self.tensors[name], f"{self.source} ({name})", called=called)
         return network
 
 
@@ -136,10 +140,28 @@ def weights_hash(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def check_finite(tensors: Mapping[str, Tensor], source: str, called: Mapping[str, str] | None = None) -> None:
+    """CheckpointError for weights that are not all numbers; ``called`` says what the file calls a key."""
+    bad = {key: num for key, value in tensors.items() if (num := int((~value.isfinite()).sum()))}
+    if bad:
+        first = next(iter(bad))
+        others = f", and {len(bad) - 1} more of its tensors" if len(bad) > 1 else ""
+        raise CheckpointError(
+            f"{source}: {bad[first]} of the {tensors[first].numel()} weights of {(called or {}).get(first, first)}"
+            f"{others} are not finite, as after a training that has diverged: give an earlier snapshot"
+        )
+
+
 def load_strictly(
-    network: nn.Module, tensors: Mapping[str, Tensor], source: str, fresh: Iterable[str] = ()
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    fresh: Iterable[str] = (),
+    called: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Loads every tensor of a network; those named ``fresh`` may be missing or of another shape, and stay as they are.
+
+    ``called`` says what the file calls a key, for what is told of it.
 
     Returns:
         The fresh tensors that stayed as initialised.
@@ -147,13 +169,13 @@ def load_strictly(
     Raises:
         CheckpointError: listing the keys that are missing, left over or of another shape; nothing is loaded then.
     """
-    own, fresh = network.state_dict(), set(fresh)
+    own, fresh, called = network.state_dict(), set(fresh), called or {}
     stayed = [k for k in own if k in fresh and (k not in tensors or tensors[k].shape != own[k].shape)]
     wrong = {
         "missing": [k for k in own if k not in tensors and k not in fresh],
-        "left over": [k for k in tensors if k not in own and k not in fresh],
+        "left over": [called.get(k, k) for k in tensors if k not in own and k not in fresh],
         "of another shape": [
-            f"{k} {list(tensors[k].shape)} instead of {list(own[k].shape)}"
+            f"{called.get(k, k)} {list(tensors[k].shape)} instead of {list(own[k].shape)}"
             for k in own
             if k in tensors and k not in stayed and tensors[k].shape != own[k].shape
         ],

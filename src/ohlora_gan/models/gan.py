@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from ohlora_gan.models.generator import GeneratorBase
 
 NORM_EPSILON = 1e-8
-EMBEDDING_DIM = 16
 LABEL_STD = 0.1  # the norm of z and the label together is 1: with N(0, 1) labels leave less than half of it to 64 of z
 NEW_BRANCH_STD = 0.15
-FUSED_FROM = 128  # the original code's "fused" (mirrored) upsampling kernels begin at this resolution
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -33,11 +31,11 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + NORM_EPSILON)
 
 
-def instance_norm(x: Tensor) -> Tensor:
+def instance_norm(x: Tensor, epsilon: float = NORM_EPSILON) -> Tensor:
     """Normalise each channel of ``x`` [N, C, H, W] over its pixels; the statistics are taken in float32."""
     y = full_precision(x)
     y = y - y.mean(dim=(2, 3), keepdim=True)
-    y = y * torch.rsqrt(y.square().mean(dim=(2, 3), keepdim=True) + NORM_EPSILON)
+    y = y * torch.rsqrt(y.square().mean(dim=(2, 3), keepdim=True) + epsilon)
     return y.to(x.dtype)
 
 
@@ -93,19 +91,50 @@ class Noise(nn.Module):
         return x + (noise * self.weight.view(1, -1, 1, 1)).to(x.dtype)
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """What a generator is built from; the fields are the keys of configs and of stored files.
+
+    ``label_dim`` 0 makes it unconditional; ``one_hot_labels`` says that a label is a class; ``embedding_dim`` values of
+    it are joined to z. ``split_mapping`` False is the v1 mapping, True the v9 mapping with the split/merge branch.
+    Feature maps at a resolution are ``min(fmaps_base / resolution, fmaps_max)``; ``fmaps`` lists them instead.
+
+    The last four are how other people's networks differ: upsampling kernels are mirrored ("fused") where they make
+    ``fused_from`` pixels a side or more; ``norm_epsilon`` keeps the instance norm from dividing by zero; with
+    ``bias_before_blur`` upsampling blocks add their bias before they blur; with ``final_tanh`` pictures end in a tanh.
+    """
+
+    resolution: int = 256
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_dim: int = 512
+    label_dim: int = 7
+    split_mapping: bool = True
+    mapping_layers: int = 8
+    fmaps_base: int = 16384
+    fmaps_max: int = 512
+    fmaps: Sequence[int] | None = None
+    image_channels: int = 3
+    embedding_dim: int = 16
+    one_hot_labels: bool = False
+    fused_from: int = 128
+    norm_epsilon: float = NORM_EPSILON
+    bias_before_blur: bool = False
+    final_tanh: bool = False
+
+
 class StyleBlock(nn.Module):
     """(upsampling) 3x3 convolution, noise, bias, leaky ReLU, instance norm, style modulation.
 
     ``kind`` is ``const`` (the learned 4x4 input in place of a convolution), ``conv`` or ``up``. Upsampling kernels are
-    applied as nearest upsampling followed by the convolution, or with ``flip_kernel`` mirrored, as the "fused"
+    applied as nearest upsampling followed by the convolution, or from ``fused_from`` on mirrored, as the "fused"
     transposed convolution of the original code. Both run as one transposed convolution, two to three times faster.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, resolution: int, w_dim: int, kind: str, flip_kernel: bool = False
-    ):
+    def __init__(self, in_channels: int, out_channels: int, resolution: int, kind: str, built: Architecture):
         super().__init__()
-        self.kind, self.flip_kernel = kind, flip_kernel
+        self.kind, self.flip_kernel, self.epsilon = kind, resolution >= built.fused_from, built.norm_epsilon
+        self.bias_before_blur = kind == "up" and built.bias_before_blur
         self.bias = nn.Parameter(torch.zeros(out_channels))
         if kind == "const":
             self.const = nn.Parameter(torch.ones(1, out_channels, resolution, resolution))
@@ -113,7 +142,7 @@ class StyleBlock(nn.Module):
             self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
             self.weight_scale = math.sqrt(2.0 / (in_channels * 9))
         self.apply_noise = Noise(resolution, out_channels)
-        self.style = Dense(w_dim, out_channels * 2, linear=True)
+        self.style = Dense(built.w_dim, out_channels * 2, linear=True)
         if kind == "up":
             self.blur = Blur(out_channels)
 
@@ -123,15 +152,18 @@ class StyleBlock(nn.Module):
             return F.conv2d(x, weight, padding=1)
         # conv_transpose2d mirrors its kernel, so the plain order needs a mirrored one.
         weight = box_filtered(weight if self.flip_kernel else weight.flip(2, 3))
-        return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1))
+        bias = self.bias if self.bias_before_blur else None
+        return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2, padding=1))
 
     def forward(self, x: Tensor | None, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features of x [N, C, H, W] (None for ``const``) and w [N, D]."""
         x = self.const.expand(w.shape[0], -1, -1, -1) if x is None else self.convolve(x)
         x = self.apply_noise(x, noise)
-        x = F.leaky_relu(x + self.bias.view(1, -1, 1, 1).to(x.dtype), 0.2)
+        if not self.bias_before_blur:
+            x = x + self.bias.view(1, -1, 1, 1).to(x.dtype)
+        x = F.leaky_relu(x, 0.2)
         scale, shift = self.style(w).view(w.shape[0], 2, -1, 1, 1).unbind(1)
-        return torch.addcmul(shift.to(x.dtype), instance_norm(x), scale.to(x.dtype) + 1.0)
+        return torch.addcmul(shift.to(x.dtype), instance_norm(x, self.epsilon), scale.to(x.dtype) + 1.0)
 
 
 class ToRGB(nn.Module):
@@ -199,28 +231,6 @@ class DiscriminatorConv(nn.Module):
 # --- The networks ---
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What a generator is built from; the fields are the keys of configs and of stored files.
-
-    ``label_dim`` 0 makes it unconditional; ``split_mapping`` False is the v1 mapping, True the v9 mapping with the
-    split/merge branch. Feature maps at a resolution are ``min(fmaps_base / resolution, fmaps_max)``; ``fmaps`` says
-    them instead, 4x4 first.
-    """
-
-    resolution: int = 256
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_dim: int = 512
-    label_dim: int = 7
-    split_mapping: bool = True
-    mapping_layers: int = 8
-    fmaps_base: int = 16384
-    fmaps_max: int = 512
-    fmaps: Sequence[int] | None = None
-    image_channels: int = 3
-
-
 def map_schedule(resolution: int, fmaps_base: int, fmaps_max: int, fmaps: Sequence[int] | None) -> dict[int, int]:
     """Feature maps by resolution from 4 up: ``min(fmaps_base / resolution, fmaps_max)``, or the list ``fmaps``."""
     if resolution not in (8, 16, 32, 64, 128, 256, 512, 1024):
@@ -270,8 +280,8 @@ class Mapping(nn.Module):
         if self.split and self.num_layers < 3:
             raise ValueError(f"mapping_layers is {self.num_layers}, expected at least 3 for a split (v9) mapping")
         if self.label_dim:
-            self.label_weight = nn.Parameter(LABEL_STD * torch.randn(self.label_dim, EMBEDDING_DIM))
-        in_dim = built.z_dim + (EMBEDDING_DIM if self.label_dim else 0)
+            self.label_weight = nn.Parameter(LABEL_STD * torch.randn(self.label_dim, built.embedding_dim))
+        in_dim = built.z_dim + (built.embedding_dim if self.label_dim else 0)
         dims = [in_dim] + [built.mapping_dim] * (self.num_layers - 1) + [built.w_dim]
         for i in range(self.num_layers):
             setattr(self, f"dense{i}", Dense(dims[i], dims[i + 1], lr_mul=0.01))
@@ -331,17 +341,16 @@ class Synthesis(nn.Module):
 
     lod: Tensor
 
-    def __init__(self, maps: dict[int, int], w_dim: int, image_channels: int):
+    def __init__(self, maps: dict[int, int], built: Architecture):
         super().__init__()
-        self.resolutions = list(maps)
+        self.resolutions, self.final_tanh = list(maps), built.final_tanh
         self.register_buffer("lod", torch.zeros(()))
         for i, (res, channels) in enumerate(maps.items()):
             before = maps.get(res // 2, channels)
             kind = "up" if i else "const"
-            flip = res >= FUSED_FROM
-            setattr(self, f"layer{2 * i}", StyleBlock(before, channels, res, w_dim, kind, flip))
-            setattr(self, f"layer{2 * i + 1}", StyleBlock(channels, channels, res, w_dim, "conv"))
-            setattr(self, f"output{i}", ToRGB(channels, image_channels))
+            setattr(self, f"layer{2 * i}", StyleBlock(before, channels, res, kind, built))
+            setattr(self, f"layer{2 * i + 1}", StyleBlock(channels, channels, res, "conv", built))
+            setattr(self, f"output{i}", ToRGB(channels, built.image_channels))
 
     def draw_noise(self, n: int, rng: torch.Generator) -> list[Tensor]:
         """Fresh per-pixel noise for every layer, in layer order: [N, 1, r, r] each."""
@@ -368,7 +377,7 @@ class Synthesis(nn.Module):
                 share = here + 1 - lod if lod > here else 1.0
                 image = rgb if image is None or share == 1.0 else rgb * share + image * (1.0 - share)
         assert image is not None
-        return image
+        return image.tanh() if self.final_tanh else image
 
 
 class Generator(GeneratorBase):
@@ -388,11 +397,11 @@ class Generator(GeneratorBase):
         del self.config["fmaps_base"], self.config["fmaps_max"]  # ``fmaps`` says it all
         self.resolution, self.label_dim = built.resolution, built.label_dim
         self.z_dim, self.w_dim = built.z_dim, built.w_dim
-        self.image_channels = built.image_channels
+        self.image_channels, self.one_hot_labels = built.image_channels, built.one_hot_labels
         self.layer_sides = self.noise_sides = [side for side in maps for _ in range(2)]
         self.mapping = Mapping(built)
         self.truncation = Truncation(built.w_dim, self.num_layers)
-        self.synthesis = Synthesis(maps, built.w_dim, built.image_channels)
+        self.synthesis = Synthesis(maps, built)
 
     @property
     def w_avg(self) -> Tensor:

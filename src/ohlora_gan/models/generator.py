@@ -20,7 +20,7 @@ class GeneratorBase(nn.Module, ABC):
         one_hot_labels: whether a label is a class; else its numbers are spread normally.
         layer_sides: sides of what the layers of the synthesis network that take a w make, the coarsest first.
         resolution: side of the pictures.
-        image_channels: 3, or 1 for grey ones.
+        image_channels: 3; 1 for grey ones; 4 where the last says how opaque they are, which is left out.
         noise_sides: sides of the per-pixel noise that ``synthesize`` takes, in order; empty where it takes none.
     """
 

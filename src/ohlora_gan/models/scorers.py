@@ -5,6 +5,7 @@ score cannot be read off something elsewhere in the face: `MergedPropertyCNN` at
 `SmallPropertyCNN` is the same idea for small pictures at a fraction of the cost, `AttributeCNN` for any attributes.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ohlora_gan.names import PROPERTIES
+
+log = logging.getLogger(__name__)
 
 REFERENCE_RESOLUTION = 256
 
@@ -435,3 +438,43 @@ class TruthNet(nn.Module):
         features = self.features(images)
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 would round scores to a hundredth
             return self.last(features)
+
+
+# --- Pictures of another size ---
+
+
+class ResizedScorer(nn.Module):
+    """A scorer that is shown pictures of another size than it takes, resized to it (bilinear, antialiased).
+
+    It has all that the scorer has; ``resolution`` is the side of the pictures that come in.
+    """
+
+    def __init__(self, scorer: nn.Module, resolution: int) -> None:
+        super().__init__()
+        self.scorer, self.resolution = scorer, resolution
+
+    def resized(self, images: Tensor) -> Tensor:
+        """``[N, 3, R, R]`` of any side as the scorer takes them."""
+        side: Any = self.scorer.resolution
+        return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scorer(self.resized(images))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "scorer":
+                raise
+        found = getattr(self.scorer, name)
+        return (lambda images: found(self.resized(images))) if name == "features" else found
+
+
+def fitting(scorer: nn.Module, resolution: int) -> nn.Module:
+    """The scorer, or where it takes pictures of another side than this, one that is shown them resized."""
+    taken = getattr(scorer, "resolution", resolution)
+    if taken == resolution:
+        return scorer
+    log.warning("pictures of %d pixels are resized to %d for the scorer", resolution, taken)
+    return ResizedScorer(scorer, resolution)

@@ -1,8 +1,5 @@
-"""Weights by name or path: shipped models, our own files, and other people's formats (read without running code).
+"""Weights by name or path: shipped models, our own files, and those of other people or of a run, see `formats`.
 
-Foreign formats: genforce ``.pth`` (a dict of ``generator``, ``discriminator``, ``generator_smooth``), flat state dicts
-of one network (a generator, a discriminator, the merged property CNN, or one fold of a filter), and a run's
-``last.ckpt``, before the run has ended. Their tensor names are ours; the architecture is read off the shapes.
 Whatever is missing, damaged, would run code or is of no known layout raises `CheckpointError`. Another package adds a
 format by an entry point in the group ``ohlora_gan.formats``: a function from a path to a `Checkpoint`, or to None where
 the file is of another format.
@@ -10,22 +7,22 @@ the file is of another format.
 
 import pickle
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
-from ohlora_gan.models.filters import FilterEnsemble, ReferenceFilterCNN
+from ohlora_gan.models.filters import FilterEnsemble
+from ohlora_gan.models.formats import load_foreign
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
+from ohlora_gan.models.wrapped import file_of_factory, is_factory, open_factory
 from ohlora_gan.names import WORLD
 
-FORMATS = "ohlora_gan.formats"
 ASSETS = Path(__file__).parents[1] / "assets"
 SERVES = {"generator": ("generator",), "scorer": ("scorer", "truth")}
 """What is asked for -> the kinds that serve; those who open filters and truth networks look at them themselves."""
@@ -56,7 +53,10 @@ def kind_of(path: Path) -> str:
 
 
 def resolve(name: str | Path, kind: str | None = None) -> Path:
-    """The file of a shipped model's name (``v1``) or of a path; ``kind`` is what is asked for, see `kind_of`."""
+    """The file of a shipped model's name (``v1``), of a path, or of the module of a factory, see `wrapped`; ``kind`` is
+    what is asked for, see `kind_of`."""
+    if is_factory(name) and kind in (None, "generator"):
+        return file_of_factory(str(name))
     path = Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
     if path.suffix == "" and not path.exists() and shipped_path.is_file():
@@ -74,6 +74,8 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
 
 def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
     """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign file; see `resolve`."""
+    if is_factory(name):
+        raise CheckpointError(f"{name} is code, expected weights: a network of your own makes faces, none trains it")
     path = resolve(name, kind)
     if kind:
         check_world(path, kind)
@@ -86,7 +88,7 @@ def world_of(name: str | Path, kind: str | None = None) -> int | None:
     ``name`` is a shipped model's, a file, or a folder of a foreign filter's folds; ``kind`` is what it is asked for,
     see `resolve`. CheckpointError if it is missing or damaged.
     """
-    if Path(name).is_dir():
+    if Path(name).is_dir() or is_factory(name):
         return None
     path = resolve(name, kind)
     world = load_info(path).get("world") if path.suffix == ".safetensors" else _world_of_run(path)
@@ -122,7 +124,9 @@ def check_world(name: str | Path, use: str, kind: str | None = None) -> int | No
 
 
 def open_generator(name: str | Path) -> GeneratorBase:
-    """The generator to sample from, of a shipped model's name or a file."""
+    """The generator to sample from, of a shipped model's name, a file, or ``package.module:factory``."""
+    if is_factory(name):
+        return open_factory(str(name))
     weights = open_checkpoint(name, "generator")
     generator = weights.build(weights.generator_name)
     if not isinstance(generator, GeneratorBase):
@@ -131,8 +135,13 @@ def open_generator(name: str | Path) -> GeneratorBase:
 
 
 def open_discriminator(name: str | Path) -> nn.Module | None:
-    """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none."""
+    """The discriminator that a shipped model's name or a file holds beside its generator; None where there is none, or
+    one that looks at more than the three colours or the grey of a picture."""
+    if is_factory(name):
+        return None
     weights = open_checkpoint(name, "generator")
+    if weights.networks.get("discriminator", {}).get("config", {}).get("image_channels", 3) > 3:
+        return None
     return weights.build("discriminator") if "discriminator" in weights.networks else None
 
 
@@ -192,6 +201,8 @@ def read_filters(name: str | Path) -> list[FilterEnsemble]:
 
 def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """All networks of anything that can be read, by name, and what the file says of itself; see `open_filters`."""
+    if is_factory(name):
+        return {"generator": open_factory(str(name))}, {"stage": "imported", "factory": str(name)}
     if Path(name).is_dir():
         folds = [load_foreign(path) for path in sorted(Path(name).iterdir()) if path.suffix in (".pth", ".pt")]
     else:
@@ -207,111 +218,3 @@ def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, n
         )
     ensemble = FilterEnsemble.of(nets, *attributes)
     return {ensemble.name: ensemble}, {"stage": "imported"}
-
-
-def load_foreign(path: Path) -> Checkpoint:
-    """Networks of others, or those of a GAN run's ``last.ckpt``; see above."""
-    for format_of_others in entry_points(group=FORMATS):
-        if (found := format_of_others.load()(path)) is not None:
-            return found
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"checkpoint {path} holds more than tensors, so that loading it could run code, or is no torch file: "
-            f"save its state_dict alone"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
-    if isinstance(content.get("state_dict"), Mapping):
-        content = split_lightning(content["state_dict"])
-    for part, (_, mark, _) in FOREIGN.items():
-        if mark in content:
-            content = {part: content}
-    parts = {k: v for k, v in content.items() if isinstance(v, Mapping) and k.partition("_")[0] in FOREIGN}
-    if not parts:
-        raise CheckpointError(
-            f"checkpoint {path} has the keys {sorted(map(str, content))[:6]}, "
-            f"expected generator, discriminator or generator_smooth, or the flat state dict of one network"
-        )
-    tensors, networks = {}, {}
-    for part, state in parts.items():
-        state = {k: v.float() for k, v in state.items() if isinstance(v, Tensor)}
-        class_name, _, reader = FOREIGN[part.partition("_")[0]]
-        lod = float(state.get("synthesis.lod", state.get("lod", torch.zeros(()))))
-        try:
-            if lod != 0.0:
-                raise CheckpointError(f"the checkpoint's level of detail is {lod}, expected 0 (a fully grown network)")
-            networks[part] = {"class": class_name, "config": reader(state)}
-        except (KeyError, IndexError) as error:
-            raise CheckpointError(f"checkpoint {path} ({part}) lacks {error}, part of the StyleGAN-1 layout") from error
-        except CheckpointError as error:
-            raise CheckpointError(f"checkpoint {path} ({part}) cannot be used: {error}") from error
-        tensors[part] = state
-    return Checkpoint(tensors, networks, {"stage": "imported"}, str(path))
-
-
-def split_lightning(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The networks of a Lightning module; its moving average, where there is one, is the generator."""
-    parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in state.items():
-        part, _, rest = key.partition(".")
-        if rest:
-            parts.setdefault(part, {})[rest] = value
-    if "generator_ema" in parts:
-        parts["generator"] = parts.pop("generator_ema")
-    return parts
-
-
-def generator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """``Generator``'s arguments, read off the shapes of its tensors."""
-    num_blocks = sum(k.startswith("synthesis.output") and k.endswith(".weight") for k in state)
-    label = state.get("mapping.label_weight")
-    return {
-        "resolution": 2 << num_blocks,
-        "z_dim": state["mapping.dense0.weight"].shape[1] - (label.shape[1] if label is not None else 0),
-        "w_dim": state["truncation.w_avg"].shape[0],
-        "mapping_dim": state["mapping.dense0.weight"].shape[0],
-        "label_dim": 0 if label is None else label.shape[0],
-        "split_mapping": "mapping.dense_new0.weight" in state,
-        "mapping_layers": sum(k.startswith("mapping.dense") and k[13].isdigit() and "weight" in k for k in state),
-        "fmaps": [state[f"synthesis.layer{2 * i}.bias"].shape[0] for i in range(num_blocks)],
-        "image_channels": state["synthesis.output0.weight"].shape[0],
-    }
-
-
-def discriminator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """``Discriminator``'s arguments, read off the shapes of its tensors."""
-    num_blocks = sum(k.startswith("input") and k.endswith(".weight") for k in state)
-    fmaps = [state[f"input{i}.weight"].shape[0] for i in reversed(range(num_blocks))]
-    return {
-        "resolution": 2 << num_blocks,
-        "label_dim": state[f"layer{2 * num_blocks}.weight"].shape[1] - fmaps[0],
-        "fmaps": fmaps,
-        "image_channels": state["input0.weight"].shape[1],
-    }
-
-
-def filter_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Which of the reference's four filters a fold is: no two have the same shapes."""
-    shapes = {key: value.shape for key, value in state.items()}
-    for name in FILTER_SPECS:
-        with torch.device("meta"):
-            own = ReferenceFilterCNN(name).state_dict()
-        if {key: value.shape for key, value in own.items()} == shapes:
-            return {"name": name}
-    raise CheckpointError(f"its shapes are those of no known filter, expected {', '.join(FILTER_SPECS)} at 256x256")
-
-
-Reader = Callable[[Mapping[str, Tensor]], dict[str, Any]]
-FOREIGN: dict[str, tuple[str, str, Reader]] = {
-    "generator": ("Generator", "mapping.dense0.weight", generator_config),
-    "discriminator": ("Discriminator", "input0.weight", discriminator_config),
-    "scorer": ("MergedPropertyCNN", "eyes_score_cnn.conv1.0.weight", lambda state: {}),
-    "filter": ("ReferenceFilterCNN", "fc_final.0.weight", filter_config),
-}
-"""Networks of others: the class, a tensor by which a flat state dict is told, and what reads the arguments."""

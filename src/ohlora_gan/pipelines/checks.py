@@ -17,8 +17,8 @@ from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
 from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, file_hash, load_strictly
-from ohlora_gan.models.gan import Discriminator, Generator
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
+from ohlora_gan.models.gan import Architecture, Discriminator, Generator
 from ohlora_gan.models.zoo import open_checkpoint, resolve, world_of
 from ohlora_gan.names import WORLD
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
@@ -411,6 +411,7 @@ def open_parents(names: str | Path | Sequence[str | Path]) -> tuple[Checkpoint, 
     for part in parts:
         merged.tensors.update(part.tensors)
         merged.networks.update(part.networks)
+        merged.file_keys.update(part.file_keys)
     hashes = [file_hash(resolve(name)) for name in listed]
     return merged, hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
@@ -431,14 +432,23 @@ def start_gan(
                 f"{parent.source} holds {sorted(parent.tensors)} but no {source}, which {stage} starts from: "
                 f"give both files, checkpoint=[generator.pth,discriminator.pth]"
             )
-    new = {}
-    for name, (network, source) in parts.items():
-        tensors = parent.tensors[source]
-        new[name] = load_strictly(network, tensors, f"{parent.source} ({source})", fresh[name])
-        for key in new[name]:
-            if key in tensors and tensors[key].ndim == 2:
-                widen(network.state_dict()[key], tensors[key], scaled=name == "discriminator")
-    return new
+    for trained, source in parts.values():
+        held = type_name(parent, source)
+        if held not in (None, type(trained).__name__):
+            raise CheckpointError(
+                f"{parent.source} holds a {held}, but {stage} trains StyleGAN-1's {type(trained).__name__}: give its "
+                f"weights; directions of any generator are found by python find_vectors.py checkpoint="
+            )
+    check_same_maths(generator, parent)
+    found = {}
+    for name, (net, source) in parts.items():
+        where, called = f"{parent.source} ({source})", parent.file_keys.get(source)
+        check_finite(parent.tensors[source], where, called)
+        found[name] = load_strictly(net, parent.tensors[source], where, fresh[name], called)
+        for key in found[name]:
+            if key in parent.tensors[source] and key.endswith(".weight"):
+                widen(net.state_dict()[key], parent.tensors[source][key], scaled=name == "discriminator")
+    return found
 
 
 @torch.no_grad()
@@ -451,6 +461,24 @@ def widen(weight: torch.Tensor, old: torch.Tensor, scaled: bool) -> None:
     joined, before = weight.shape[1], old.shape[1]
     weight.zero_()
     weight[:, :before] = old * ((joined / before) ** 0.5 if scaled else 1.0)
+
+
+def check_same_maths(generator: Generator, parent: Checkpoint) -> None:
+    """CheckpointError where the start weights belong to a generator that computes otherwise with the same tensors."""
+    told = parent.networks.get(parent.generator_name, {}).get("config", {})
+    for name in ("fused_from", "norm_epsilon", "bias_before_blur", "final_tanh"):
+        here = generator.config[name]
+        if (theirs := told.get(name, getattr(Architecture, name))) != here:
+            raise CheckpointError(
+                f"{parent.source} is of a generator with {name} {theirs}, the one to train has {here}: give "
+                f"+model.module.generator.{name}={str(theirs).lower()}"
+            )
+
+
+def type_name(weights: Checkpoint, name: str) -> str | None:
+    """The class of a network of a file, without its module; None where the file does not say."""
+    described = weights.networks.get(name)
+    return str(described["class"]).rpartition(".")[2] if described else None
 
 
 def check_data(model: str, module: pl.LightningModule, data: Any) -> None:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
+from ohlora_gan.directions.foreign import mark_as_ours
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own, Steps
 from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.search import Wanted, find_directions
@@ -128,6 +129,7 @@ def directions_mover(search: Search, finder: DirectionFinder, plan: Plan) -> Mov
     found.provenance |= {"generator_file": file_hash(resolve(cfg.checkpoint)), "method": method}
     save_directions(search.folder / "vectors.safetensors", found)
     write_directions(search.folder / "vectors", found.directions, found.group_names, found.layer, found.properties)
+    mark_as_ours(search.folder / "vectors", found)
     return StraightMover(found)
 
 

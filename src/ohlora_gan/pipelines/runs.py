@@ -21,6 +21,7 @@ from ohlora_gan.files import write_json
 from ohlora_gan.latents import bank as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.wrapped import is_factory
 from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve, world_of
 from ohlora_gan.names import FAILED_FILE
 
@@ -111,6 +112,11 @@ class SpaceSettings:
             if value is None:
                 origin = origins.get(name)
                 value = origin.find(Path(str(folder)), name) if isinstance(origin, Origin) else settings.get(name)
+                if name == "checkpoint" and value is not None and is_factory(value):  # the folder may be anybody's
+                    raise ValueError(
+                        f"the run's checkpoint {value} is code, which no file may start: give it with "
+                        f"--checkpoint {value} (in Hydra's programs: checkpoint={value})"
+                    )
             if value is None and kind is str:
                 raise ValueError(
                     f"the run has no {SETTINGS} that names its {name}: say which it was with --{name} FILE"
@@ -140,8 +146,8 @@ class Origin:
     """A network that a run was made from.
 
     Attributes:
-        name: as it was asked for: a shipped model's name, or a path.
-        path: of a file, absolute; None for a shipped model, whose size is 0.
+        name: as it was asked for: a shipped model's name, a path, or ``package.module:factory``.
+        path: of a file, absolute; None for a shipped model or a factory, whose size is 0.
         sha256: see `content_hash`.
     """
 
@@ -153,6 +159,8 @@ class Origin:
     @classmethod
     def of(cls, name: str | Path) -> "Origin":
         """What a name or path stands for now; raises CheckpointError if it is missing."""
+        if is_factory(name):
+            return cls(str(name))
         path = Path(name) if Path(name).is_dir() else resolve(name)
         if path.parent == ASSETS:
             return cls(path.stem, sha256=file_hash(path))
