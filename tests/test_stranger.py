@@ -24,7 +24,7 @@ from torch import nn
 from ohlora_gan.directions.base import ALL, DirectionFinder
 from ohlora_gan.latents.layers import W
 from ohlora_gan.models.checkpoint import Checkpoint
-from ohlora_gan.models.zoo import generator_config
+from ohlora_gan.models.formats import read_generator
 
 
 class Slopes(DirectionFinder):
@@ -78,7 +78,7 @@ def read_arrays(path):
         return None
     with np.load(path, allow_pickle=False) as arrays:
         state = {name.replace("/", "."): torch.from_numpy(array) for name, array in arrays.items()}
-    network = {"class": "Generator", "config": generator_config(state)}
+    network = {"class": "Generator", "config": read_generator(state)[0]}
     return Checkpoint({"generator": state}, {"generator": network}, {"stage": "imported"}, str(path))
 '''
 ENTRY_POINTS = """[ohlora_gan.finders]

@@ -14,7 +14,7 @@ from ohlora_gan import rng
 from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.gan import from_uint8, to_uint8
-from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
 
 log = logging.getLogger(__name__)
@@ -50,11 +50,8 @@ class FaceSpace:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        if (channels := generator.image_channels) not in (1, 3, 4):
-            raise ValueError(
-                f"the generator's pictures have {channels} channels, expected 1 (grey), 3 or 4 (with alpha)"
-            )
-        if channels == 4:
+        check_channels(generator.image_channels)
+        if generator.image_channels == 4:
             log.warning("the generator's pictures have a fourth channel, how opaque they are: it is left out")
         generator.check_ready()
         if not 0 < truncation_psi <= 1:

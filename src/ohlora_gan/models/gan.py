@@ -7,14 +7,14 @@ D features.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.generator import GeneratorBase, settings_of, truncated
 
 NORM_EPSILON = 1e-8
 LABEL_STD = 0.1  # the norm of z and the label together is 1: with N(0, 1) labels leave less than half of it to 64 of z
@@ -328,12 +328,7 @@ class Truncation(nn.Module):
 
     def forward(self, w: Tensor, psi: float = 1.0, num_truncated: int = 0) -> Tensor:
         """wp [N, L, D]: w once a synthesis layer, the first ``num_truncated`` as ``w_avg + psi (w - w_avg)``."""
-        wp = w.unsqueeze(1).expand(-1, self.num_layers, -1) if w.ndim == 2 else w
-        if psi == 1.0 or num_truncated == 0:
-            return wp
-        factor = torch.ones(1, self.num_layers, 1, device=w.device, dtype=w.dtype)
-        factor[:, :num_truncated] = psi
-        return self.w_avg + factor * (wp - self.w_avg)
+        return truncated(w, self.w_avg, self.num_layers, psi, num_truncated)
 
 
 class Synthesis(nn.Module):
@@ -388,10 +383,7 @@ class Generator(GeneratorBase):
 
     def __init__(self, **settings: Any):
         super().__init__()
-        known = [field.name for field in fields(Architecture)]
-        if unknown := [name for name in settings if name not in known]:
-            raise ValueError(f"a generator has no setting {unknown[0]!r}, expected some of {', '.join(known)}")
-        built = Architecture(**settings)
+        built = settings_of(Architecture, settings)
         maps = map_schedule(built.resolution, built.fmaps_base, built.fmaps_max, built.fmaps)
         self.config: dict[str, Any] = vars(built) | {"fmaps": list(maps.values())}
         del self.config["fmaps_base"], self.config["fmaps_max"]  # ``fmaps`` says it all
@@ -421,17 +413,6 @@ class Generator(GeneratorBase):
         self, w: Tensor, psi: float = 1.0, num_truncated: int = 0, noise: Sequence[Tensor] | None = None
     ) -> Tensor:
         return self.synthesis(self.truncation(w, psi, num_truncated), noise)
-
-    def forward(
-        self,
-        z: Tensor,
-        label: Tensor | None = None,
-        psi: float = 1.0,
-        num_truncated: int = 0,
-        noise: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Images [N, 3, R, R] from z [N, z_dim] and label [N, label_dim] (None: zeros)."""
-        return self.synthesize(self.mapping(z, label).w, psi, num_truncated, noise)
 
 
 def to_uint8(images: Tensor) -> Tensor:

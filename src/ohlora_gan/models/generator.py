@@ -1,10 +1,14 @@
 """What a generator is to all finders, metrics, judges, edits and pages, of whatever architecture it is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+
+Made = TypeVar("Made")
 
 
 class GeneratorBase(nn.Module, ABC):
@@ -62,3 +66,38 @@ class GeneratorBase(nn.Module, ABC):
     def check_ready(self) -> None:
         """Raises ValueError where the network cannot make its pictures yet, since it has not grown to full size."""
         return
+
+    def forward(
+        self,
+        z: Tensor,
+        label: Tensor | None = None,
+        psi: float = 1.0,
+        num_truncated: int = 0,
+        noise: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Images ``[N, image_channels, R, R]`` from z and label; see ``map`` and ``synthesize``."""
+        return self.synthesize(self.map(z, label), psi, num_truncated, noise)
+
+
+def truncated(w: Tensor, w_avg: Tensor, num_layers: int, psi: float = 1.0, num_truncated: int = 0) -> Tensor:
+    """wp ``[N, L, D]`` of w ``[N, D]`` or wp: the first ``num_truncated`` layers as ``w_avg + psi (w - w_avg)``."""
+    wp = w.unsqueeze(1).expand(-1, num_layers, -1) if w.ndim == 2 else w
+    if psi == 1.0 or num_truncated == 0:
+        return wp
+    factor = torch.ones(1, num_layers, 1, device=w.device, dtype=w.dtype)
+    factor[:, :num_truncated] = psi
+    return w_avg + factor * (wp - w_avg)
+
+
+def settings_of(kind: type[Made], given: Mapping[str, Any]) -> Made:
+    """The settings of a network from plain data; ValueError for a name that it does not have."""
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(f"this network has no setting {unknown[0]!r}, expected some of {', '.join(known)}")
+    return kind(**given)
+
+
+def check_channels(image_channels: Any) -> None:
+    """Raises ValueError for pictures of other channels than grey, or three colours and perhaps how opaque they are."""
+    if image_channels not in (1, 3, 4):
+        raise ValueError(f"pictures have {image_channels!r} channels, expected 1 (grey), 3 or 4 (with alpha)")

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ohlora_gan.models.gan import full_precision, label_or_zeros
+from ohlora_gan.models.generator import check_channels, settings_of
 from ohlora_gan.models.resampling import (
     activation_named,
     add_bias,
@@ -31,12 +32,10 @@ from ohlora_gan.models.styles import (
     Mapping,
     MappingSettings,
     StyleGenerator,
-    check_channels,
     check_whole,
     demodulation,
     per_channel,
     plain,
-    settings_of,
 )
 
 ARCHITECTURES = ("orig", "skip", "resnet")

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ohlora_gan.models.generator import check_channels, settings_of
 from ohlora_gan.models.resampling import add_bias, clamped, filtered, float32_region, lowpass, upsampled
 from ohlora_gan.models.styles import (
     MAX_LAYERS,
@@ -22,12 +23,10 @@ from ohlora_gan.models.styles import (
     Mapping,
     MappingSettings,
     StyleGenerator,
-    check_channels,
     check_whole,
     demodulation,
     per_channel,
     plain,
-    settings_of,
 )
 
 

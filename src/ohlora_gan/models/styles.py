@@ -5,32 +5,21 @@ here runs in float32 whatever the precision around it.
 """
 
 import math
-from collections.abc import Mapping as Settings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ohlora_gan.models.gan import label_or_zeros
-from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.gan import label_or_zeros, pixel_norm
+from ohlora_gan.models.generator import GeneratorBase, truncated
 from ohlora_gan.models.resampling import activation_named, float32_region
 
 EPSILON = 1e-8
 MAX_LAYERS = 100
 MAX_SIDE = 4096
-
-Made = TypeVar("Made")
-
-
-def settings_of(kind: type[Made], given: Settings[str, Any]) -> Made:
-    """The settings of a network from plain data; ValueError for a name that it does not have."""
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    if unknown := [name for name in given if name not in known]:
-        raise ValueError(f"this network has no setting {unknown[0]!r}, expected some of {', '.join(known)}")
-    return kind(**given)
 
 
 def plain(settings: Any) -> dict[str, Any]:
@@ -43,12 +32,6 @@ def check_whole(low: int, high: int, **numbers: Any) -> None:
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
-
-
-def check_channels(image_channels: Any) -> None:
-    """Raises ValueError for pictures of other channels than grey, or three colours and perhaps how opaque they are."""
-    if image_channels not in (1, 3, 4):
-        raise ValueError(f"pictures have {image_channels!r} channels, expected 1 (grey), 3 or 4 (with alpha)")
 
 
 class FullyConnected(nn.Module):
@@ -75,11 +58,6 @@ class FullyConnected(nn.Module):
         with float32_region(x):
             x = F.linear(x.float(), self.weight * self.weight_gain, self.bias * self.bias_gain)
             return self.activate(x) * self.act_gain
-
-
-def unit_moment(x: Tensor) -> Tensor:
-    """``x`` [N, D], each row divided by the root mean square of its values."""
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
 
 
 @dataclass(frozen=True)
@@ -113,9 +91,9 @@ class Mapping(nn.Module):
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        parts = [unit_moment(z.float())] if self.z_dim else []
+        parts = [pixel_norm(z.float())] if self.z_dim else []
         if self.label_dim:
-            parts.append(unit_moment(self.embed(label_or_zeros(label, self.label_dim, z))))
+            parts.append(pixel_norm(self.embed(label_or_zeros(label, self.label_dim, z))))
         x = torch.cat(parts, dim=1)
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
@@ -141,11 +119,7 @@ class StyleGenerator(GeneratorBase):
 
     def truncate(self, w: Tensor, psi: float = 1.0, num_truncated: int = 0) -> Tensor:
         """wp [N, L, w_dim] of ``w`` [N, w_dim] or [N, L, w_dim], the first ``num_truncated`` nearer to the average."""
-        wp = w.unsqueeze(1).expand(-1, self.num_layers, -1) if w.ndim == 2 else w
-        if psi == 1.0 or num_truncated == 0:
-            return wp
-        near = torch.lerp(self.w_avg.to(wp.dtype), wp[:, :num_truncated], psi)
-        return torch.cat([near, wp[:, num_truncated:]], dim=1)
+        return truncated(w, self.w_avg, self.num_layers, psi, num_truncated)
 
     def synthesize(
         self, w: Tensor, psi: float = 1.0, num_truncated: int = 0, noise: Sequence[Tensor] | None = None
@@ -154,17 +128,6 @@ class StyleGenerator(GeneratorBase):
         if noise is None or not self.noise_sides:
             return self.synthesis(wp)
         return self.synthesis(wp, noise)
-
-    def forward(
-        self,
-        z: Tensor,
-        label: Tensor | None = None,
-        psi: float = 1.0,
-        num_truncated: int = 0,
-        noise: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Images [N, image_channels, R, R] from z [N, z_dim] and label [N, label_dim] (None: zeros)."""
-        return self.synthesize(self.map(z, label), psi, num_truncated, noise)
 
 
 def per_channel(x: Tensor, factors: Tensor) -> Tensor:
