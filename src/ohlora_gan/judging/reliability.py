@@ -307,7 +307,8 @@ def read_whole(truth: Truth, rendered: Reading, generator: GeneratorBase | None,
     if generator:
         space = FaceSpace(generator, None, fresh.device, batch_size=100, seed=fresh.seed)
         made = space.images(W(), space.w(STREAM, range(fresh.num), fresh.psi))
-        whole["generated"] = read(truth, "generated", made)
+        generated = read(truth, "generated", made)
+        whole["generated"] = generated[generated.values[:, ATTRIBUTES.index("quality")] == 1]
     return whole
 
 
