@@ -53,6 +53,20 @@ def test_shares_are_the_attributes_ranks():
     assert face.pose == pytest.approx(2 * shares[ATTRIBUTES.index("pose")] - 1)
 
 
+def test_a_value_that_all_faces_share_decides_nothing(latents):
+    women = [index for index in range(SIZE) if sample_attributes(3, index).gender == 1]
+    kept = np.stack([latent(3, index, Z_DIM, ["gender"]) for index in women])
+    assert abs(np.cov(kept.T) - np.eye(Z_DIM)).max() < 0.15
+    assert abs(kept.mean(0)).max() < 0.1
+    assert abs(latents[women].mean(0)).max() > 0.2  # theirs among all faces lie on one side
+    others = [name for name in ATTRIBUTES if name != "gender"]
+    ranks = np.array(
+        [[NormalDist().inv_cdf(attribute_shares(3, i)[ATTRIBUTES.index(n)]) for n in others] for i in women]
+    )
+    fit = np.linalg.lstsq(kept, ranks, rcond=None)[0]
+    assert (1 - ((ranks - kept @ fit) ** 2).mean(0)).min() > 0.75
+
+
 def test_too_few_dimensions_are_refused():
     with pytest.raises(ValueError, match="z_dim is 27, expected at least 28"):
         latent(0, 0, 27)

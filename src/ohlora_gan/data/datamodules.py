@@ -204,7 +204,7 @@ class FacesDataModule(DealingDataModule):
             thin = self.thin if split == "train" else None
             indices = matching_indices(self.seed, SPLIT_STARTS[split], num, self.keep or {}, thin)
             self._datasets[split] = FacesDataset(
-                self.seed, indices, self.resolution, self.attribute_names, self.latents
+                self.seed, indices, self.resolution, self.attribute_names, self.latents, list(self.keep or ())
             )
         return self._datasets[split]
 

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +113,8 @@ def mirror_signs(names: Sequence[str], changes: Mapping[str, float] | None = Non
 class FacesDataset(ScoredDataset):
     """Rendered faces, a pure function of (seed, number); each is rendered once and kept (12 KB at 64x64).
 
-    With ``z_dim`` an item has a third part, the latent float32 ``[z_dim]`` that stands for the face (`world.latents`).
+    With ``z_dim`` an item has a third part, the latent float32 ``[z_dim]`` that stands for the face (`world.latents`);
+    ``fixed`` names attributes that all faces share, which decide nothing of it.
     """
 
     def __init__(
@@ -123,9 +124,10 @@ class FacesDataset(ScoredDataset):
         resolution: int,
         attributes: Sequence[str] = PROPERTIES,
         z_dim: int | None = None,
+        fixed: Collection[str] = (),
     ):
         self.seed, self.indices, self.resolution = seed, indices, resolution
-        self.attributes, self.z_dim = tuple(attributes), z_dim
+        self.attributes, self.z_dim, self.fixed = tuple(attributes), z_dim, fixed
         self._rendered: dict[int, tuple[Bytes, NDArray[np.float32]]] = {}
 
     @cached_property
@@ -146,7 +148,7 @@ class FacesDataset(ScoredDataset):
         item = to_image(pixels), torch.from_numpy(scores)
         if self.z_dim is None:
             return item
-        return *item, torch.from_numpy(latent(self.seed, self.indices[i], self.z_dim))
+        return *item, torch.from_numpy(latent(self.seed, self.indices[i], self.z_dim, self.fixed))
 
 
 class ScoredPictures(ScoredDataset):

@@ -8,6 +8,7 @@ attribute is first made a normal number, these numbers are twisted, and the resu
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from statistics import NormalDist
 
@@ -25,16 +26,20 @@ _NORMAL = NormalDist()
 _EDGE = 1e-6
 
 
-def latent(seed: int, index: int, z_dim: int) -> NDArray[np.float32]:
+def latent(seed: int, index: int, z_dim: int, fixed: Collection[str] = ()) -> NDArray[np.float32]:
     """The latent ``[z_dim]`` of face ``index`` of a world, see `face.sample_attributes`.
 
-    Over faces it is standard normal. Faces of equal attributes have latents that differ in the dimensions that no
-    attribute decides. ValueError if ``z_dim`` is less than the number of attributes, or the index negative.
+    Over faces it is standard normal, also over those that share the value of ``fixed`` attributes, which then decide
+    nothing of it: a generator that knew all faces learns to paint these alone. Faces of equal attributes have latents
+    that differ in the dimensions that no attribute decides. ValueError if ``z_dim`` is less than the number of
+    attributes, or the index negative.
     """
     if z_dim < len(ATTRIBUTES):
         raise ValueError(f"z_dim is {z_dim}, expected at least {len(ATTRIBUTES)}, the number of attributes of a face")
     basis = _basis(z_dim, "subspace")[: len(ATTRIBUTES)]
-    normals = np.array([_NORMAL.inv_cdf(min(max(s, _EDGE), 1 - _EDGE)) for s in attribute_shares(seed, index)])
+    free = rng.stream(seed, "faces/latents/fixed", index).random(len(ATTRIBUTES))
+    shares = np.where([name in fixed for name in ATTRIBUTES], free, attribute_shares(seed, index))
+    normals = np.array([_NORMAL.inv_cdf(share) for share in np.clip(shares, _EDGE, 1 - _EDGE)])
     rest = rng.stream(seed, "faces/latents", index).standard_normal(z_dim)
     return (rest + (twisted(normals) - basis @ rest) @ basis).astype(np.float32)
 

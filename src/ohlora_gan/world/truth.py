@@ -56,9 +56,9 @@ _DEVIATION = np.array([SPREADS[name].deviation for name in CONTINUOUS])
 class Residuals:
     """How far pictures are from the faces that were read off them, in levels of 255.
 
-    The rendering is first blurred as much as the picture is, by half a pixel of 64 at most. A pixel then counts by how far the rendering's colour is
-    from the colours that the picture has within a pixel of it: what lies a little beside its place is no damage, what
-    is missing, smeared or has something else in its place is.
+    The rendering is first blurred as much as the picture is, by half a pixel of 64 at most. A pixel then counts by how
+    far the rendering's colour is from the colours that the picture has within a pixel of it: what lies a little beside
+    its place is no damage, what is missing, smeared or has something else in its place is.
 
     Attributes:
         whole: root of the mean square over the picture, float64 ``[N]``.
