@@ -29,7 +29,7 @@ def test_a_shipped_model_says_what_it_is(capsys):
     found = inspected(capsys, "v9")
     assert (found["kind"], found["world"], found["stage"]) == ("weights", 2, "finetune_v9")
     generator = found["networks"]["generator"]
-    assert (generator["class"], generator["resolution"], generator["w_dim"]) == ("Generator", 64, 512)
+    assert (generator["class"], generator["resolution"], generator["w_dim"]) == ("Generator", 64, 256)
     assert found["sha256"] == json.loads((zoo.ASSETS / "v9.json").read_text())["sha256"]
     assert main(["inspect", "v9"]) == 0
     assert "    resolution: 64\n" in capsys.readouterr().out
