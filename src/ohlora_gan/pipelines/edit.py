@@ -16,7 +16,7 @@ from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
 from ohlora_gan.editing.moves import Limits, Mover, SafeRange, Session, StraightMover, open_faces
-from ohlora_gan.editing.search import calibrate
+from ohlora_gan.editing.search import made_ready
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
@@ -72,11 +72,12 @@ def refuse(settings: EditSettings, options: Sequence[str], where: str) -> None:
         raise ValueError(f"{wrong[0]} is a setting of {where}: leave it out, or give {where}")
 
 
-def check_properties(settings: EditSettings, names: Sequence[str]) -> None:
-    """Raises ValueError where something is to be changed or held that the scorer does not measure."""
+def check_properties(settings: EditSettings, names: Sequence[str], found: DirectionSet | None) -> None:
+    """Raises ValueError where something is to be changed or held that the scorer does not measure, unless there is a
+    direction ``found`` for it."""
     held = () if isinstance(settings.loop.hold, str) else settings.loop.hold
     for name in (*settings.changes, *held):
-        if name not in names:
+        if name not in names and (found is None or name not in found.properties):
             close = get_close_matches(name, names, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise ValueError(
@@ -111,16 +112,16 @@ def edit(settings: EditSettings) -> str:
     asked = asdict(settings.models) | {"truncation_psi": settings.truncation_psi}
     chosen = SpaceSettings.of(SHIPPED | recorded, **asked)
     space = chosen.open(settings.models.device)
-    check_properties(settings, space.property_names)
+    check_properties(settings, space.property_names, None if closed else found)
     if found is not None and not closed:
         check_directions(settings, found)
     layer = layer_named(settings.loop.layer if found is None else found.layer)
     layer.check(space.generator)
     notes: list[str] = []
     if file and not closed:
-        found = open_directions(file, space, layer)
-        text = "the vectors were found with another {}: strengths are measured anew"
-        notes += [text.format(which) for which in strangers(found, space)]
+        found, notes = usable(open_directions(file, space, layer), space, layer)
+        if unscored := [name for name in settings.changes if name not in space.property_names]:
+            notes += [f"{', '.join(unscored)}: not scored, strengths are standard deviations of the codes along it"]
     discriminator = open_discriminator(chosen.checkpoint)
     if discriminator is not None:
         discriminator = space.device.place(discriminator)
@@ -162,8 +163,6 @@ class Scene:
             mover = ClosedLoopMover(loop, settings.loop.hold, beyond="allow", bar="editing")
         else:
             assert found is not None
-            if found.slopes is None or strangers(found, self.space):
-                found = calibrate(self.space, self.layer, found, num_latents=NUM_CALIBRATION)
             mover = StraightMover(found)
         return Session(self.space, self.layer, faces, mover, limits, self.discriminator)
 
@@ -173,6 +172,16 @@ class Scene:
         metric = stored_metric(bank, self.layer, metric_settings(how), self.region)
         own = Own(OWN if how.metric == "image" else 0.0, weights=self.region.weights(how.region))
         return ClosedLoop(self.space, self.layer, metric, own=own, discriminator=self.discriminator)
+
+
+def usable(found: DirectionSet, space: FaceSpace, layer: Layer) -> tuple[DirectionSet, list[str]]:
+    """Directions with strengths that are those of a space, measured where they are not, and what there is to say."""
+    text = "the vectors were found with another {}: strengths are measured anew"
+    notes = [text.format(which) for which in strangers(found, space)]
+    if found.slopes is not None and not notes:
+        return found, notes
+    found, turned = made_ready(space, layer, found, NUM_CALIBRATION)
+    return found, notes + turned
 
 
 def strangers(found: DirectionSet, space: FaceSpace) -> list[str]:
