@@ -85,19 +85,22 @@ def transfer(run: Path, to: str, output: Path, how: Transferring) -> str:
     cfg = config_there(settings, chosen, how)
     target = open_target(found, chosen.open(how.device), cfg)
     opened = open_directions(file, target.space, target.layer)
-    there = how.there
+    sets, judged, there = {"as_is": opened}, {"run": read_json(file.with_name(JUDGED))}, how.there
     if there is None and "method" in cfg:
         there = output / "there"
         find_vectors(placed(cfg, there))
-    sets, judged = {"as_is": opened}, {"run": read_json(file.with_name(JUDGED))}
+    found_there = {} if there is None else {"there": load_there(there, found)}
     sets["recalibrated"], notes = target.recalibrated(opened, how, bool(cfg.get("correct")))
     tests = {name: target.test(one) for name, one in sets.items() if one.slopes is not None}
     judged |= {name: test.to_dict() for name, test in tests.items()}
+    sets |= found_there
     if there is not None:
-        sets["there"], judged["there"] = load_there(there, found), read_json(there / JUDGED)
+        judged["there"] = read_json(there / JUDGED)
+    by = next((judge.name for judge in target.judges if judge.role == "judging"), target.judges[0].name)
     content = {
         **{"run": str(run), "to": to, "layer": found.layer, "method": found.method, "notes": notes},
         "recalibrated_by": {"jacobians": how.jacobians} if how.jacobians else {"samples": how.samples},
+        "judge": by,
         "by": {judge.name: compared(judge.name, judged, sets) for judge in target.judges},
     }
     of_run = ("decorrelate", "hold", "metric", "correct")
@@ -105,7 +108,6 @@ def transfer(run: Path, to: str, output: Path, how: Transferring) -> str:
     tests["recalibrated"].about |= {"method": found.method, "n": found.provenance.get("n", 0), "from": str(run)}
     write_run(output, cfg, sets["recalibrated"], tests["recalibrated"])
     write_json(output / "transfer.json", content)
-    by = next((judge.name for judge in target.judges if judge.role == "judging"), target.judges[0].name)
     figures = table(compared(by, judged, sets))
     text = "\n\n".join([figures, f"Judged by {by}, recalibrated by {by_what(how)}.", *notes])
     write_text(output / "transfer.md", text + "\n")
@@ -146,7 +148,7 @@ def load_there(run: Path, found: DirectionSet) -> DirectionSet:
     there = load_directions(vectors_file(run))
     kinds = [(one.layer, one.directions.shape[2], sorted(one.properties), one.group_names) for one in (found, there)]
     if kinds[0] != kinds[1]:
-        said = [f"{', '.join(names)} in {len(groups)} groups at {layer}" for layer, _, names, groups in kinds]
+        said = [f"{', '.join(names)} ({len(groups)} groups) at {layer}" for layer, _, names, groups in kinds]
         raise UserError(f"--there {run} has {said[1]}, expected a search with the settings of RUN: {said[0]}")
     return there
 
@@ -170,7 +172,8 @@ def compared(judge: str, judged: Mapping[str, Any], sets: Mapping[str, Direction
                 row["cosine"] = cosine(sets[stage], sets["there"], name)
             own, here = (slope_of(judged[which], judge, name) for which in ("run", stage))
             if own and own[0] and here and stage != "run":
-                row["slope_ratio"] = [value / own[0] for value in here]
+                ratio, *ends = (value / own[0] for value in here)
+                row["slope_ratio"] = [ratio, *sorted(ends)]
     return found
 
 
