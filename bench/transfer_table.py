@@ -2,9 +2,9 @@
 
     python bench/transfer_table.py [FOLDER]
 
-searches on every checkpoint, takes the directions to the others with ``ohlora transfer``, recalibrated by 200 samples and
-by 24 Jacobians, and writes the table into the page. What FOLDER (runs/transfers) holds already is kept: empty it after
-the shipped models have changed. Half an hour on two cores.
+searches on every checkpoint, takes the directions to the others with ``ohlora transfer``, recalibrated by 200 samples
+and by 24 Jacobians, and writes the table into the page. What FOLDER (runs/transfers) holds already is kept: empty it
+after the shipped models have changed. Half an hour on two cores.
 """
 
 import json
@@ -23,18 +23,8 @@ PAIRS = (("pretrain", "v1"), ("v1", "v9"), ("pretrain", "v9"))
 SEARCH = ("method=svm", "layer=w", "groups=none", "n=2000", "test.num_latents=50", "test.num_saturation=0")
 SEARCH += ("test.retest=false", "logger=csv")
 BY = {"samples": ("--samples", "200"), "jacobians": ("--jacobians", "24")}
-HEADS = (
-    "from, to",
-    "property",
-    "cosine",
-    "slope ratio",
-    "leakage: own",
-    "as is",
-    "200 samples",
-    "24 Jacobians",
-    "there",
-)
-HEADS += ("pass: own", "as is", "200 samples", "24 Jacobians", "there")
+STAGES = ("as is", "200 samples", "24 Jacobians", "there")
+HEADS = ("from, to", "property", "cosine", "slope ratio", "leakage: own", *STAGES, "pass: own", *STAGES)
 MARKS = "<!-- transfers -->", "<!-- end of transfers -->"
 
 

@@ -203,11 +203,10 @@ def calibrate(
 
 
 def made_ready(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
 ) -> tuple[DirectionSet, list[str]]:
     """Directions that were found elsewhere, calibrated for a space, and sentences about those that were turned."""
-    with tqdm(desc="calibrating", total=len(found.properties)) as bar:
-        ready = calibrate(space, layer, found, num_latents, bar, turn=found.finder is None)
+    ready = calibrate(space, layer, found, num_latents, progress, turn=found.finder is None)
     ready.provenance = {**found.provenance, "generator": weights_hash(space.generator)}
     if space.property_names:
         ready.provenance["scorer"] = weights_hash(space.scorer)
@@ -227,7 +226,8 @@ def recalibrated(
     at which directions that do not depend on the face are ``decorrelated``, too."""
     if jacobians and found.finder is None:
         found = decorrelated(space, layer, found, jacobians)
-    return made_ready(space, layer, found, jacobians or samples)
+    with tqdm(desc="calibrating", total=len(found.properties)) as bar:
+        return made_ready(space, layer, found, jacobians or samples, bar)
 
 
 def decorrelated(space: FaceSpace, layer: Layer, found: DirectionSet, num_jacobians: int) -> DirectionSet:

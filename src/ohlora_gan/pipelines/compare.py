@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
+from ohlora_gan.editing.search import made_ready
 from ohlora_gan.files import write_records, write_text
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import Source, check_sampling, rescore, rescore_layers, sources_of
@@ -23,7 +24,6 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import FAILED_FILE
 from ohlora_gan.options import Models, Rescoring
-from ohlora_gan.pipelines.edit import usable
 from ohlora_gan.pipelines.runs import (
     JUDGED,
     SETTINGS,
@@ -242,8 +242,12 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Mod
     opened = open_runs(runs)
     space = open_space(opened[0], models)
     competing, said = [sources_of_run(space, one) for one in opened], []
-    for sources, one in zip(competing, opened, strict=True):
-        said += write_usable(space, sources[0], output / one.name, SpaceSettings.of(one.settings, **asdict(models)))
+    for i, one in enumerate(opened):
+        if one.found.slopes is None:
+            settings = SpaceSettings.of(one.settings, **asdict(models))
+            ready, notes = write_usable(space, competing[i][0], output / one.name, settings)
+            competing[i] = sources_of(one.name, ready, competing[i][0].layer)
+            said += notes
     if not {*space.property_names} & {name for one in opened for name in one.found.properties}:
         return "\n".join(["the scorer measures none of what the directions change: no winners", *said])
     with tqdm(desc="rescoring", total=how.n) as bar:
@@ -258,16 +262,17 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Mod
     return "\n".join([text, "", *said, f"written: {', '.join(map(str, written))}"])
 
 
-def write_usable(space: FaceSpace, source: Source, folder: Path, settings: SpaceSettings) -> list[str]:
-    """Directions that have no strengths, such as imported ones, with strengths, as a folder that ``ohlora edit`` takes;
-    says so, or nothing where they are known."""
-    found, notes = usable(source.found, space, source.layer)
-    if found is source.found:
-        return []
-    save_directions(folder / VECTORS, found)
+def write_usable(
+    space: FaceSpace, source: Source, folder: Path, settings: SpaceSettings
+) -> tuple[DirectionSet, list[str]]:
+    """Directions that have no strengths, such as imported ones, with strengths, also as a folder that ``ohlora edit``
+    takes; and what there is to say of them."""
+    with tqdm(desc=f"calibrating {source.run}", total=len(source.found.properties)) as bar:
+        ready, notes = made_ready(space, source.layer, source.found, progress=bar)
+    save_directions(folder / VECTORS, ready)
     write_text(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(asdict(settings))))
     write_origins(folder, {"checkpoint": settings.checkpoint, "scorer": settings.scorer})
-    return [*notes, f"strengths measured: {folder}"]
+    return ready, [*notes, f"strengths measured: {folder}"]
 
 
 def write_layers(space: FaceSpace, sources: Sequence[Source], output: Path, how: Rescoring) -> list[Path]:

@@ -119,14 +119,15 @@ def edit(settings: EditSettings) -> str:
     layer.check(space.generator)
     notes: list[str] = []
     if file and not closed:
-        found, notes = usable(open_directions(file, space, layer), space, layer)
+        found = open_directions(file, space, layer)
         if unscored := [name for name in settings.changes if name not in space.property_names]:
-            notes += [f"{', '.join(unscored)}: not scored, strengths are standard deviations of the codes along it"]
+            notes = [f"{', '.join(unscored)}: not scored, strengths are standard deviations of the codes along it"]
     discriminator = open_discriminator(chosen.checkpoint)
     if discriminator is not None:
         discriminator = space.device.place(discriminator)
     where = (recorded.get("test") or {}).get("region") or {}
-    session = Scene(space, layer, Region(**where), discriminator).session(settings, found)
+    session, said = Scene(space, layer, Region(**where), discriminator).session(settings, found)
+    notes += said
     notes += [f"{text}: held there" for text in session.limits.beyond(session.faces, settings.changes)]
     output = settings.output or Path("runs/edit") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return write_edit(session, settings, output, asdict(chosen), notes)
@@ -142,8 +143,8 @@ class Scene:
     region: Region
     discriminator: nn.Module | None
 
-    def session(self, settings: EditSettings, found: DirectionSet | None) -> Session:
-        """Faces, the way they move, and the range they are held in.
+    def session(self, settings: EditSettings, found: DirectionSet | None) -> tuple[Session, list[str]]:
+        """Faces, the way they move, and the range they are held in; and what there is to say of the directions.
 
         Raises:
             ValueError: where ``beyond=refuse`` and a target lies outside the range.
@@ -158,13 +159,15 @@ class Scene:
         if words and settings.beyond == "refuse":
             raise ValueError(f"{words[0]}: give a smaller strength, or --beyond clip")
         mover: Mover
+        notes: list[str] = []
         if loop:
             # held in the range already
             mover = ClosedLoopMover(loop, settings.loop.hold, beyond="allow", bar="editing")
         else:
             assert found is not None
+            found, notes = usable(found, self.space, self.layer)
             mover = StraightMover(found)
-        return Session(self.space, self.layer, faces, mover, limits, self.discriminator)
+        return Session(self.space, self.layer, faces, mover, limits, self.discriminator), notes
 
     def closed_loop(self, how: Loop) -> ClosedLoop:
         """The closed loop with its metric, which is measured where nobody has done so."""
