@@ -19,7 +19,9 @@ from ohlora_gan.judging.figures import markdown
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "own_generator.md"
-PAIRS = (("pretrain", "v1"), ("v1", "v9"), ("pretrain", "v9"))
+SEARCHES = {"pretrain": ("pretrain", 0), "v1": ("v1", 0), "v9": ("v9", 0), "v9_again": ("v9", 1)}
+"""A search's name -> its checkpoint and seed; the last says how much two searches on one checkpoint differ."""
+PAIRS = (("pretrain", "v1"), ("v1", "v9"), ("pretrain", "v9"), ("v9_again", "v9"))
 SEARCH = ("method=svm", "layer=w", "groups=none", "n=2000", "test.num_latents=50", "test.num_saturation=0")
 SEARCH += ("test.retest=false", "logger=csv")
 BY = {"samples": ("--samples", "200"), "jacobians": ("--jacobians", "24")}
@@ -36,15 +38,15 @@ def run(*words: str) -> None:
 
 def measure(folder: Path) -> None:
     """Makes the runs that are not there."""
-    for name in sorted({name for pair in PAIRS for name in pair}):
+    for name, (checkpoint, seed) in SEARCHES.items():
         if not (folder / name / "metrics.json").exists():
             places = f"paths.output_dir={folder / name}", f"paths.bank_dir={folder / 'banks'}"
-            run(str(PROJECT / "find_vectors.py"), f"checkpoint={name}", *SEARCH, *places)
+            run(str(PROJECT / "find_vectors.py"), f"checkpoint={checkpoint}", f"seed={seed}", *SEARCH, *places)
     for one, other in PAIRS:
         for how, words in BY.items():
             output = folder / f"{one}_{other}_{how}"
             if not (output / "transfer.json").exists():
-                words = (*words, "--there", str(folder / other), "--output", str(output))
+                words = (*words, "--seed", "0", "--there", str(folder / other), "--output", str(output))
                 run("-m", "ohlora_gan", "transfer", str(folder / one), "--to", other, *words)
 
 
@@ -58,9 +60,12 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
             stages = by["samples"][name]
             ordered = [stages[stage] for stage in ("run", "as_is", "recalibrated")]
             ordered += [by["jacobians"][name]["recalibrated"], stages["there"]]
-            figures = [shown(stage.get(key)) for key in ("leakage", "pass_share") for stage in ordered]
+            figures = [f"{stage['leakage'][0]:.2f}" if "leakage" in stage else "" for stage in ordered]
+            figures += [shown(stage.get("pass_share")) for stage in ordered]
             cosine = f"{stages['as_is']['cosine']:.2f}" if name != "all" else ""
-            found.append((f"{one}, {other}", name, cosine, shown(stages["as_is"].get("slope_ratio")), *figures))
+            found.append(
+                (f"{one.replace('_', ' ')}, {other}", name, cosine, shown(stages["as_is"].get("slope_ratio")), *figures)
+            )
     return found
 
 
