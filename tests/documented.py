@@ -72,6 +72,9 @@ def small(words: list[str]) -> list[str]:
             name,
             *(NUM_PICTURES[name] if len(word) > 2 and word.isdecimal() else word for word in words[2:]),
         ]
+    if name == "transfer":
+        by = [] if "--jacobians" in words else ["--samples", "10"]
+        return [*("2" if word == "24" else word for word in words), "--n", "2", *by]
     if name in NUM_IMAGES:
         return [*words, "--n", NUM_IMAGES[name]]
     if name == "edit":
@@ -147,7 +150,7 @@ def prepare() -> None:
     write_directions("FOLDER", unit(draws, 3, 16, 1024), all_group_names(), "mapping_split2")
     np.save("eyes_boundary.npy", unit(draws, 1, 16))
     Path("BOUNDARIES").mkdir()
-    for name in ("smile", "age"):
+    for name in ("smile", "age", "eyes"):
         np.save(f"BOUNDARIES/{name}.npy", unit(draws, 1, 16))
     Path("my_net.py").write_text(NETWORK, encoding="utf-8")
     write_latent_tables(draws)

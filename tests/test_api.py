@@ -10,6 +10,7 @@ from conftest import PROJECT
 from nbclient import NotebookClient
 
 import ohlora_gan as og
+from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.directions.linear import RidgeFinder
 from tests import tiny
 
@@ -79,6 +80,23 @@ def test_directions_are_saved_and_opened(gan, found, tmp_path):
     assert np.array_equal(again.vectors, found.vectors)
     assert (again.slopes == found.slopes).all().all()
     assert repr(again) == repr(found)
+
+
+def test_directions_of_others(gan, tmp_path):
+    """Opened with strengths, edited and judged, also what is not scored, and without a scorer."""
+    raw = np.random.default_rng(0).standard_normal((2, 1, 16))
+    unit = raw / np.linalg.norm(raw, axis=2, keepdims=True)
+    path = save_directions(
+        tmp_path / "theirs.safetensors", DirectionSet(unit, ["all"], "w", "imported", properties=("mouth", "age"))
+    )
+    theirs = gan.open(path)
+    assert (theirs.slopes > 0).all().all()
+    assert "age" not in theirs.judge(by=None, num_latents=2).figures["by"]["scorer"]["corr"]
+    alone = og.load(tiny.generator())
+    edit = alone.open(path).edit(alone.sample(2), age=1.0)
+    deviation = alone.sample(500).codes("w").dot(unit[1, 0]).std()
+    moved = np.linalg.norm(edit.codes - alone.sample(2).codes("w"), axis=1)
+    np.testing.assert_allclose(moved, deviation, rtol=0.25)
 
 
 def test_a_finder_of_ones_own(gan, found, tmp_path):

@@ -82,7 +82,7 @@ def unwrapped(text: str) -> str:
 COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Train and search (KEY=VALUE, --help lists the keys)": (train, find_vectors, chain),
     "Faces": (faces.sample, vectors.edit, faces.render),
-    "Directions": (vectors.compare, vectors.rescore, vectors.import_vectors),
+    "Directions": (vectors.compare, vectors.rescore, vectors.transfer, vectors.import_vectors),
     "Scores and quality": (scoring.scorers, scoring.filter_means, scoring.quality, scoring.truth),
     "Pictures of your own": (scoring.label, scoring.parse_folder),
     "Files, runs and the machine": (

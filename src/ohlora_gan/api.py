@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ from tqdm import tqdm
 from ohlora_gan.devices import Device
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.derivatives import GradientFinder, LocalJacobianFinder, MeanJacobianFinder
-from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
+from ohlora_gan.directions.files import DirectionSet, fitted, load_directions, open_directions, save_directions
 from ohlora_gan.directions.linear import RidgeFinder, SvmFinder
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
 from ohlora_gan.editing.moves import Mover, StraightMover, groups_of
-from ohlora_gan.editing.search import Wanted, find_directions
+from ohlora_gan.editing.search import Wanted, find_directions, made_ready, recalibrated
 from ohlora_gan.files import encoded, grid
 from ohlora_gan.judging.figures import make_plan
 from ohlora_gan.judging.judge import Extent, Judgement, judge_vectors, open_judges
@@ -38,6 +39,8 @@ from ohlora_gan.training.gradient_net import NetTrainer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 STREAM = "sample"  # directions are neither found nor judged on its faces
 SCORER, JUDGE = "property_cnn", "property_cnn_judge"
@@ -157,14 +160,19 @@ class Gan:
         return Directions(self, where, find_directions(bank, where, finder, wanted).directions)
 
     def open(self, path: str | Path) -> Directions:
-        """Directions of a file, or of the folder of a run of find_vectors.py.
+        """Directions of a file, or of the folder of a run of find_vectors.py; strengths that it lacks are measured.
 
         Raises:
             ValueError: where it is missing, damaged, or does not fit the generator.
         """
         path = Path(path) / "vectors.safetensors" if Path(path).is_dir() else Path(path)
         layer = layer_named(load_directions(path).layer)
-        return Directions(self, layer, open_directions(path, self.space, layer))
+        found = open_directions(path, self.space, layer)
+        if found.slopes is None:
+            found, notes = made_ready(self.space, layer, found)
+            for note in notes:
+                log.warning("%s: %s", path, note)
+        return Directions(self, layer, found)
 
 
 def make_finder(method: str, settings: Mapping[str, Any]) -> DirectionFinder:
@@ -271,7 +279,8 @@ class Directions:
             faces: of the same generator.
             closed_loop: move by feedback until the scores are what was asked for, instead of straight on.
             hold: with ``closed_loop``, what is to stay: ``rest``, ``none``, or names.
-            changes: property -> change in sigmas, such as ``eyes=1.0``.
+            changes: property -> change in sigmas, such as ``eyes=1.0``; of what the scorer does not measure, in
+                standard deviations of the codes along its direction.
 
         Raises:
             ValueError: for no change, or for a property that has no direction.
@@ -287,6 +296,25 @@ class Directions:
         groups = groups_of(space, self.layer, codes, mover.medians)
         moved = mover(codes, groups, {name: [float(value)] for name, value in changes.items()}).codes[:, 0]
         return Edit(faces, self.layer, moved, dict(changes))
+
+    def transfer(self, to: Gan, samples: int = 200, jacobians: int = 0) -> Directions:
+        """The same directions for another checkpoint of the same layout, such as a fine-tuned one.
+
+        Args:
+            to: the other generator, and who scores its faces.
+            samples: latents there on which strengths are measured anew, at least 2.
+            jacobians: latents there at which scores are differentiated, at least 2, so that each direction loses what
+                changes other scores, and on which strengths are measured instead; 0: directions stay as they are.
+
+        Raises:
+            ValueError: for a generator of another layout.
+        """
+        self.layer.check(to.space.generator)
+        found = fitted(self.found, to.space, self.layer, f"{self!r}")
+        found, notes = recalibrated(to.space, self.layer, found, samples, jacobians)
+        for note in notes:
+            log.warning("%s: %s", to.name, note)
+        return Directions(to, self.layer, found)
 
     def judge(self, by: str | Sequence[str] | None = "judge", num_latents: int = 100) -> Judged:
         """Tests the directions on fresh faces, by the scorer that found them and by others that had no part.

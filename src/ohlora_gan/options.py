@@ -182,7 +182,7 @@ class EditSettings:
 
     changes: Mapping[str, float] = option(
         {},
-        "change of a score, in sigmas; repeatable",
+        "change of a score, in sigmas; of what is not scored, in standard deviations of the codes; repeatable",
         "PROPERTY=STRENGTH",
         flag="--set",
         shown=False,
@@ -220,6 +220,26 @@ class Rescoring:
         None, "only this; repeatable", "NAME", flag="--property", shown="all", typed=list[str]
     )
     by_layer: bool = option(False, "which synthesis layers carry which property, too")
+
+
+@dataclass(frozen=True)
+class Transferring:
+    """How directions go over to another checkpoint, see ``pipelines.transfer``."""
+
+    samples: int = option(200, "latents on which strengths are measured anew", between=(2, 100_000))
+    jacobians: int = option(
+        0,
+        "so many latents instead, whose derivatives also rid directions of what changes other scores (24 are enough)",
+        between=(0, 100_000),
+        shown="none",
+    )
+    there: Path | None = option(
+        None, "a run on the other checkpoint with the run's settings", "RUN", shown="searched now"
+    )
+    n: int | None = option(None, "faces of the test", shown="the run's, else 100", between=(2, 100_000))
+    scorer: str | None = option(None, "the property network: a name or a file", "MODEL", shown="the run's")
+    seed: int | None = option(None, **SEED, shown="the run's")
+    device: DeviceName = option("cpu", **DEVICE)
 
 
 # --- What a generator's faces are compared with ---

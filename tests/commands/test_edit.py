@@ -10,12 +10,14 @@ from PIL import Image
 
 from ohlora_gan.__main__ import main
 from ohlora_gan.directions.files import DirectionSet, save_directions
+from ohlora_gan.editing.moves import StraightMover
+from ohlora_gan.editing.search import made_ready
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
 from ohlora_gan.models import checkpoint
 from ohlora_gan.names import EDITED_PROPERTIES, PROPERTIES
 from ohlora_gan.options import Loop
-from ohlora_gan.pipelines.edit import metric_settings
+from ohlora_gan.pipelines.edit import NUM_CALIBRATION, metric_settings
 from ohlora_gan.reports import edits
 from tests import tiny
 
@@ -79,6 +81,32 @@ def test_joint(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "reached" in printed
     assert f"{first['reached']['eyes']:+.2f}" in printed
+
+
+def test_what_is_not_scored_moves_by_deviations_of_the_codes(run, tmp_path, capsys):
+    """Also beside what is scored and goes the other way, which is turned and said."""
+    theirs = np.concatenate([-gradients()[:1], gradients()[1:2]])
+    found = directions(directions=theirs, properties=("eyes", "age"), method="imported")
+    file = save_directions(tmp_path / "theirs.safetensors", found)
+    networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
+    for mode, changes in (("joint", ["eyes=0.01", "age=+2"]), ("independent", ["age=-1"]), ("jitter", ["age=1"])):
+        words = [word for change in changes for word in ("--set", change)]
+        output = tmp_path / mode
+        assert main(["edit", f"{file}", *words, "--mode", mode, *networks, *FEW, "--output", f"{output}"]) == 0
+        said = capsys.readouterr().out
+        assert "age: not scored, strengths are standard deviations of the codes along it" in said
+        assert "eyes goes the other way here: turned round" in said
+        edit = json.loads((output / "edit.json").read_text())["edits"][0]
+        assert "age" not in {**edit["wanted"], **edit["reached"]}
+    assert main(["edit", f"{file}", "--set", "age=1", "--mode", "closed-loop", *networks, *FEW]) == 2
+    assert "'age' is no property that the scorer measures" in capsys.readouterr().err
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    ready, _ = made_ready(space, W(), found, NUM_CALIBRATION)
+    codes = space.codes(W(), *space.latents("choose", range(NUM_CALIBRATION)))
+    deviation = (codes @ theirs[1, 0]).std()
+    moved = StraightMover(ready)(codes[:1], ["all"], {"age": [2.0]}).codes[0, 0]
+    np.testing.assert_allclose(moved - codes[0], 2 * deviation * theirs[1, 0], atol=1e-5)
+    np.testing.assert_allclose(ready.directions[0], -theirs[0])
 
 
 def test_independent_has_a_strip_a_property(run, tmp_path):

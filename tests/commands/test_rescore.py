@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from ohlora_gan.__main__ import main
 from ohlora_gan.directions.base import Geometry
 from ohlora_gan.directions.derivatives import LocalJacobianFinder
-from ohlora_gan.directions.files import DirectionSet, recipe_of, save_directions
+from ohlora_gan.directions.files import DirectionSet, load_directions, recipe_of, save_directions
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace, free_jacobian
 from ohlora_gan.models.checkpoint import save, weights_hash
@@ -107,6 +107,28 @@ def test_a_directions_file_alone_needs_networks(tmp_path, networks, capsys):
     assert main(["rescore", *arguments]) == 2
     assert "a has no config.yaml that names its checkpoint: give --checkpoint" in capsys.readouterr().err
     assert main(["rescore", *arguments, "--checkpoint", networks["checkpoint"], "--scorer", networks["scorer"]]) == 0
+
+
+def test_imported_directions_get_strengths(tmp_path, networks, capsys):
+    """Of what is scored, of what is not, and of what is not alone; as a folder that edits."""
+    np.savez(tmp_path / "theirs.npz", eyes=np.ones(16), age=np.arange(16.0))
+    np.save(tmp_path / "age.npy", np.arange(16.0))
+    given = ["--checkpoint", networks["checkpoint"], "--scorer", networks["scorer"], "--n", "10"]
+    for name, winners in (("theirs.npz", True), ("age.npy", False)):
+        file = tmp_path / f"{name[:-4]}.safetensors"
+        assert main(["import-vectors", str(tmp_path / name), *given[:2], "--output", str(file)]) == 0
+        assert main(["rescore", str(file), *given, "--output", str(tmp_path / "out")]) == 0
+        said = capsys.readouterr().out
+        assert ("| eyes | " in said) == winners
+        assert f"strengths measured: {tmp_path / 'out' / file.stem}" in said
+        ready = load_directions(tmp_path / "out" / file.stem / "vectors.safetensors")
+        space = FaceSpace(tiny.generator(), tiny.scorer())
+        codes = space.codes(W(), *space.latents("choose", range(100)))
+        age = np.arange(16) / np.linalg.norm(np.arange(16))
+        assert ready.slopes[-1, 0] == pytest.approx(1 / (codes @ age).std(), rel=1e-4)
+        more = ["--set", "age=1", "--faces", "0", "--steps", "3", "--frames", "2", "--output", str(tmp_path / "edit")]
+        assert main(["edit", str(tmp_path / "out" / file.stem), *more]) == 0
+        assert "measured anew" not in capsys.readouterr().out
 
 
 def test_faces_are_those_of_the_runs_seed_or_of_the_given_one(tmp_path, networks):

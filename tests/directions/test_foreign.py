@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from conftest import PROJECT
 
 from ohlora_gan.directions.arrays import arrays_of, boundary_property
 from ohlora_gan.directions.base import REFERENCE_MEDIANS, all_group_names
@@ -146,6 +147,13 @@ SAVED = {
 }
 
 
+def write_table(folder, ours):
+    """A run's ``vectors/``, with its mark or without."""
+    write_directions(folder, VECTOR[None, None], ["all"], "w", ("smile",))
+    if ours:
+        mark_as_ours(folder, import_tables(folder, "w", 16, "up"))
+
+
 @pytest.mark.parametrize("kind", SAVED)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(
@@ -168,6 +176,68 @@ def test_every_kind_of_file_and_shape(tmp_path, kind, dtype, array, layer):
     assert (found.layer, found.properties) == (layer, ("smile",))
     np.testing.assert_allclose(found.directions[0, 0], expected, atol=2e-3 if dtype == np.float16 else 1e-6)
     assert f"taken for {layer}" in found.provenance["imported"]["taken_for"]["smile"]
+
+
+def pickled(path, content):
+    path.write_bytes(pickle.dumps(content))
+
+
+SEVERAL = {"eyes": VECTOR, "smile": LAYERED}
+EQUAL_ROWS = np.tile(VECTOR, (8, 1))
+HIGAN = {"boundary": VECTOR[None], "meta_data": {"manipulate_layers": "2-4"}}
+TABLE = [
+    ("smile.npy", "`[D]`", "w", np.save, VECTOR),
+    ("smile.npy", "`[1, D]`", "w", np.save, 3 * VECTOR[None].astype(np.float64)),
+    ("smile.pt", "`[L, D]`, equal rows", "w", SAVED["pt"], EQUAL_ROWS.astype(np.float16)),
+    ("smile.npz", "`[1, L, D]`, equal rows", "w", SAVED["npz"], EQUAL_ROWS[None]),
+    ("smile.pth", "`[L, D]`, others", "wplus", SAVED["pth"], LAYERED),
+    ("smile.pkl", "`[1, L, D]`, others", "wplus", pickled, LAYERED[None].astype(np.float64)),
+    ("smile.npy", "`[L x D]`, one row", "wplus", np.save, LAYERED.ravel()),
+    (
+        "several.npz",
+        "`eyes` `[D]`, `smile` `[L, D]`",
+        "wplus",
+        lambda path, both: np.savez(path, eyes=both[0], smile=both[1]),
+        (VECTOR, LAYERED),
+    ),
+    ("smile.npy", "as many values as z, other than w", "z", np.save, unit(24)),
+    ("stylegan_ffhq_smile_boundary.npy", "InterFaceGAN's name without a layer", "z", np.save, unit(1, 24)),
+    ("stylegan_ffhq_smile_w_boundary.npy", "InterFaceGAN's name with a layer", "w", np.save, VECTOR[None]),
+    ("light_boundary.npy", "HiGAN's dict of one w, `manipulate_layers` 2-4", "wplus_2_4", np.save, HIGAN),
+    ("vectors/", "tables that a run of ours wrote", "w", write_table, True),
+    ("vectors/", "the same, by somebody else", "w", write_table, False),
+]
+
+
+@pytest.mark.parametrize(("name", "holds", "layer", "save", "content"), TABLE)
+def test_the_table_of_the_docs(tmp_path, name, holds, layer, save, content):
+    page = (PROJECT / "docs" / "own_generator.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` | {holds} | "))
+    taken = row.split(" | ")[2].removesuffix(" |")
+    assert taken.startswith((f"`{layer}`", "the layer in their names"))
+    path = tmp_path / name
+    save(path, content)
+    net = tiny.generator(7, z_dim=24)
+    if "has to be given" in taken:
+        with pytest.raises(ValueError, match="give --sign up or down"):
+            read_sources([str(path)], generator=net)
+        return
+    found = read_sources([str(path)], generator=net)
+    assert found.layer == layer
+    assert found.properties == (("eyes", "smile") if "both" in taken else ("light",) if "light" in name else ("smile",))
+    assert found.provenance["imported"]["sign"] == "up"
+    if "label" in taken:
+        assert not found.directions[0, 0, 24:].any()
+
+
+def test_names_become_words_and_notes_beside_arrays_are_left_out(tmp_path):
+    np.save(tmp_path / "big smile-2.npy", VECTOR)
+    torch.save({"direction": torch.from_numpy(VECTOR), "layer": 3, "by": "somebody"}, tmp_path / "age.pt")
+    found = read_sources([str(tmp_path)], generator=tiny.generator())
+    assert found.properties == ("age", "big_smile_2")
+    write_directions(tmp_path, unit(1, 1, 16), ["all"], "w", ("smile",))
+    with pytest.raises(ValueError, match=r"holds tables and .*age\.pt: import the arrays by their names"):
+        read_sources([str(tmp_path)], generator=tiny.generator())
 
 
 def test_directions_of_w_and_of_layers_meet_in_wplus(tmp_path):

@@ -140,8 +140,10 @@ def test_settings_that_cannot_be_used(changes, message):
 
 
 def test_a_scorer_has_to_measure_what_is_changed():
-    with pytest.raises(ValueError, match="run changes nose, which the scorer does not measure"):
+    with pytest.raises(ValueError, match="no candidate: the runs have directions for nose, the scorer measures up,"):
         rescore(KnownSpace(), sources_of("run", found([[along(0)]], ["nose"]), W()), n=20)
+    both = sources_of("run", found([[along(0)], [along(1)]], ["nose", "up"]), W())
+    assert [candidate.property for candidate in rescore(KnownSpace(), both, n=20).candidates] == ["up"]
 
 
 def test_a_candidate_without_effect_cannot_be_matched():

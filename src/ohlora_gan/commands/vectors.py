@@ -9,7 +9,7 @@ import typer
 
 from ohlora_gan.commands import Device, Folder, given_options
 from ohlora_gan.errors import UserError, answering
-from ohlora_gan.options import SEED, EditSettings, Models, Rescoring, option
+from ohlora_gan.options import SEED, EditSettings, Models, Rescoring, Transferring, option
 
 if TYPE_CHECKING:
     from ohlora_gan.directions.files import DirectionSet
@@ -52,11 +52,12 @@ def rescore(
     how: Rescoring,
     models: Models,
 ) -> str:
-    """Which of the runs' directions raises each property most on fresh faces.
+    """Which of the runs' directions raises each property most on fresh faces; measures strengths that are not known.
 
     All directions of all runs, of any method, group and layer, compete on the same faces (the verification of HiGAN,
     arXiv 1911.09267). Writes rescoring.csv (all candidates), winners.md and, with --by-layer, layers.csv and a picture
-    a run: which synthesis layers carry which property.
+    a run: which synthesis layers carry which property. Imported directions become a folder with measured strengths,
+    which edit takes.
 
     \b
     Examples:
@@ -68,6 +69,30 @@ def rescore(
 
     keep_freed_memory()
     return rescore_runs(runs, output, how, models)
+
+
+@answering()
+def transfer(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run of find_vectors.py, or a vectors.safetensors")],
+    to: Annotated[str, typer.Option(metavar="CHECKPOINT", help="the other generator: a name or a file")],
+    output: Folder,
+    how: Transferring,
+) -> str:
+    """Takes directions to another checkpoint of the same layout: a fine-tuned one, or a later step of a training.
+
+    Tests them there as they are, recalibrated, and beside those that a search with the same settings finds there.
+    Writes transfer.json, transfer.md, and the recalibrated ones as a run that edit and compare take.
+
+    \b
+    Examples:
+      ohlora transfer RUN --to v9 --output runs/to_v9
+      ohlora transfer RUN --to GENERATOR --output runs/moved --jacobians 24
+    """
+    from ohlora_gan.devices import keep_freed_memory
+    from ohlora_gan.pipelines.transfer import transfer as work
+
+    keep_freed_memory()
+    return work(run, to, output, how)
 
 
 @dataclass(frozen=True)

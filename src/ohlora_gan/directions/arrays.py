@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, float16
 
 from ohlora_gan.directions.files import DirectionsError, read_direction
 from ohlora_gan.models.formats import read_torch
@@ -83,7 +83,8 @@ def boundary_layer(path: str | Path) -> str:
 def arrays_of(path: Path, name: str = "") -> Iterator[Found]:
     """The directions of a file, each checked: finite floats, not all zero, of a known shape.
 
-    ``name`` is the property; without it the file, or its keys where it holds several arrays, say what it is for.
+    ``name`` is the property; without it the file, or its keys where it holds several arrays, say what it is for, in
+    letters, digits and ``_``.
     DirectionsError, which names the file, for one that cannot be used.
     """
     content: Any = read(path)
@@ -92,14 +93,18 @@ def arrays_of(path: Path, name: str = "") -> Iterator[Found]:
         content, about = content[BOUNDARY], content.get(ABOUT)
     if not isinstance(content, Mapping):
         content = {name or boundary_property(path): content}
-    elif len(content) == 1:
+    elif arrays := {key: held for key, held in content.items() if isinstance(held, np.ndarray | Tensor)}:
+        content = arrays  # without what their author noted beside them
+    if len(content) == 1:
         content = {name or boundary_property(path): next(iter(content.values()))}
     elif name:
         raise DirectionsError(f"{path} holds {len(content)} arrays, expected the one of {name}: give the file alone")
     for key, array in content.items():
         if isinstance(array, Tensor):
-            array = (array.float() if array.element_size() < 4 else array).detach().numpy()
-        yield Found(str(key), path, checked(array, path), boundary_layer(path), layers_moved(about))
+            known = array.dtype == float16 or array.element_size() >= 4  # to NumPy
+            array = (array if known else array.float()).detach().numpy()
+        prop = re.sub(r"\W+", "_", str(key))
+        yield Found(prop, path, checked(array, path), boundary_layer(path), layers_moved(about))
 
 
 def read(path: Path) -> Any:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -261,22 +261,23 @@ def make_finder(recipe: Mapping[str, Any]) -> DirectionFinder:
 
 
 def open_directions(path: str | Path, space: FaceSpace, layer: Layer) -> DirectionSet:
-    """Directions of a file, ready for any face of a space.
+    """Directions of a file, ready for any face of a space; see ``load_directions`` and ``fitted``."""
+    return fitted(load_directions(path), space, layer, str(path))
 
-    Raises:
-        DirectionsError: see ``load_directions``; or where they do not fit the layer.
-    """
-    found = load_directions(path)
+
+def fitted(found: DirectionSet, space: FaceSpace, layer: Layer, called: str) -> DirectionSet:
+    """Directions, ready for any face of a space; DirectionsError where they do not fit the layer."""
     size = layer.size(space.generator)
     if found.directions.shape[2] != size:
         raise DirectionsError(
-            f"{path} holds directions of {found.directions.shape[2]} values, layer {layer.name} of this generator has "
-            f"{size}: give the generator and the layer that they were found with"
+            f"{called} holds directions of {found.directions.shape[2]} values, layer {layer.name} of this generator "
+            f"has {size}: give a generator of the same layout as the one that they were found with"
         )
-    if found.recipe:
-        first, last = found.free or (0, size)
-        found.finder = make_finder(found.recipe).restore(
-            *(found.directions[..., first:last], found.group_names, found.names, found.properties, found.state),
-            free_jacobian(space, layer),
-        )
-    return found
+    if not found.recipe:
+        return found
+    first, last = found.free or (0, size)
+    finder = make_finder(found.recipe).restore(
+        *(found.directions[..., first:last], found.group_names, found.names, found.properties, found.state),
+        free_jacobian(space, layer),
+    )
+    return replace(found, finder=finder)

@@ -68,6 +68,8 @@ def read_sources(
         folder = Path(sources[0])
         files = sorted(str(path) for path in folder.iterdir() if path.suffix in SUFFIXES)
         if any(NAME.fullmatch(path.name) for path in folder.iterdir()) or not files:
+            if others := [file for file in files if not file.endswith(".csv")]:
+                raise DirectionsError(f"{folder} holds tables and {others[0]}: import the arrays by their names")
             layer = layer or only_layer(folder)
             size = None if generator is None else layer_named(layer).size(generator)
             return import_tables(folder, layer, size, sign or "origin", medians)

@@ -256,7 +256,7 @@ def open_faces(
 
 @dataclass
 class Limits:
-    """How far edits may go: as far as sampled faces do."""
+    """How far edits may go: as far as sampled faces do. What is not scored has no such bound."""
 
     safe: SafeRange
     names: Sequence[str]  # what the P scores are
@@ -264,21 +264,28 @@ class Limits:
 
     def asked(self, faces: Faces, name: str, values: ArrayLike) -> np.ndarray:
         """What edits ``[K]`` ask for, as changes against each face's own score, ``[N, K]``."""
-        own = faces.scores[:, self.names.index(name), None].astype(np.float64)
-        return np.asarray(values) - (own if self.targets == "score" else 0 * own)
+        own = np.zeros((len(faces.codes), 1))
+        if self.targets == "score":
+            own = faces.scores[:, [self.names.index(name)]].astype(np.float64)
+        return np.asarray(values) - own
 
     def clip(self, faces: Faces, changes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Changes ``[N, K]`` so that no face leaves the range; one that lies outside may go back."""
         scores = faces.scores.astype(np.float64)
         low, high = self.safe.limits(scores)
-        found = {}
-        for name, values in changes.items():
+        found = dict(changes)
+        for name, values in self.scored(changes).items():
             p = [self.names.index(name)]
             found[name] = np.clip(scores[:, p] + values, low[:, p], high[:, p]) - scores[:, p]
         return found
 
+    def scored(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of changes that the scorer measures."""
+        return {name: value for name, value in changes.items() if name in self.names}
+
     def beyond(self, faces: Faces, changes: Mapping[str, float]) -> list[str]:
         """A sentence for each face and change that would leave the range."""
+        changes = self.scored(changes)
         asked = {name: self.asked(faces, name, [value]) for name, value in changes.items()}
         clipped = self.clip(faces, asked)
         words = []
@@ -299,7 +306,7 @@ class Limits:
 class Walk:
     """Faces moved from one end of a change, through what they are, to the other end."""
 
-    changes: dict[str, float]  # property -> what the edit asks for, in sigmas: see Limits.targets
+    changes: dict[str, float]  # property -> what the edit asks for, in sigmas: see Limits.targets, search.calibrate
     shares: np.ndarray  # how much of it at each step [K], from -1 to 1 or back; 0 in the middle is the unedited face
     codes: np.ndarray  # float32 [N, K, D]
     images: np.ndarray  # uint8 [N, K, R, R, 3]

@@ -146,22 +146,34 @@ FIRST_LOOK = 0.1
 """How far the first look goes, as a share of the cloud's radius (the codes' mean distance from their mean)."""
 LONGEST = 2.0
 """A sigma is never further away than so many radii: what hardly moves its score is not followed out of the world."""
+CLEAR = 2.0
+"""A response is clear of chance from so many standard errors on."""
 OWN_GROUP = 10  # latents of a group that make its slope its own; with fewer it has that of all
 
 
 def calibrate(
-    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
+    space: FaceSpace,
+    layer: Layer,
+    found: DirectionSet,
+    num_latents: int = 100,
+    progress: tqdm | None = None,
+    turn: bool = False,
 ) -> DirectionSet:
     """The same directions with their slopes and the slopes' spread.
 
     A latent's slope is the straight line through its scores at four places, a half and a whole sigma to either side,
     which a first look finds. Slopes are means over latents: of a group where it has ``OWN_GROUP`` of them, else of all.
 
+    What the scorer does not measure has no sigma. The unit of its strength is the standard deviation of the codes along
+    the direction, as InterFaceGAN (Shen et al. 2020) goes by distance from a boundary; its slope is 1 in this unit.
+
     Args:
         space: generator and the scorer whose sigmas are meant.
         found: directions, for which ``direction(x, group)`` works.
         num_latents: at least 2.
         progress: told of each property.
+        turn: turn directions round along which their score clearly falls: for those that were found elsewhere, and
+            do not depend on the face.
     """
     if num_latents < 2:
         raise ValueError(f"slopes need at least 2 latents, got {num_latents}")
@@ -169,19 +181,71 @@ def calibrate(
     directions = np.stack([found.direction(x, group) for x, group in zip(codes, groups, strict=True)])
     radius = max(float(np.linalg.norm(codes - codes.mean(axis=0), axis=1).mean()), float(np.finfo(np.float32).tiny))
     floor = 1 / (LONGEST * radius)
-    slopes, spreads = [], []
+    slopes, spreads, signs = (np.ones(found.directions.shape[:2]) for _ in range(3))
     for i, name in enumerate(found.properties):
-        column = space.property_names.index(name)
-        first = slopes_along(space, layer, codes, directions[:, i], FIRST_LOOK * radius)[:, column]
-        length = 1 / max(float(first.mean()), floor)
-        own = slopes_along(space, layer, codes, directions[:, i], length)[:, column]
-        by_group = [own[groups == group] for group in found.group_names]
-        by_group = [of_group if len(of_group) >= OWN_GROUP else own for of_group in by_group]
-        slopes.append([max(float(of_group.mean()), floor) for of_group in by_group])
-        spreads.append([float(of_group.std()) for of_group in by_group])
         if progress is not None:
             progress.update()
-    return replace(found, slopes=np.array(slopes), spreads=np.array(spreads))
+        if name not in space.property_names:
+            deviations = (codes @ found.directions[i].T).std(axis=0)
+            slopes[i], spreads[i] = 1 / np.maximum(deviations, 1e-6 * radius), 0.0
+            continue
+        column = space.property_names.index(name)
+        first = slopes_along(space, layer, codes, directions[:, i], FIRST_LOOK * radius)[:, column]
+        length = 1 / max(abs(float(first.mean())) if turn else float(first.mean()), floor)
+        own = slopes_along(space, layer, codes, directions[:, i], length)[:, column]
+        for j, group in enumerate(found.group_names):
+            of_group = own[groups == group] if np.count_nonzero(groups == group) >= OWN_GROUP else own
+            if turn and of_group.mean() < -CLEAR * of_group.std() / np.sqrt(len(of_group)):
+                signs[i, j] = -1.0
+            slopes[i, j], spreads[i, j] = max(signs[i, j] * float(of_group.mean()), floor), of_group.std()
+    turned = found.directions * signs[..., None] if (signs < 0).any() else found.directions
+    return replace(found, directions=turned, slopes=slopes, spreads=spreads)
+
+
+def made_ready(
+    space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
+) -> tuple[DirectionSet, list[str]]:
+    """Directions that were found elsewhere, calibrated for a space, and sentences about those that were turned."""
+    ready = calibrate(space, layer, found, num_latents, progress, turn=found.finder is None)
+    ready.provenance = {**found.provenance, "generator": weights_hash(space.generator)}
+    if space.property_names:
+        ready.provenance["scorer"] = weights_hash(space.scorer)
+    turned = (ready.directions != found.directions).any(axis=2).sum(axis=1)
+    num = len(found.group_names)
+    return ready, [
+        f"{name} goes the other way here{f' for {n} of {num} groups' if num > 1 else ''}: turned round"
+        for name, n in zip(found.properties, turned, strict=True)
+        if n
+    ]
+
+
+def recalibrated(
+    space: FaceSpace, layer: Layer, found: DirectionSet, samples: int = 200, jacobians: int = 0
+) -> tuple[DirectionSet, list[str]]:
+    """Directions of another checkpoint, see ``made_ready``, which takes so many latents: ``samples``, or ``jacobians``,
+    at which directions that do not depend on the face are ``decorrelated``, too."""
+    if jacobians and found.finder is None:
+        found = decorrelated(space, layer, found, jacobians)
+    with tqdm(desc="calibrating", total=len(found.properties)) as bar:
+        return made_ready(space, layer, found, jacobians or samples, bar)
+
+
+def decorrelated(space: FaceSpace, layer: Layer, found: DirectionSet, num_jacobians: int) -> DirectionSet:
+    """The nearest directions along which, by the mean derivative of so many latents, no other score changes.
+
+    Directions of what the scorer does not measure stay as they are. ValueError where a direction changes nothing else.
+    """
+    codes = space.codes(layer, *space.latents(CHOOSE, range(num_jacobians)))
+    jacobian = free_jacobian(space, layer)(codes[:, layer.free(space.generator)]).mean(axis=0, dtype=np.float64)
+    directions = found.directions.astype(np.float64)
+    for name, rows in zip(found.properties, directions[..., layer.free(space.generator)], strict=True):
+        if name in space.property_names:
+            others = np.delete(jacobian, space.property_names.index(name), axis=0)
+            rows -= (others.T @ np.linalg.lstsq(others.T, rows.T, rcond=None)[0]).T
+    norms = np.linalg.norm(directions, axis=2, keepdims=True)
+    if not (norms > 1e-6).all():
+        raise ValueError("a direction changes nothing but other scores than its own: recalibrate by samples")
+    return replace(found, directions=directions / norms)
 
 
 def slopes_along(

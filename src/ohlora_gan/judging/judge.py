@@ -50,10 +50,11 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
     Returns:
         ``role``, ``names`` (what is measured), ``lost`` (share of pictures without a score); as `Interval`: ``corr``
         (mean signed correlation, by property; undefined counts as 0), ``sum_corr``, ``sum_abs_corr``, ``pass_share``,
-        ``drift`` (by attribute that is not edited), ``miss`` (by property; for sigmas alone); ``response`` (mean over
-        latents, ``[k, P]``), ``leakage`` (by property, see ``figures.leakage``), ``linearity`` (by property, mean over
-        latents), ``saturation`` (by property, in sigmas), ``retest`` (None without a second draw), ``damage`` (see
-        ``figures.damage``; None by a judge that does not see it).
+        ``passes`` (share of latents whose correlation reaches its threshold, by property), ``slope`` (what a unit of
+        strength brings its own score, by property), ``drift`` (by attribute that is not edited), ``miss`` (by property;
+        for sigmas alone); ``response`` (mean over latents, ``[k, P]``), ``leakage`` (by property, see
+        ``figures.leakage``), ``linearity`` (by property, mean over latents), ``saturation`` (by property, in sigmas),
+        ``retest`` (None without a second draw), ``damage`` (see ``figures.damage``; None by a judge that sees none).
     """
     damage = None
     if seen.names[-1] == DAMAGE:
@@ -76,6 +77,8 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
         "sum_corr": bootstrap.mean(corrs.sum(axis=1)),
         "sum_abs_corr": bootstrap.mean(np.abs(corrs).sum(axis=1)),
         "pass_share": figures.share(passes),
+        "passes": {name: figures.share(corrs[:, i] >= plan.thresholds[name]) for i, name in enumerate(measured)},
+        "slope": {name: bootstrap.mean(responses[:, columns[name], names.index(name)]) for name in measured},
         "retest": retest_of(seen, plan, groups, passes),
         "response": [[bootstrap.mean(responses[:, i, p]).value for p in range(len(names))] for i in columns.values()],
         "leakage": {

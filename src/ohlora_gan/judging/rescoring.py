@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import ALL, group_names
 from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.editing.search import CLEAR
 from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
@@ -69,21 +70,19 @@ Chosen = Sequence[tuple[Source, list[int]]]  # sources, and which of their prope
 
 
 def chosen_properties(space: FaceSpace, sources: Sequence[Source], properties: Sequence[str] | None) -> Chosen:
-    """The candidates that take part; ValueError if there are none, or the scorer does not measure what one changes."""
+    """The candidates that take part: of what the scorer measures; ValueError if there are none."""
     chosen = []
     for source in sources:
-        kept = [name for name in source.found.properties if properties is None or name in properties]
-        if unknown := [name for name in kept if name not in space.property_names]:
-            raise ValueError(
-                f"{source.run} changes {unknown[0]}, which the scorer does not measure (it measures "
-                f"{', '.join(space.property_names)}): give another scorer, or leave this property out"
-            )
-        if kept:
+        wanted = [name for name in source.found.properties if properties is None or name in properties]
+        if kept := [name for name in wanted if name in space.property_names]:
             chosen.append((source, [source.found.properties.index(name) for name in kept]))
     if not chosen:
         known = sorted({name for source in sources for name in source.found.properties})
         asked = "" if properties is None else f" for {', '.join(properties)}"
-        raise ValueError(f"there is no candidate{asked}: the runs have directions for {', '.join(known) or 'nothing'}")
+        raise ValueError(
+            f"there is no candidate{asked}: the runs have directions for {', '.join(known) or 'nothing'}, the scorer "
+            f"measures {', '.join(space.property_names)}"
+        )
     return chosen
 
 
@@ -372,9 +371,6 @@ def to_wplus(space: FaceSpace, layer: Layer, codes: np.ndarray) -> np.ndarray:
         w = layer.to_w(space.generator, v).float()
     wp = w if w.ndim == 3 else w.unsqueeze(1).expand(-1, space.generator.num_layers, -1)
     return wp.cpu().numpy()
-
-
-CLEAR = 2.0  # a response is clear from so many standard errors on
 
 
 def measure_response(

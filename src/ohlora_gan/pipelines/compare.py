@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
+from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
+from ohlora_gan.editing.search import made_ready
 from ohlora_gan.files import write_records, write_text
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import Source, check_sampling, rescore, rescore_layers, sources_of
@@ -24,12 +26,14 @@ from ohlora_gan.names import FAILED_FILE
 from ohlora_gan.options import Models, Rescoring
 from ohlora_gan.pipelines.runs import (
     JUDGED,
+    SETTINGS,
     VECTORS,
     SpaceSettings,
     folders_of_settings,
     known_settings,
     read_yaml,
     settings_of,
+    write_origins,
 )
 from ohlora_gan.reports.leaderboard import Cell, FailedCell, ScorerFigures, write_leaderboard
 from ohlora_gan.reports.pages import listed, plain
@@ -237,7 +241,15 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Mod
     check_sampling(how.n, how.step)
     opened = open_runs(runs)
     space = open_space(opened[0], models)
-    competing = [sources_of_run(space, one) for one in opened]
+    competing, said = [sources_of_run(space, one) for one in opened], []
+    for i, one in enumerate(opened):
+        if one.found.slopes is None:
+            settings = SpaceSettings.of(one.settings, **asdict(models))
+            ready, notes = write_usable(space, competing[i][0], output / one.name, settings)
+            competing[i] = sources_of(one.name, ready, competing[i][0].layer)
+            said += notes
+    if not {*space.property_names} & {name for one in opened for name in one.found.properties}:
+        return "\n".join(["the scorer measures none of what the directions change: no winners", *said])
     with tqdm(desc="rescoring", total=how.n) as bar:
         candidates = [source for sources in competing for source in sources]
         found = rescore(space, candidates, how.n, how.step, how.match, how.properties, bar)
@@ -247,7 +259,20 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Mod
     written = [output / "rescoring.csv"]
     if how.by_layer:
         written += write_layers(space, [sources[0] for sources in competing], output, how)
-    return f"{text}\n\nwritten: {', '.join(map(str, written))}"
+    return "\n".join([text, "", *said, f"written: {', '.join(map(str, written))}"])
+
+
+def write_usable(
+    space: FaceSpace, source: Source, folder: Path, settings: SpaceSettings
+) -> tuple[DirectionSet, list[str]]:
+    """Directions that have no strengths, such as imported ones, with strengths, also as a folder that ``ohlora edit``
+    takes; and what there is to say of them."""
+    with tqdm(desc=f"calibrating {source.run}", total=len(source.found.properties)) as bar:
+        ready, notes = made_ready(space, source.layer, source.found, progress=bar)
+    save_directions(folder / VECTORS, ready)
+    write_text(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(asdict(settings))))
+    write_origins(folder, {"checkpoint": settings.checkpoint, "scorer": settings.scorer})
+    return ready, [*notes, f"strengths measured: {folder}"]
 
 
 def write_layers(space: FaceSpace, sources: Sequence[Source], output: Path, how: Rescoring) -> list[Path]:

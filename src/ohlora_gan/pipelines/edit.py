@@ -16,7 +16,7 @@ from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
 from ohlora_gan.editing.moves import Limits, Mover, SafeRange, Session, StraightMover, open_faces
-from ohlora_gan.editing.search import calibrate
+from ohlora_gan.editing.search import made_ready
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
@@ -72,11 +72,12 @@ def refuse(settings: EditSettings, options: Sequence[str], where: str) -> None:
         raise ValueError(f"{wrong[0]} is a setting of {where}: leave it out, or give {where}")
 
 
-def check_properties(settings: EditSettings, names: Sequence[str]) -> None:
-    """Raises ValueError where something is to be changed or held that the scorer does not measure."""
+def check_properties(settings: EditSettings, names: Sequence[str], found: DirectionSet | None) -> None:
+    """Raises ValueError where something is to be changed or held that the scorer does not measure, unless there is a
+    direction ``found`` for it."""
     held = () if isinstance(settings.loop.hold, str) else settings.loop.hold
     for name in (*settings.changes, *held):
-        if name not in names:
+        if name not in names and (found is None or name not in found.properties):
             close = get_close_matches(name, names, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise ValueError(
@@ -111,7 +112,7 @@ def edit(settings: EditSettings) -> str:
     asked = asdict(settings.models) | {"truncation_psi": settings.truncation_psi}
     chosen = SpaceSettings.of(SHIPPED | recorded, **asked)
     space = chosen.open(settings.models.device)
-    check_properties(settings, space.property_names)
+    check_properties(settings, space.property_names, None if closed else found)
     if found is not None and not closed:
         check_directions(settings, found)
     layer = layer_named(settings.loop.layer if found is None else found.layer)
@@ -119,13 +120,14 @@ def edit(settings: EditSettings) -> str:
     notes: list[str] = []
     if file and not closed:
         found = open_directions(file, space, layer)
-        text = "the vectors were found with another {}: strengths are measured anew"
-        notes += [text.format(which) for which in strangers(found, space)]
+        if unscored := [name for name in settings.changes if name not in space.property_names]:
+            notes = [f"{', '.join(unscored)}: not scored, strengths are standard deviations of the codes along it"]
     discriminator = open_discriminator(chosen.checkpoint)
     if discriminator is not None:
         discriminator = space.device.place(discriminator)
     where = (recorded.get("test") or {}).get("region") or {}
-    session = Scene(space, layer, Region(**where), discriminator).session(settings, found)
+    session, said = Scene(space, layer, Region(**where), discriminator).session(settings, found)
+    notes += said
     notes += [f"{text}: held there" for text in session.limits.beyond(session.faces, settings.changes)]
     output = settings.output or Path("runs/edit") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return write_edit(session, settings, output, asdict(chosen), notes)
@@ -141,8 +143,8 @@ class Scene:
     region: Region
     discriminator: nn.Module | None
 
-    def session(self, settings: EditSettings, found: DirectionSet | None) -> Session:
-        """Faces, the way they move, and the range they are held in.
+    def session(self, settings: EditSettings, found: DirectionSet | None) -> tuple[Session, list[str]]:
+        """Faces, the way they move, and the range they are held in; and what there is to say of the directions.
 
         Raises:
             ValueError: where ``beyond=refuse`` and a target lies outside the range.
@@ -157,15 +159,15 @@ class Scene:
         if words and settings.beyond == "refuse":
             raise ValueError(f"{words[0]}: give a smaller strength, or --beyond clip")
         mover: Mover
+        notes: list[str] = []
         if loop:
             # held in the range already
             mover = ClosedLoopMover(loop, settings.loop.hold, beyond="allow", bar="editing")
         else:
             assert found is not None
-            if found.slopes is None or strangers(found, self.space):
-                found = calibrate(self.space, self.layer, found, num_latents=NUM_CALIBRATION)
+            found, notes = usable(found, self.space, self.layer)
             mover = StraightMover(found)
-        return Session(self.space, self.layer, faces, mover, limits, self.discriminator)
+        return Session(self.space, self.layer, faces, mover, limits, self.discriminator), notes
 
     def closed_loop(self, how: Loop) -> ClosedLoop:
         """The closed loop with its metric, which is measured where nobody has done so."""
@@ -173,6 +175,16 @@ class Scene:
         metric = stored_metric(bank, self.layer, metric_settings(how), self.region)
         own = Own(OWN if how.metric == "image" else 0.0, weights=self.region.weights(how.region))
         return ClosedLoop(self.space, self.layer, metric, own=own, discriminator=self.discriminator)
+
+
+def usable(found: DirectionSet, space: FaceSpace, layer: Layer) -> tuple[DirectionSet, list[str]]:
+    """Directions with strengths that are those of a space, measured where they are not, and what there is to say."""
+    text = "the vectors were found with another {}: strengths are measured anew"
+    notes = [text.format(which) for which in strangers(found, space)]
+    if found.slopes is not None and not notes:
+        return found, notes
+    found, turned = made_ready(space, layer, found, NUM_CALIBRATION)
+    return found, notes + turned
 
 
 def strangers(found: DirectionSet, space: FaceSpace) -> list[str]:

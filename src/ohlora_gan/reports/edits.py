@@ -1,6 +1,6 @@
 """What an edit leaves behind: strips, grids over two properties, an animation, ``edit.json`` and a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from ohlora_gan.reports.pages import labelled_grid, ping_pong, plain, save_anima
 
 ON_ANIMATION, GRID_STEPS, NAMED = 6, 5, 2
 NUM_CLOUD = 1000
+UNITS = {True: "score sigmas", False: "standard deviations of the codes"}
+"""Of strengths, of what is scored or not."""
 
 
 def write_edit(
@@ -61,9 +63,17 @@ def described(changes: Mapping[str, float], targets: str = "change") -> str:
     return ", ".join(f"{plain(name)} {to}{signed(value)}" for name, value in changes.items())
 
 
+def unit(session: Session, names: Iterable[str]) -> str:
+    """What strengths of some properties are measured in."""
+    kinds = {name in session.limits.names for name in names}
+    return " and ".join(text for kind, text in UNITS.items() if kind in kinds)
+
+
 def measured(session: Session, walk: Walk, name: str, before: str = "") -> list[list[str]]:
     """The change of a property's score at each step, ``[N][K]``: ``+0.97``, or ``+0.14 (limit)`` where the target was
-    held back; nothing at the unedited face."""
+    held back; nothing at the unedited face, and of what is not scored."""
+    if name not in session.limits.names:
+        return [[""] * len(walk.shares)] * len(session.faces.names)
     words = [
         [f"{before}{signed(value)}{' (limit)' * bool(stop)}" for value, stop in zip(*of_face, strict=True)]
         for of_face in zip(walk.measured(session.limits.names.index(name)), walk.held[name], strict=True)
@@ -81,7 +91,7 @@ def write_strip(output: Path, session: Session, walk: Walk) -> Path:
         title = f"{plain(name)} to {signed(value)}: share of the way above, change in score sigmas below each face"
     else:
         columns = [signed(value * share) for share in walk.shares]
-        title = f"{plain(name)}: change in score sigmas, asked for above, measured below each face"
+        title = f"{plain(name)}: change in {unit(session, [name])}, asked for above, measured below each face"
     columns[walk.middle] = "the face"
     picture = labelled_grid(walk.images, session.faces.names, columns, title, measured(session, walk, name))
     return save_png(output / f"strip_{name}.png", picture)
@@ -94,7 +104,7 @@ def write_before_after(output: Path, session: Session, walk: Walk) -> Path:
     columns = [ends.get(share, f"{share:.0%}") for share in walk.shares[way].tolist()]
     parts = [measured(session, walk, name, f"{plain(name)} ") for name in walk.changes]
     captions = [["\n".join(row[step] for row in rows).strip() for step in way] for rows in zip(*parts, strict=True)]
-    title = f"asked for: {described(walk.changes, session.limits.targets)} (score sigmas)"
+    title = f"asked for: {described(walk.changes, session.limits.targets)} ({unit(session, walk.changes)})"
     picture = labelled_grid(walk.images[:, way], session.faces.names, columns, title, captions)
     return save_png(output / "joint.png", picture)
 
@@ -109,9 +119,9 @@ def write_grids(output: Path, session: Session, changes: Mapping[str, float]) ->
         scores = scores - session.faces.scores[:, None]
     first, second = (plain(name) for name in names)
     rows, columns = ([f"{plain(name)} {signed(v)}" for v in own] for name, own in zip(names, wanted, strict=True))
-    reached, paths = scores[..., [session.limits.names.index(name) for name in names]], []
+    reached, paths = scores[..., [session.limits.names.index(name) for name in session.limits.scored(changes)]], []
     for face, own, got in zip(session.faces.names, images, reached, strict=True):
-        captions = [[f"{signed(a)}, {signed(b)}" for a, b in row] for row in got.reshape(*shape, 2)]
+        captions = [[", ".join(map(signed, values)) for values in row] for row in got.reshape(*shape, -1)]
         title = f"{face}: {first} down, {second} across; below: measured"
         picture = labelled_grid(own.reshape(*shape, *own.shape[1:]), rows, columns, title, captions)
         paths.append(save_png(output / f"grid_{face.replace(' ', '_')}.png", picture))
@@ -191,7 +201,8 @@ def figures_of(session: Session, walk: Walk) -> list[dict[str, Any]]:
         distance = float(walk.distance[n, walk.end])
         entry: dict[str, Any] = {"face": face, "group": faces.groups[n], "asked": walk.changes}
         entry["before"] = named(names, before)
-        entry["wanted"] = {p: round(before[names.index(p)] + held[p][n, 0], 4) for p in walk.changes}
+        scored = session.limits.scored(walk.changes)
+        entry["wanted"] = {p: round(before[names.index(p)] + held[p][n, 0], 4) for p in scored}
         entry["reached"] = named(names, reached)
         entry["besides"] = {p: v for p, v in named(names, reached - before).items() if p not in walk.changes}
         entry["image_change"] = round(float(np.abs(change).mean() / 255), 4)
@@ -222,8 +233,8 @@ def table(edits: Sequence[Mapping[str, Any]]) -> list[str]:
         words = f"{edit['image_change']:7.3f} {edit['distance']:8.2f} {real:>7}   "
         words += ", ".join(f"{name} {value:+.2f}" for name, value in moved)
         for i, name in enumerate(edit["asked"]):
-            numbers = (edit["before"][name], edit["wanted"][name], edit["reached"][name])
-            shown = " ".join(f"{number:+7.2f}" for number in numbers)
+            numbers = [edit[when].get(name) for when in ("before", "wanted", "reached")]
+            shown = " ".join(f"{'-':>7}" if number is None else f"{number:+7.2f}" for number in numbers)
             lines.append(f"{'' if i else edit['face']:12} {name:16} {shown}  {'' if i else words}".rstrip())
         if "note" in edit:
             lines.append(f"{'':12} {edit['note']}")
