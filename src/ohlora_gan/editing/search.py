@@ -64,6 +64,11 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     log.info("bank %s holds %d of the %d samples", bank.folder, num_reused, wanted.n)
     with tqdm(desc="sampling", total=wanted.n) as bar:
         scores = bank.scores(wanted.n, bar)
+    seen = ~np.isnan(scores).any(axis=1)
+    if not seen.all():
+        log.info("%d of %d samples are left out: the scorer has nothing to say of them", (~seen).sum(), wanted.n)
+        check_seen(seen)
+    scores = scores[seen]
     sampled = time.monotonic()
     cuts = {}
     if wanted.group_by:
@@ -72,7 +77,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     sought = (*edited, *held(finder, edited, names)) if wanted.correct else edited
     with tqdm(desc="finding", total=0) as bar:
         finder.fit(
-            bank.codes(layer, wanted.n)[:, layer.free(space.generator)],
+            bank.codes(layer, wanted.n)[seen][:, layer.free(space.generator)],
             *(scores, group_names(scores, cuts, names) if cuts else None, bar),
             names=names,
             edited=sought,
@@ -88,6 +93,15 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
         with tqdm(desc="correcting", total=len(sought)) as bar:
             found = correct(space, layer, found, edited, wanted.strengths, wanted.num_calibration, bar)
     return Found(found, {"sampling": sampled - started, "finding": time.monotonic() - sampled}, num_reused)
+
+
+def check_seen(seen: np.ndarray) -> None:
+    """Raises ValueError where the scorer has something to say of too few faces, bool ``[N]``, to find or measure by."""
+    if seen.sum() < MIN_SEEN:
+        raise ValueError(
+            f"the scorer can say something of {seen.sum()} of {len(seen)} faces, expected at least {MIN_SEEN}: lower "
+            f"truncation_psi, or give another scorer"
+        )
 
 
 def held(finder: DirectionFinder, edited: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -146,6 +160,7 @@ FIRST_LOOK = 0.1
 """How far the first look goes, as a share of the cloud's radius (the codes' mean distance from their mean)."""
 LONGEST = 2.0
 """A sigma is never further away than so many radii: what hardly moves its score is not followed out of the world."""
+MIN_SEEN = 10  # faces that the scorer can say something of
 OWN_GROUP = 10  # latents of a group that make its slope its own; with fewer it has that of all
 
 
@@ -173,9 +188,13 @@ def calibrate(
     for i, name in enumerate(found.properties):
         column = space.property_names.index(name)
         first = slopes_along(space, layer, codes, directions[:, i], FIRST_LOOK * radius)[:, column]
-        length = 1 / max(float(first.mean()), floor)
+        check_seen(~np.isnan(first))
+        length = 1 / max(float(np.nanmean(first)), floor)
         own = slopes_along(space, layer, codes, directions[:, i], length)[:, column]
-        by_group = [own[groups == group] for group in found.group_names]
+        seen = ~np.isnan(own)
+        check_seen(seen)
+        own, group_of = own[seen], groups[seen]
+        by_group = [own[group_of == group] for group in found.group_names]
         by_group = [of_group if len(of_group) >= OWN_GROUP else own for of_group in by_group]
         slopes.append([max(float(of_group.mean()), floor) for of_group in by_group])
         spreads.append([float(of_group.std()) for of_group in by_group])
@@ -187,7 +206,8 @@ def calibrate(
 def slopes_along(
     space: FaceSpace, layer: Layer, codes: np.ndarray, directions: np.ndarray, length: float
 ) -> np.ndarray:
-    """Slopes [N, P] of straight lines through scores at ``REACH`` lengths from codes [N, D] along directions [N, D]."""
+    """Slopes [N, P] of straight lines through scores at ``REACH`` lengths from codes [N, D] along directions [N, D];
+    NaN where a picture has no score."""
     moved = (codes[:, None] + (REACH * length)[:, None] * directions[:, None]).astype(np.float32)
     return np.einsum("s,nsp->np", REACH, scores_of(space, layer, moved)) / (length * (REACH @ REACH))
 
@@ -229,7 +249,10 @@ def correct(
         # a straight line a latent through all places and the unedited face
         places = np.append(rows, 0.0) - rows.sum() / (len(rows) + 1)
         whole = np.concatenate([scores, base[:, None]], axis=1)[..., measured]
-        response[i] = np.einsum("s,nsp->p", places, whole) / (len(codes) * places @ places)
+        slopes = np.einsum("s,nsp->np", places, whole) / (places @ places)
+        seen = ~np.isnan(slopes).any(axis=1)
+        check_seen(seen)
+        response[i] = slopes[seen].mean(axis=0)
         if progress is not None:
             progress.update()
     try:

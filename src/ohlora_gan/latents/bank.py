@@ -76,8 +76,13 @@ class Bank(ABC):
     def make_shard(self, start: int) -> np.ndarray:
         """Makes the samples of a file, and returns their scores."""
 
+    def num_bad(self, scores: np.ndarray) -> int:
+        """How many rows of scores are not finite, but for those of pictures that the scorer may say nothing of."""
+        bad = ~np.isfinite(scores)
+        return int(np.count_nonzero(bad.any(axis=1) & ~(np.isnan(scores).all(axis=1) & self.space.may_lose)))
+
     def check_finite(self, scores: np.ndarray, start: int) -> None:
-        if bad := int((~np.isfinite(scores)).any(axis=1).sum()):
+        if bad := self.num_bad(scores):
             raise ValueError(
                 f"{bad} of samples {start} to {start + self.shard - 1} have scores that are not finite: "
                 f"check the weights of the generator and of what scores its images"
@@ -118,7 +123,7 @@ class ScoreBank(Bank):
         except (FileNotFoundError, SafetensorError, KeyError):
             return None
         shape = (self.shard, len(self.space.property_names))
-        return scores if scores.shape == shape and np.isfinite(scores).all() else None
+        return scores if scores.shape == shape and not self.num_bad(scores) else None
 
     def make_shard(self, start: int) -> np.ndarray:
         scores = self.space.score_codes(W(), self.space.w(FIND, range(start, start + self.shard)))

@@ -473,7 +473,7 @@ class ResizedScorer(nn.Module):
 
 def fitting(scorer: nn.Module, resolution: int) -> nn.Module:
     """The scorer, or where it takes pictures of another side than this, one that is shown them resized."""
-    taken = getattr(scorer, "resolution", resolution)
+    taken = getattr(scorer, "resolution", None) or resolution
     if taken == resolution:
         return scorer
     log.warning("pictures of %d pixels are resized to %d for the scorer", resolution, taken)
