@@ -222,6 +222,17 @@ class Rescoring:
     by_layer: bool = option(False, "which synthesis layers carry which property, too")
 
 
+@dataclass(frozen=True)
+class Distilling:
+    """How a scorer is distilled, see `pipelines.distill`."""
+
+    n: int = option(20_000, "pictures, of which a tenth, 2,000 at most, is held out")
+    epochs: int = option(12, "passes over them")
+    seed: int = option(0, **SEED)
+    device: DeviceName = option("cpu", **DEVICE)
+    output: Path = option(Path("runs/distilled"), "where distilled scorers and pictures are kept", "FOLDER")
+
+
 # --- What a generator's faces are compared with ---
 
 

@@ -77,9 +77,11 @@ class DirectionFinder(ABC):
             to a property carries it in its name (``svm_eyes_acc``), so that tables find it.
         state_: what ``direction`` needs besides ``directions_``, for methods whose direction depends on the point.
         pointwise: whether it does. ``directions_`` then is the mean over samples, of unit norm.
+        differentiates: whether it asks for the scores' derivatives.
     """
 
     pointwise: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = False
     directions_: np.ndarray
     group_names_: list[str]
     metrics_: dict[str, Any]

@@ -63,9 +63,7 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
 def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
     """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign file; see `resolve`."""
     if is_factory(name):
-        raise CheckpointError(
-            f"{name} is code, expected weights: code of your own makes or scores faces, nothing else"
-        )
+        raise CheckpointError(f"{name} is code, expected weights: code of your own makes or scores faces, nothing else")
     path = resolve(name, kind)
     return load(path) if path.suffix == ".safetensors" else load_foreign(path)
 

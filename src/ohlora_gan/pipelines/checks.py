@@ -1,6 +1,7 @@
 """Checks across fields of a composed config: each error names the value, what was expected and the remedy."""
 
 import hashlib
+import logging
 import re
 import zipfile
 from collections.abc import Callable, Sequence
@@ -19,11 +20,15 @@ from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
 from ohlora_gan.models.gan import Architecture, Discriminator, Generator
-from ohlora_gan.models.zoo import open_checkpoint, resolve
+from ohlora_gan.models.wrapped import is_factory
+from ohlora_gan.models.zoo import open_checkpoint, open_scorer, resolve
+from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
 from ohlora_gan.world.versions import LATEST, SHIPPED, Member, check_same_world, network, networks, open_world, world_of
+
+log = logging.getLogger(__name__)
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
@@ -113,9 +118,25 @@ def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
     return {name: asked.get(name, name) for name in names} if OmegaConf.is_dict(asked) else names
 
 
+def settle_names(cfg: DictConfig) -> None:
+    """Gives ``properties`` and ``group_by`` of find_vectors.py, where they are null, what the scorer measures: the
+    published ones where it has all of them, else all properties, and no groups."""
+    if cfg.properties is not None and cfg.group_by is not None:
+        return
+    names = list(open_scorer(cfg.scorer).property_names)  # type: ignore[arg-type]
+    if cfg.properties is None:
+        cfg.properties = list(EDITED_PROPERTIES if {*EDITED_PROPERTIES} <= {*names} else names)
+    if cfg.group_by is None:
+        cfg.group_by = list(GROUP_PROPERTIES)
+        if cfg.groups == "medians" and not {*GROUP_PROPERTIES} <= {*names}:
+            log.info("faces are not grouped: %s does not measure all of %s", cfg.scorer, ", ".join(GROUP_PROPERTIES))
+            cfg.groups = "none"
+
+
 def check_find_vectors(cfg: DictConfig) -> None:
-    """Raises ValueError for settings of find_vectors.py that cannot work together."""
+    """Raises ValueError for settings of find_vectors.py that cannot work together; see also `settle_names`."""
     check_added(cfg)
+    settle_names(cfg)
     check_seed(cfg.seed)
     check_choice(cfg, "groups", ("medians", "none"))
     check_choice(cfg, "test.grid", UNITS)
@@ -206,7 +227,7 @@ def generation_plan(cfg: DictConfig) -> Plan:
     published, own = "svm" if cfg.test.grid == "sigma" else cfg.method.strengths, strengths
     if isinstance(strengths, str):
         published, own = strengths, None
-    plan = make_plan(cfg.properties, published, own, thresholds)
+    plan = make_plan(cfg.properties or EDITED_PROPERTIES, published, own, thresholds)
     return replace(plan, unit=cfg.test.grid, signed=cfg.test.signed)
 
 
@@ -379,6 +400,7 @@ FINDING = (
         "it is about landmarks (judge=landmarks)",
         "judge",
     ),
+    Use(("distill",), lambda cfg: is_factory(cfg.scorer), "it is for scorers that are code (landmarks)", "scorer"),
 )
 """What uses the settings of train.py, and of find_vectors.py; settings that are not named here are always used."""
 

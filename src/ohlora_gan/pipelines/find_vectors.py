@@ -28,8 +28,11 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region, stored_metric
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.wrapped import is_factory, wrapped_in
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
+from ohlora_gan.options import Distilling
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
+from ohlora_gan.pipelines.distill import distil
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
 from ohlora_gan.reports.pages import save_strips
 from ohlora_gan.reports.report import (
@@ -72,8 +75,9 @@ class Search:
 def find_vectors(cfg: DictConfig) -> float:
     """Finds directions with a composed ``conf/find_vectors.yaml``; returns the mean sum of correlations, of the first
     scorer that had no part in finding them where there is one."""
+    started, free = time.monotonic(), cfg.properties is None
     check_find_vectors(cfg)
-    started = time.monotonic()
+    distil_scorer(cfg, free)
     judging = judging_networks(cfg)
     finding = network("generator", cfg.checkpoint, called="checkpoint"), network("scorer", cfg.scorer)
     check_same_world(*finding, *networks("judge", judging, "judge=null for none"))
@@ -94,6 +98,21 @@ def find_vectors(cfg: DictConfig) -> float:
         judgement = judge_vectors(space, layer, mover, plan, judges, extent, bar)
     judgement.about |= about(search)
     return write_results(search, judgement, time.monotonic() - started)
+
+
+def distil_scorer(cfg: DictConfig, free: bool) -> None:
+    """Puts a distilled network in place of a scorer that has no derivatives, where the method needs them; the scorer
+    judges, unless somebody else is asked. Where properties are ``free``, those that cannot be learnt are left out."""
+    finder, told = open_finder(cfg), wrapped_in(open_scorer(cfg.scorer)) if is_factory(cfg.scorer) else []
+    if (finder is not None and not finder.differentiates) or all(part.differentiable for part in told):
+        return
+    how = Distilling(cfg.distill.n, cfg.distill.epochs, cfg.seed, cfg.device.name, Path(cfg.distill.output))
+    found = distil(cfg.checkpoint, cfg.scorer, how)
+    log.info("%s scores as %s does:\n%s", found.path, cfg.scorer, found.table())
+    cfg.judge = cfg.scorer if cfg.judge == "auto" else cfg.judge
+    cfg.scorer = str(found.path)
+    if free:
+        cfg.properties = [name for name in cfg.properties if name not in found.left_out]
 
 
 def judging_networks(cfg: DictConfig) -> list[str]:
