@@ -26,6 +26,8 @@ from ohlora_gan.names import EDITED_PROPERTIES
 
 log = logging.getLogger(__name__)
 
+MIN_SEEN = 10  # samples that the scorer can say something of
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -95,11 +97,11 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     return Found(found, {"sampling": sampled - started, "finding": time.monotonic() - sampled}, num_reused)
 
 
-def check_seen(seen: np.ndarray) -> None:
+def check_seen(seen: np.ndarray, least: int = MIN_SEEN) -> None:
     """Raises ValueError where the scorer has something to say of too few faces, bool ``[N]``, to find or measure by."""
-    if seen.sum() < MIN_SEEN:
+    if seen.sum() < least:
         raise ValueError(
-            f"the scorer can say something of {seen.sum()} of {len(seen)} faces, expected at least {MIN_SEEN}: lower "
+            f"the scorer can say something of {seen.sum()} of {len(seen)} faces, expected at least {least}: lower "
             f"truncation_psi, or give another scorer"
         )
 
@@ -160,7 +162,6 @@ FIRST_LOOK = 0.1
 """How far the first look goes, as a share of the cloud's radius (the codes' mean distance from their mean)."""
 LONGEST = 2.0
 """A sigma is never further away than so many radii: what hardly moves its score is not followed out of the world."""
-MIN_SEEN = 10  # faces that the scorer can say something of
 OWN_GROUP = 10  # latents of a group that make its slope its own; with fewer it has that of all
 
 
@@ -188,11 +189,11 @@ def calibrate(
     for i, name in enumerate(found.properties):
         column = space.property_names.index(name)
         first = slopes_along(space, layer, codes, directions[:, i], FIRST_LOOK * radius)[:, column]
-        check_seen(~np.isnan(first))
+        check_seen(~np.isnan(first), 2)
         length = 1 / max(float(np.nanmean(first)), floor)
         own = slopes_along(space, layer, codes, directions[:, i], length)[:, column]
         seen = ~np.isnan(own)
-        check_seen(seen)
+        check_seen(seen, 2)
         own, group_of = own[seen], groups[seen]
         by_group = [own[group_of == group] for group in found.group_names]
         by_group = [of_group if len(of_group) >= OWN_GROUP else own for of_group in by_group]
@@ -206,10 +207,19 @@ def calibrate(
 def slopes_along(
     space: FaceSpace, layer: Layer, codes: np.ndarray, directions: np.ndarray, length: float
 ) -> np.ndarray:
-    """Slopes [N, P] of straight lines through scores at ``REACH`` lengths from codes [N, D] along directions [N, D];
-    NaN where a picture has no score."""
+    """Slopes [N, P] of straight lines through scores at ``REACH`` lengths from codes [N, D] along directions [N, D]."""
     moved = (codes[:, None] + (REACH * length)[:, None] * directions[:, None]).astype(np.float32)
-    return np.einsum("s,nsp->np", REACH, scores_of(space, layer, moved)) / (length * (REACH @ REACH))
+    return lines(REACH * length, scores_of(space, layer, moved))
+
+
+def lines(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Slopes [N, P] of straight lines through scores [N, S, P] at places [S]: least squares over the pictures that have
+    scores, NaN where fewer than two have."""
+    seen = ~np.isnan(scores).any(axis=2)
+    middle = (seen * places).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    away = np.where(seen, places - middle[:, None], 0.0)
+    spread = np.where(seen.sum(axis=1) > 1, (away**2).sum(axis=1), np.nan)
+    return np.einsum("ns,nsp->np", away, np.where(seen[..., None], scores, 0.0)) / spread[:, None]
 
 
 def correct(
@@ -247,11 +257,10 @@ def correct(
         rows = np.array([s for s in strengths.get(name, (-1.0, 1.0)) if s != 0])
         scores = scores_of(space, layer, StraightMover(found)(codes, groups, {name: rows}).codes)
         # a straight line a latent through all places and the unedited face
-        places = np.append(rows, 0.0) - rows.sum() / (len(rows) + 1)
         whole = np.concatenate([scores, base[:, None]], axis=1)[..., measured]
-        slopes = np.einsum("s,nsp->np", places, whole) / (places @ places)
+        slopes = lines(np.append(rows, 0.0), whole)
         seen = ~np.isnan(slopes).any(axis=1)
-        check_seen(seen)
+        check_seen(seen, 2)
         response[i] = slopes[seen].mean(axis=0)
         if progress is not None:
             progress.update()

@@ -262,8 +262,9 @@ class WrappedScorer(nn.Module):
         std = known.std(dim=0)
         if constant := [name for name, value in zip(self.property_names, std, strict=True) if not value > 0]:
             raise ValueError(f"{self.name} gives all pictures of this generator the same {constant[0]}: leave it out")
-        for own, found in ((self.mean, known.mean(dim=0)), (self.std, std)):
-            own.copy_(torch.tensor([float(f"{value:.4g}") for value in found]))  # not another number on another machine
+        step = 10 ** (std.log10().floor() - 3)  # rounded, so as not to be another number on another machine
+        self.mean.copy_((known.mean(dim=0) / step).round() * step)
+        self.std.copy_((std / step).round() * step)
         self.is_measured = True
 
     def forward(self, images: Tensor) -> Tensor:
