@@ -32,7 +32,7 @@ from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
-from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES, published_or
 from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
 from ohlora_gan.training.gradient_net import NetTrainer
 from ohlora_gan.world.versions import check_same_world, network
@@ -146,7 +146,7 @@ class Gan:
         if not self.properties:
             raise ValueError(f"{self.name} has no scorer, so there is nothing to find: load(..., scorer=NAME or FILE)")
         if properties is None:
-            properties = EDITED_PROPERTIES if {*EDITED_PROPERTIES} <= {*self.properties} else self.properties
+            properties = published_or(EDITED_PROPERTIES, self.properties, self.properties)
         if unknown := [name for name in properties if name not in self.properties]:
             raise ValueError(f"properties has {unknown[0]!r}, expected some of {', '.join(self.properties)}")
         where = layer_named(layer) if isinstance(layer, str) else layer

@@ -21,6 +21,12 @@ EDITED_PROPERTIES = ("eyes", "mouth", "pose")
 GROUP_PROPERTIES = ("hair_color", "hair_length", "background_mean", "hairstyle")
 """The properties whose medians split samples into 16 groups by default, in the order of the group name's letters."""
 
+
+def published_or(published: Sequence[str], names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """The published properties where a scorer that measures ``names`` has all of them, else others."""
+    return tuple(published if {*published} <= {*names} else others)
+
+
 FAILED_FILE = "failed.txt"
 """What a job of a sweep that failed leaves in its folder: the sentence that says why."""
 

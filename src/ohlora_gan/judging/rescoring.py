@@ -371,7 +371,7 @@ def rescore_layers(
 
 def without_lost(changes: NDArray[np.float32]) -> NDArray[np.float32]:
     """The changes ``[n, ..., P]`` of those faces all of whose pictures have scores; ValueError for too few."""
-    seen = ~np.isnan(changes.reshape(len(changes), -1)).any(axis=1)
+    seen: NDArray[np.bool_] = ~np.isnan(changes.reshape(len(changes), -1)).any(axis=1)
     if not seen.all():
         log.info("%d of %d faces are left out: some of their pictures have no score", (~seen).sum(), len(seen))
     check_sampling(int(seen.sum()), STEP)

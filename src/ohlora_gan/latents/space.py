@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
 reported on the third, which neither may look at."""
+PIXELS_AT_ONCE = 64 * 128**2
+"""At most, on a CPU: 16 pictures of 256 pixels a side."""
 NUM_MEASURED = 300
 """Pictures, not truncated, by whose spread a scorer that is no network of ours gets its units."""
 
@@ -63,6 +65,8 @@ class FaceSpace:
         self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
         self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
+        if self.device.accelerator == "cpu":  # large pictures take gigabytes, and gain nothing from company
+            batch_size = min(batch_size, max(1, PIXELS_AT_ONCE // generator.resolution**2))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
 

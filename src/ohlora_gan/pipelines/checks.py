@@ -1,7 +1,6 @@
 """Checks across fields of a composed config: each error names the value, what was expected and the remedy."""
 
 import hashlib
-import logging
 import re
 import zipfile
 from collections.abc import Callable, Sequence
@@ -21,14 +20,12 @@ from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
 from ohlora_gan.models.gan import Architecture, Discriminator, Generator
 from ohlora_gan.models.wrapped import is_factory
-from ohlora_gan.models.zoo import open_checkpoint, open_scorer, resolve
+from ohlora_gan.models.zoo import open_checkpoint, resolve
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
 from ohlora_gan.world.versions import LATEST, SHIPPED, Member, check_same_world, network, networks, open_world, world_of
-
-log = logging.getLogger(__name__)
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
@@ -118,25 +115,9 @@ def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
     return {name: asked.get(name, name) for name in names} if OmegaConf.is_dict(asked) else names
 
 
-def settle_names(cfg: DictConfig) -> None:
-    """Gives ``properties`` and ``group_by`` of find_vectors.py, where they are null, what the scorer measures: the
-    published ones where it has all of them, else all properties, and no groups."""
-    if cfg.properties is not None and cfg.group_by is not None:
-        return
-    names = list(open_scorer(cfg.scorer).property_names)  # type: ignore[arg-type]
-    if cfg.properties is None:
-        cfg.properties = list(EDITED_PROPERTIES if {*EDITED_PROPERTIES} <= {*names} else names)
-    if cfg.group_by is None:
-        cfg.group_by = list(GROUP_PROPERTIES)
-        if cfg.groups == "medians" and not {*GROUP_PROPERTIES} <= {*names}:
-            log.info("faces are not grouped: %s does not measure all of %s", cfg.scorer, ", ".join(GROUP_PROPERTIES))
-            cfg.groups = "none"
-
-
 def check_find_vectors(cfg: DictConfig) -> None:
-    """Raises ValueError for settings of find_vectors.py that cannot work together; see also `settle_names`."""
+    """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_added(cfg)
-    settle_names(cfg)
     check_seed(cfg.seed)
     check_choice(cfg, "groups", ("medians", "none"))
     check_choice(cfg, "test.grid", UNITS)
@@ -173,20 +154,23 @@ def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
 def check_groups(cfg: DictConfig) -> None:
     """Raises ValueError for groups that cannot be made."""
     check_name_list(cfg, "group_by")
-    num_groups = 2 ** len(cfg.group_by)
+    group_by = cfg.group_by or GROUP_PROPERTIES
+    num_groups = 2 ** len(group_by)
     if cfg.n < MIN_SAMPLES * num_groups:
         raise ValueError(
             f"n={cfg.n} is too small for {num_groups} groups, expected at least {MIN_SAMPLES * num_groups} (some "
             f"thousands for good directions): raise n, or give groups=none"
         )
-    missing = [name for name in cfg.group_by if cfg.medians is not None and name not in cfg.medians]
+    missing = [name for name in group_by if cfg.medians is not None and name not in cfg.medians]
     if missing:
         raise ValueError(f"medians lack {', '.join(missing)}: give one for each of group_by, or medians=null")
 
 
 def check_name_list(cfg: DictConfig, key: str) -> None:
-    """Raises ValueError unless a key holds different names that can be part of a file's name."""
+    """Raises ValueError unless a key is null or holds different names that can be part of a file's name."""
     names = cfg[key]
+    if names is None:
+        return
     if not OmegaConf.is_list(names) or not names or len({*names}) < len(names):
         raise ValueError(f"{key} is {names}, expected a list of different names such as [eyes,mouth]")
     bad = [name for name in names if not isinstance(name, str) or not re.fullmatch(r"\w[\w .-]*", name)]

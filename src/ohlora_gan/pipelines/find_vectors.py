@@ -30,6 +30,7 @@ from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.wrapped import is_factory, wrapped_in
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
+from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, published_or
 from ohlora_gan.options import Distilling
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.distill import distil
@@ -76,6 +77,7 @@ def find_vectors(cfg: DictConfig) -> float:
     """Finds directions with a composed ``conf/find_vectors.yaml``; returns the mean sum of correlations, of the first
     scorer that had no part in finding them where there is one."""
     started, free = time.monotonic(), cfg.properties is None
+    settle_names(cfg)
     check_find_vectors(cfg)
     distil_scorer(cfg, free)
     judging = judging_networks(cfg)
@@ -98,6 +100,21 @@ def find_vectors(cfg: DictConfig) -> float:
         judgement = judge_vectors(space, layer, mover, plan, judges, extent, bar)
     judgement.about |= about(search)
     return write_results(search, judgement, time.monotonic() - started)
+
+
+def settle_names(cfg: DictConfig) -> None:
+    """Gives ``properties`` and ``group_by``, where they are null, what the scorer measures: the published ones where it
+    has all of them, else all properties, and no groups."""
+    if cfg.properties is not None and cfg.group_by is not None:
+        return
+    names: Any = open_scorer(cfg.scorer).property_names
+    if cfg.properties is None:
+        cfg.properties = list(published_or(EDITED_PROPERTIES, names, names))
+    if cfg.group_by is None:
+        cfg.group_by = list(published_or(GROUP_PROPERTIES, names, ()))
+        if cfg.groups == "medians" and not cfg.group_by:
+            log.info("faces are not grouped: %s does not measure %s", cfg.scorer, ", ".join(GROUP_PROPERTIES))
+            cfg.groups = "none"
 
 
 def distil_scorer(cfg: DictConfig, free: bool) -> None:
