@@ -211,6 +211,19 @@ def test_a_method_that_differentiates_distils_by_itself(tmp_path, monkeypatch, c
     assert cfg.scorer == "own_scores:scorer"
 
 
+def test_the_layer_may_be_left_out(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    cfg, generator = composed("find_vectors"), tiny.generator(label_dim=0, split=False)
+    for given, told in ((["checkpoint"], "w"), (["checkpoint", "layer"], None), (["experiment/vectors"], None)):
+        monkeypatch.setattr(program, "given_keys", lambda cfg, given=given: given)
+        if told:
+            assert program.open_layer(cfg.copy(), generator).name == told
+            assert "layer=w: layer mapping_split2 needs a generator with a split mapping" in caplog.text
+        else:
+            with pytest.raises(ValueError, match="mapping_split2 needs a generator with a split"):
+                program.open_layer(cfg.copy(), generator)
+
+
 @pytest.mark.slow
 def test_distilled_and_used(tmp_path, capsys):
     """What can be learnt is, what cannot is left out, and the file is a scorer like any other."""

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ohlora_gan.directions.base import ALL, group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
+from ohlora_gan.judging.figures import Floats, Interval, lost_pictures, markdown, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
 
@@ -117,7 +117,7 @@ def picture(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[Tensor, 
     """Images [n, 3, R, R] of vectors [n, D], and their scores [n, P]; ValueError if scores are not finite."""
     images = torch.cat(list(space.render(layer, codes)))
     scores = space.score(images).cpu().numpy()
-    if not np.isfinite(scores if not space.may_lose else scores[~np.isnan(scores).any(axis=1)]).all():
+    if not np.isfinite(scores if not space.may_lose else scores[~lost_pictures(scores)]).all():
         raise ValueError(f"images moved at layer {layer.name} have scores that are not finite: give a smaller step")
     return images, scores
 
@@ -371,7 +371,7 @@ def rescore_layers(
 
 def without_lost(changes: NDArray[np.float32]) -> NDArray[np.float32]:
     """The changes ``[n, ..., P]`` of those faces all of whose pictures have scores; ValueError for too few."""
-    seen: NDArray[np.bool_] = ~np.isnan(changes.reshape(len(changes), -1)).any(axis=1)
+    seen = ~lost_pictures(changes.reshape(len(changes), -1))
     if not seen.all():
         log.info("%d of %d faces are left out: some of their pictures have no score", (~seen).sum(), len(seen))
     check_sampling(int(seen.sum()), STEP)

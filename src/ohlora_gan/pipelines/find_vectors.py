@@ -24,10 +24,11 @@ from ohlora_gan.files import write_json
 from ohlora_gan.judging.figures import Plan, summary
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, sweep_row, write_cases, write_latents
-from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.metric import Region, stored_metric
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.wrapped import is_factory, wrapped_in
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, published_or
@@ -44,6 +45,7 @@ from ohlora_gan.reports.report import (
     vector_page,
     write_report,
 )
+from ohlora_gan.settings import given_keys
 from ohlora_gan.training.loggers import log_files, open_loggers
 from ohlora_gan.world.versions import check_same_world, network, networks
 
@@ -85,8 +87,7 @@ def find_vectors(cfg: DictConfig) -> float:
     check_same_world(*finding, *networks("judge", judging, "judge=null for none"))
     opened = open_generator(cfg.checkpoint), open_scorer(cfg.scorer), open_device(cfg)
     space = FaceSpace(*opened, cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
-    layer = instantiate(cfg.layer)
-    layer.check(space.generator)
+    layer = open_layer(cfg, space.generator)
     check_names(cfg, space.property_names)
     finder, plan = open_finder(cfg), generation_plan(cfg)
     judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
@@ -136,6 +137,20 @@ def judging_networks(cfg: DictConfig) -> list[str]:
     """The networks that judge besides the finding scorer; landmarks are none."""
     judge = chosen_judge(cfg) or []
     return [name for name in ([judge] if isinstance(judge, str) else judge) if name != LANDMARKS]
+
+
+def open_layer(cfg: DictConfig, generator: GeneratorBase) -> Layer:
+    """The layer of a composed config; w where the generator lacks that of the config and the user has named none."""
+    layer, given = instantiate(cfg.layer), given_keys(cfg)
+    try:
+        layer.check(generator)
+    except ValueError as error:
+        if not given or any(key == "layer" or key.startswith(("layer.", "experiment")) for key in given):
+            raise
+        log.info("layer=w: %s", error)
+        cfg.layer = {"_target_": "ohlora_gan.latents.layers.W"}
+        layer = W()
+    return layer
 
 
 def open_finder(cfg: DictConfig) -> DirectionFinder | None:
