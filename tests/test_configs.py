@@ -274,10 +274,11 @@ def test_settings_that_cannot_work_are_refused(overrides, message):
 
 def test_a_scorer_has_to_measure_what_is_edited_and_grouped_by():
     names = ("lip_color", "hat")
+    published = "properties=[eyes,mouth,pose]"
     with pytest.raises(ValueError, match=r"edit: eyes, mouth, pose, expected some of .*: lip_color, hat"):
-        check_names(composed("find_vectors"), names)
+        check_names(composed("find_vectors", published, "group_by=[hat]"), names)
     with pytest.raises(ValueError, match=r"does not measure hair_color.*groups=none, or group_by=\[\.\.\.\]"):
-        check_names(composed("find_vectors", "properties=[lip_color]"), names)
+        check_names(composed("find_vectors", "properties=[lip_color]", "group_by=[hair_color]"), names)
     check_names(composed("find_vectors", "properties=[lip_color]", "groups=none"), names)
     check_names(composed("find_vectors", "properties=[lip_color]", "group_by=[hat]"), names)
 

@@ -73,6 +73,14 @@ def test_from_a_scorer_to_a_page(weights, tmp_path):
     assert "(5 pictures)" in page
 
 
+def test_any_scorer_has_defaults(weights, tmp_path, caplog):
+    caplog.set_level("INFO")
+    run(weights, tmp_path, "n=40")
+    found = load_directions(tmp_path / "vectors.safetensors")
+    assert (found.properties, found.group_names) == (("lip_color",), ["all"])
+    assert "faces are not grouped" in caplog.text
+
+
 def test_a_scorer_can_group_by_what_it_measures(weights, tmp_path):
     run(weights, tmp_path, "properties=[lip_color]", "group_by=[lip_color]")
     found = load_directions(tmp_path / "vectors.safetensors")
@@ -83,8 +91,8 @@ def test_a_scorer_can_group_by_what_it_measures(weights, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "edit: eyes, mouth, pose, expected some of what the scorer measures: lip_color"),
-        (["properties=[lip_color]"], "groups=none"),
+        (["properties=[eyes]"], "edit: eyes, expected some of what the scorer measures: lip_color"),
+        (["group_by=[hair_color]"], "does not measure hair_color, which faces are to be grouped by: give groups=none"),
     ],
 )
 def test_what_the_scorer_does_not_measure_is_said_before_sampling(weights, tmp_path, overrides, message):

@@ -83,7 +83,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Train and search (KEY=VALUE, --help lists the keys)": (train, find_vectors, chain),
     "Faces": (faces.sample, vectors.edit, faces.render),
     "Directions": (vectors.compare, vectors.rescore, vectors.transfer, vectors.import_vectors),
-    "Scores and quality": (scoring.scorers, scoring.filter_means, scoring.quality, scoring.truth),
+    "Scores and quality": (scoring.scorers, scoring.distill, scoring.filter_means, scoring.quality, scoring.truth),
     "Pictures of your own": (scoring.label, scoring.parse_folder),
     "Files, runs and the machine": (
         *(machine.inspect, machine.convert, machine.join, machine.ship),

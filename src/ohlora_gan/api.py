@@ -33,7 +33,7 @@ from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
-from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES, published_or
 from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
 from ohlora_gan.training.gradient_net import NetTrainer
 
@@ -66,8 +66,9 @@ def load(
 
     Args:
         generator: a shipped model's name (``og.shipped()`` lists them), a file of weights, or a `Generator`.
-        scorer: the same of a network that scores attributes; ``"auto"``: ``property_cnn`` for shipped generators, none
-            for others; None: faces are not scored.
+        scorer: the same of a network that scores attributes; ``"landmarks"``, or ``"package.module:factory"`` for any
+            callable of your own, see `WrappedScorer`; ``"auto"``: ``property_cnn`` for shipped generators, none for
+            others; None: faces are not scored.
         device: ``cpu``, ``cuda``, ``mps``, ``auto``, or a `Device`.
         truncation_psi: how far every w is from its average, above 0 and at most 1 (Karras et al. 2019, section B).
 
@@ -125,7 +126,7 @@ class Gan:
         method: str | DirectionFinder = "svm",
         layer: str | Layer = "mapping_split2",
         n: int = 4000,
-        properties: Sequence[str] = EDITED_PROPERTIES,
+        properties: Sequence[str] | None = None,
         cache: str | Path | None = None,
         **settings: Any,
     ) -> Directions:
@@ -135,7 +136,7 @@ class Gan:
             method: one of `METHODS`, or a finder of your own (``ohlora_gan.testing`` has its contract).
             layer: ``z``, ``w``, ``wplus``, ``mapping_split1``, ``mapping_split2``, or a layer of your own.
             n: samples, at least 10; their scores are kept on disk and used again.
-            properties: what to change; some of the scorer's.
+            properties: what to change; some of the scorer's. None: eyes, mouth and pose, or all if it lacks one.
             cache: where scores are kept; None: the user's cache folder.
             settings: the finder's arguments, such as ``ratio=0.1`` for ``svm``.
 
@@ -144,6 +145,8 @@ class Gan:
         """
         if not self.properties:
             raise ValueError(f"{self.name} has no scorer, so there is nothing to find: load(..., scorer=NAME or FILE)")
+        if properties is None:
+            properties = published_or(EDITED_PROPERTIES, self.properties, self.properties)
         if unknown := [name for name in properties if name not in self.properties]:
             raise ValueError(f"properties has {unknown[0]!r}, expected some of {', '.join(self.properties)}")
         where = layer_named(layer) if isinstance(layer, str) else layer
@@ -327,7 +330,8 @@ class Directions:
         Raises:
             ValueError: for a judge that cannot judge these directions.
         """
-        by = JUDGE if by == "judge" else by
+        if by == "judge":
+            by = JUDGE if self.gan.scorer_name == SCORER else None
         judges = open_judges(self.gan.space, self.gan.scorer_name or "scorer", by)
         started = time.monotonic()
         with tqdm(desc="testing", total=num_latents) as bar:

@@ -24,6 +24,12 @@ GROUP_PROPERTIES = ("hair_color", "hair_length", "background_mean", "hairstyle")
 WORLD = 2
 """The version of the embedded world that is drawn; networks that have learnt from its faces say so in their files."""
 
+
+def published_or(published: Sequence[str], names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """The published properties where a scorer that measures ``names`` has all of them, else others."""
+    return tuple(published if {*published} <= {*names} else others)
+
+
 FAILED_FILE = "failed.txt"
 """What a job of a sweep that failed leaves in its folder: the sentence that says why."""
 

@@ -127,7 +127,9 @@ class Models:
     """Networks and faces that are asked for instead of those of the run that found the vectors."""
 
     checkpoint: str | None = option(None, "the generator: a name or a file", "MODEL", shown="the run's")
-    scorer: str | None = option(None, "the property network: a name or a file", "MODEL", shown="the run's")
+    scorer: str | None = option(
+        None, "a name, a file, landmarks, or package.module:factory", "MODEL", shown="the run's"
+    )
     seed: int | None = option(None, **SEED, shown="the run's")
     device: DeviceName = option("cpu", **DEVICE)
 
@@ -240,6 +242,17 @@ class Transferring:
     scorer: str | None = option(None, "the property network: a name or a file", "MODEL", shown="the run's")
     seed: int | None = option(None, **SEED, shown="the run's")
     device: DeviceName = option("cpu", **DEVICE)
+
+
+@dataclass(frozen=True)
+class Distilling:
+    """How a scorer is distilled, see `pipelines.distill`."""
+
+    n: int = option(20_000, "pictures, of which a tenth, 2,000 at most, is held out")
+    epochs: int = option(12, "passes over them")
+    seed: int = option(0, **SEED)
+    device: DeviceName = option("cpu", **DEVICE)
+    output: Path = option(Path("runs/distilled"), "where distilled scorers and pictures are kept", "FOLDER")
 
 
 # --- What a generator's faces are compared with ---

@@ -180,7 +180,7 @@ def test_a_folder_of_other_landmarks_gets_no_more(pictures, tmp_path, monkeypatc
     label.label(str(pictures), out, Labelling())
     before = files_of(out)
     monkeypatch.setattr(label, "LANDMARKS_METHOD", "three views")
-    with pytest.raises(ValueError, match="landmarks=mean with mirror image: choose another --output"):
+    with pytest.raises(ValueError, match="landmarks=mean with mirror image, six measures: choose another --output"):
         label.label(str(pictures), out, Labelling())
     settings = json.loads((out / "label.json").read_text())
     del settings["landmarks"]  # as a folder is that was begun before it was kept

@@ -5,13 +5,15 @@ import socket
 
 import numpy as np
 import pytest
+import torch
 
 from ohlora_gan.data import landmarks
 from ohlora_gan.data.landmarks import NoFace, SeveralFaces
 from ohlora_gan.data.parse_scores import MAP_SIZE
+from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.names import Part
 from ohlora_gan.world.face import FaceAttributes
-from ohlora_gan.world.painter import render_with_parse_map
+from ohlora_gan.world.painter import render, render_with_parse_map
 
 
 def test_without_mediapipe_the_error_names_the_extra(monkeypatch):
@@ -71,8 +73,27 @@ def test_a_picture_counts_alone(rendered):
 
 def test_a_mirror_image_measures_alike(rendered):
     plain, mirrored = (landmarks.measure(images) for images in (rendered[0], rendered[0][:, :, ::-1].copy()))
-    for name, sign in {"eye_aspect": 1, "mouth_opening": 1, "tilt": -1, "turn": -1}.items():
+    signs = {"eye_aspect": 1, "mouth_opening": 1, "smile": 1, "nod": 1, "tilt": -1, "turn": -1}
+    assert signs.keys() == {*landmarks.MEASURES}
+    for name, sign in signs.items():
         np.testing.assert_allclose(mirrored[name], sign * plain[name], atol=1e-6, err_msg=name)
+
+
+def test_a_scorer_tells_what_is_measured(rendered):
+    blank = np.full((1, 256, 256, 3), 90, dtype=np.uint8)
+    scorer = landmarks.LandmarkScorer()
+    told = scorer(from_uint8(torch.from_numpy(np.concatenate([rendered[0], blank]))))
+    assert told.shape == (4, len(scorer.property_names))
+    assert np.isnan(told).all(axis=1).tolist() == [False, False, False, True]
+    measured = landmarks.measure(rendered[0])
+    for name, column in scorer.columns.items():
+        np.testing.assert_allclose(told[:3, scorer.property_names.index(name)], measured[column], rtol=1e-6)
+
+
+def test_a_head_that_is_bowed_nods(mediapipe):
+    pictures = [render(FaceAttributes(pitch=pitch), 256) for pitch in (-1.0, 1.0)]
+    nods = landmarks.measure(np.stack(pictures))["nod"]
+    assert nods[1] - nods[0] > 0.03
 
 
 def test_maps_agree_with_the_renderers(rendered):

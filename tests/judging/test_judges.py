@@ -52,6 +52,7 @@ def mesh(monkeypatch):
         values = np.arange(len(images), dtype=float)
         values[1] = np.nan
         measures = {"eye_aspect": values, "mouth_opening": values + 10, "tilt": values + 20, "turn": values + 30}
+        measures |= {"smile": values + 40, "nod": values + 50}
         return {"found": np.isfinite(values), **measures}
 
     monkeypatch.setattr(landmarks, "detector", lambda: None)
@@ -71,6 +72,12 @@ def test_landmarks_measure_and_lose(mesh, pose, other, columns):
     np.testing.assert_array_equal(scores[3], np.add(columns, 3))
     assert np.isnan(scores).all(axis=1).tolist() == [False, True, False, False]
     np.testing.assert_array_equal(mesh[0], to_uint8(IMAGES).numpy())
+
+
+def test_landmarks_by_their_own_names(mesh):
+    judge = LandmarkJudge(None)
+    assert judge.property_names == ("eyes", "mouth", "smile", "turn", "tilt", "nod")
+    np.testing.assert_array_equal(judge.score(IMAGES)[3], np.add([0, 10, 40, 30, 20, 50], 3))
 
 
 def test_another_pose_is_named(mesh):

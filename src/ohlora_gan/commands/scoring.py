@@ -8,7 +8,7 @@ import typer
 
 from ohlora_gan.commands import Device, Folder, FolderOrNone, GeneratorName, Seed, written
 from ohlora_gan.errors import UserError, answering
-from ohlora_gan.options import DEVICE, SEED, DeviceName, Labelling, Parsing, Reference, option, read_bounds
+from ohlora_gan.options import DEVICE, SEED, DeviceName, Distilling, Labelling, Parsing, Reference, option, read_bounds
 
 if TYPE_CHECKING:
     from ohlora_gan.judging.quality import Fresh
@@ -94,6 +94,33 @@ def scorers(
         write_scorer_table(output / "agreement.csv", found.names, found.columns)
         write_text(output / "agreement.md", found.table() + "\n")
     return written(found.table(), output)
+
+
+@answering(interrupted="interrupted; the same command goes on from here")
+def distill(
+    scorer: Annotated[
+        str, typer.Option(metavar="SCORER", help="landmarks, package.module:factory, or a network to make smaller")
+    ],
+    generator: Annotated[str, typer.Option(metavar="MODEL", help="whose pictures it learns from: a name or a file")],
+    *,
+    how: Distilling,
+) -> str:
+    """A small network that scores as another scorer does, with derivatives: trained on a generator's own pictures.
+
+    It says how well each property is told on held-out pictures; one with an R² below .3 is left out. Labelled pictures
+    are kept, and a scorer that was distilled before is read. find-vectors does this by itself where a method needs it.
+
+    \b
+    Examples:
+      ohlora distill --scorer landmarks --generator my_net:dcgan
+      ohlora distill --scorer my_scores:smiling --generator network.pkl --n 5000 --device cuda
+    """
+    from ohlora_gan.devices import keep_freed_memory
+    from ohlora_gan.pipelines.distill import distil
+
+    keep_freed_memory()
+    found = distil(generator, scorer, how)
+    return f"{found.table()}\n\n{found.path}"
 
 
 @answering()

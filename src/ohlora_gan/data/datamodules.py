@@ -44,6 +44,7 @@ from ohlora_gan.files import write_json
 from ohlora_gan.latents.bank import ImageBank, read_image
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.filters import Panel
+from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters, world_of
 from ohlora_gan.names import PROPERTIES, REFERENCE, WORLD, Threshold, read_thresholds, within
 from ohlora_gan.world.face import ATTRIBUTES
@@ -391,6 +392,7 @@ class GeneratedDataModule(DealingDataModule):
     filters: Sequence[str | Path] | None = None
     require: Mapping[str, str | None] | None = None
     resolution: int = 64
+    resize: bool = False
     num_val: int = 0
     num_test: int = 0
     batch_size: int = 8
@@ -436,14 +438,14 @@ class GeneratedDataModule(DealingDataModule):
         with torch.random.fork_rng(devices=[]):
             generator, scorer = open_generator(self.checkpoint), open_scorer(self.scorer)
             filters = open_filters(self.filters or [])
-        if generator.resolution != self.resolution:
+        if generator.resolution != self.resolution and not self.resize:
             raise ValueError(
                 f"resolution is {self.resolution}, but data.checkpoint={self.checkpoint} makes images of "
-                f"{generator.resolution} pixels: set resolution={generator.resolution}, or give another generator"
+                f"{generator.resolution} pixels: set resolution={generator.resolution}, or data.resize=true"
             )
-        panel = Panel({**filters, "scorer": scorer})
+        panel = Panel({**filters, "scorer": fitting(scorer, generator.resolution) if self.resize else scorer})
         space = FaceSpace(generator, panel, self.device, self.render_batch_size, self.seed, quantize=True)
-        return ImageBank(Path(self.cache_dir), space, self.psi), list(filters)
+        return ImageBank(Path(self.cache_dir), space, self.psi, self.resolution), list(filters)
 
     @cached_property
     def _selected(self) -> tuple[Path, dict[str, Any], dict[str, ScoredPictures]]:
@@ -456,7 +458,10 @@ class GeneratedDataModule(DealingDataModule):
         log.info("%s holds %d of the %d generated images", bank.folder, stored, self.num_generated)
         with tqdm(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:
             scores = bank.scores(self.num_generated, bar)
-        kept = within(scores, filters, thresholds)
+        lost = np.isnan(scores).any(axis=1)
+        kept = within(scores, filters, thresholds) & ~lost
+        if lost.any():
+            log.info("%d of %d images are left out: %s has nothing to say of them", lost.sum(), len(lost), self.scorer)
         found = summarize(scores, kept, filters, thresholds)
         indices, scores = np.flatnonzero(kept), scores[kept, len(filters) :]
         first = self.num_val + self.num_test

@@ -10,19 +10,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from torch import Tensor
 
 from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.data.pictures import UnusablePictureError
 from ohlora_gan.errors import UserError
+from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.names import Part
 
 Bytes = NDArray[np.uint8]
 
-METHOD = "mean with mirror image"
+METHOD = "mean with mirror image, six measures"
 """How landmarks come about: a folder of labels keeps it, so that no later run adds labels of another kind."""
 MIN_SIDE = 256  # smaller pictures are enlarged to this before detection
 BORDER = 0.25
@@ -108,6 +111,26 @@ def measure(images: Bytes) -> dict[str, NDArray]:
     return {"found": np.isfinite(values[:, 0]), **dict(zip(MEASURES, values.T, strict=True))}
 
 
+class LandmarkScorer:
+    """The face mesh's measures as a scorer (``scorer=landmarks``, see `models.wrapped`); ValueError without MediaPipe.
+
+    Of pictures ``[N, 3, H, W]`` in [-1, 1] it tells raw measures float32 ``[N, 6]``, NaN where there is not exactly one
+    face.
+    """
+
+    columns: ClassVar = {"eyes": "eye_aspect", "mouth": "mouth_opening"} | {
+        name: name for name in ("smile", "turn", "tilt", "nod")
+    }
+    property_names = tuple(columns)
+
+    def __init__(self) -> None:
+        detector()  # says at once what is not installed
+
+    def __call__(self, images: Tensor) -> NDArray[np.float32]:
+        found = measure(to_uint8(images).cpu().numpy())
+        return np.stack([found[column] for column in self.columns.values()], axis=1).astype(np.float32)
+
+
 def _enlarged(image: Bytes) -> Bytes:
     """An image whose shorter side has at least ``MIN_SIDE`` pixels."""
     scale = MIN_SIDE / min(image.shape[:2])
@@ -133,7 +156,7 @@ def _without_startup_messages() -> Iterator[None]:
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MEASURES = ("eye_aspect", "mouth_opening", "tilt", "turn")
+MEASURES = ("eye_aspect", "mouth_opening", "smile", "tilt", "turn", "nod")
 NUM_POINTS = 468
 MAP_SHAPE = (MAP_SIZE, MAP_SIZE)
 FINE = 4  # outlines are drawn this much finer than the map, so that a nearly closed eye is as thin as it is
@@ -152,6 +175,8 @@ OVAL = (
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 LIP_PAIRS = ((82, 87), (13, 14), (312, 317))
+LIP_CORNERS = (61, 291)
+NOD_LIFTS = 0.08  # the lips' corners, which lie further back than their middle, a unit of ``nod``
 EDGE_A, EDGE_B, NOSE_TIP, CHIN, FOREHEAD = 234, 454, 1, 152, 10
 
 _PAIRS = (
@@ -194,17 +219,28 @@ def measure_points(points: NDArray) -> dict[str, float]:
           picture is the lower one, as property ``pose`` has it.
         * turn: how far the nose's tip is off the middle between the face's edges, by half the face's height (its
           width shrinks to nothing in a profile): about -1 (towards the left of the picture) to 1 (right).
+        * smile: how far the lips' corners are above the middle between the lips, by the height of the face, less what a
+          bowed head lifts them by; about -0.06 to 0.06. Of 496 photographs it tells those labelled Smiling with an
+          AUROC of .93.
+        * nod: how far the nose's tip is below the middle between the face's edges, by half the face's height; it grows
+          as the head is bowed.
     """
     points = _checked(points)
     across = points[list(EYE_B)].mean(0) - points[list(EYE_A)].mean(0)
-    height = float(np.hypot(*(points[FOREHEAD] - points[CHIN])))
+    down = points[CHIN] - points[FOREHEAD]
+    height = float(np.hypot(*down))
+    corners, lips = points[list(LIP_CORNERS)].mean(0), points[list(LIP_PAIRS[1])].mean(0)
     gap = np.mean([np.hypot(*(points[top] - points[bottom])) for top, bottom in LIP_PAIRS])
-    off_middle = (points[NOSE_TIP] - points[[EDGE_A, EDGE_B]].mean(0)) @ across / np.hypot(*across)
+    middle = points[[EDGE_A, EDGE_B]].mean(0)
+    off_middle = (points[NOSE_TIP] - middle) @ across / np.hypot(*across)
+    nod = float((points[NOSE_TIP] - middle) @ down) * 2 / height**2
     return {
         "eye_aspect": (_eye_aspect(points[list(EYE_A)]) + _eye_aspect(points[list(EYE_B)])) / 2,
         "mouth_opening": float(gap) / height,
+        "smile": float((lips - corners) @ down) / height**2 - NOD_LIFTS * nod,
         "tilt": float(np.arctan2(across[1], across[0])),
         "turn": float(off_middle) * 2 / height,
+        "nod": nod,
     }
 
 

@@ -77,9 +77,11 @@ class DirectionFinder(ABC):
             to a property carries it in its name (``svm_eyes_acc``), so that tables find it.
         state_: what ``direction`` needs besides ``directions_``, for methods whose direction depends on the point.
         pointwise: whether it does. ``directions_`` then is the mean over samples, of unit norm.
+        differentiates: whether it asks for the scores' derivatives.
     """
 
     pointwise: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = False
     directions_: np.ndarray
     group_names_: list[str]
     metrics_: dict[str, Any]
@@ -225,11 +227,13 @@ def group_names(
 ) -> np.ndarray:
     """The group of every sample, str ``[n]``: a letter a median, ``h`` where a score is at least it, else ``l``.
 
+    A row of NaN, a face of which nothing is known, counts as one at the medians.
+
     Raises:
         ValueError: for scores of another shape or not finite, or a grouping property that is not scored.
     """
     columns = _columns(scores, names, tuple(medians))
-    num_bad = np.count_nonzero(~np.isfinite(columns))
+    num_bad = np.count_nonzero(~np.isfinite(columns[~np.isnan(np.asarray(scores)).all(axis=1)]))
     if num_bad:
         raise ValueError(f"scores: {num_bad} of {columns.size} values that decide on groups are not finite")
     # In float64: a median rounded to float32 is another number, and scores at the median would change sides.

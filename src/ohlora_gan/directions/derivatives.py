@@ -133,6 +133,11 @@ class MixedFinder(DirectionFinder):
         """Whether the direction of any property depends on the point."""
         return any(finder.pointwise for finder in self.finders.values())
 
+    @property
+    def differentiates(self) -> bool:  # type: ignore[override]
+        """Whether the finder of any property does."""
+        return any(finder.differentiates for finder in self.finders.values())
+
     def _fit(self, samples: Samples) -> None:
         parts = self._copies(samples.edited)
         for prop, part in parts.items():
@@ -207,6 +212,8 @@ class MeanJacobianFinder(DirectionFinder):
         reach: how far edits take samples at most, in units of the scores (sigmas), at least 0; 0 looks at the samples
             alone.
     """
+
+    differentiates: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -334,6 +341,7 @@ class LocalJacobianFinder(DirectionFinder):
     """
 
     pointwise: ClassVar[bool] = True
+    differentiates: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -177,7 +177,7 @@ class SafeRange:
         values = np.maximum(values, 1e-4 * values.mean())  # directions in which samples hardly vary count for little
         whiten = vectors / np.sqrt(values)
         return cls(
-            *(scores.min(axis=0), scores.max(axis=0), mean, whiten),
+            *(np.nanmin(scores, axis=0), np.nanmax(scores, axis=0), mean, whiten),
             outermost=float(np.quantile(np.linalg.norm((part - mean) @ whiten, axis=1), OUTERMOST)),
             radius=float(np.linalg.norm(part - mean, axis=1).mean()),
             realism=float(np.quantile(real, LEAST_REAL)),

@@ -26,6 +26,8 @@ from ohlora_gan.names import EDITED_PROPERTIES
 
 log = logging.getLogger(__name__)
 
+MIN_SEEN = 10  # samples that the scorer can say something of
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -64,6 +66,11 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     log.info("bank %s holds %d of the %d samples", bank.folder, num_reused, wanted.n)
     with tqdm(desc="sampling", total=wanted.n) as bar:
         scores = bank.scores(wanted.n, bar)
+    seen = ~np.isnan(scores).any(axis=1)
+    if not seen.all():
+        log.info("%d of %d samples are left out: the scorer has nothing to say of them", (~seen).sum(), wanted.n)
+        check_seen(seen)
+    scores = scores[seen]
     sampled = time.monotonic()
     cuts = {}
     if wanted.group_by:
@@ -72,7 +79,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     sought = (*edited, *held(finder, edited, names)) if wanted.correct else edited
     with tqdm(desc="finding", total=0) as bar:
         finder.fit(
-            bank.codes(layer, wanted.n)[:, layer.free(space.generator)],
+            bank.codes(layer, wanted.n)[seen][:, layer.free(space.generator)],
             *(scores, group_names(scores, cuts, names) if cuts else None, bar),
             names=names,
             edited=sought,
@@ -88,6 +95,15 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
         with tqdm(desc="correcting", total=len(sought)) as bar:
             found = correct(space, layer, found, edited, wanted.strengths, wanted.num_calibration, bar)
     return Found(found, {"sampling": sampled - started, "finding": time.monotonic() - sampled}, num_reused)
+
+
+def check_seen(seen: np.ndarray, least: int = MIN_SEEN) -> None:
+    """Raises ValueError where the scorer has something to say of too few faces, bool ``[N]``, to find or measure by."""
+    if seen.sum() < least:
+        raise ValueError(
+            f"the scorer can say something of {seen.sum()} of {len(seen)} faces, expected at least {least}: lower "
+            f"truncation_psi, or give another scorer"
+        )
 
 
 def held(finder: DirectionFinder, edited: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -191,10 +207,15 @@ def calibrate(
             continue
         column = space.property_names.index(name)
         first = slopes_along(space, layer, codes, directions[:, i], FIRST_LOOK * radius)[:, column]
-        length = 1 / max(abs(float(first.mean())) if turn else float(first.mean()), floor)
+        check_seen(~np.isnan(first), 2)
+        steepness = float(np.nanmean(first))
+        length = 1 / max(abs(steepness) if turn else steepness, floor)
         own = slopes_along(space, layer, codes, directions[:, i], length)[:, column]
+        seen = ~np.isnan(own)
+        check_seen(seen, 2)
+        own, group_of = own[seen], groups[seen]
         for j, group in enumerate(found.group_names):
-            of_group = own[groups == group] if np.count_nonzero(groups == group) >= OWN_GROUP else own
+            of_group = own[group_of == group] if np.count_nonzero(group_of == group) >= OWN_GROUP else own
             if turn and of_group.mean() < -CLEAR * of_group.std() / np.sqrt(len(of_group)):
                 signs[i, j] = -1.0
             slopes[i, j], spreads[i, j] = max(signs[i, j] * float(of_group.mean()), floor), of_group.std()
@@ -253,7 +274,17 @@ def slopes_along(
 ) -> np.ndarray:
     """Slopes [N, P] of straight lines through scores at ``REACH`` lengths from codes [N, D] along directions [N, D]."""
     moved = (codes[:, None] + (REACH * length)[:, None] * directions[:, None]).astype(np.float32)
-    return np.einsum("s,nsp->np", REACH, scores_of(space, layer, moved)) / (length * (REACH @ REACH))
+    return lines(REACH * length, scores_of(space, layer, moved))
+
+
+def lines(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Slopes [N, P] of straight lines through scores [N, S, P] at places [S]: least squares over the pictures that have
+    scores, NaN where fewer than two have."""
+    seen = ~np.isnan(scores).any(axis=2)
+    middle = (seen * places).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    away = np.where(seen, places - middle[:, None], 0.0)
+    spread = np.where(seen.sum(axis=1) > 1, (away**2).sum(axis=1), np.nan)
+    return np.einsum("ns,nsp->np", away, np.where(seen[..., None], scores, 0.0)) / spread[:, None]
 
 
 def correct(
@@ -291,9 +322,11 @@ def correct(
         rows = np.array([s for s in strengths.get(name, (-1.0, 1.0)) if s != 0])
         scores = scores_of(space, layer, StraightMover(found)(codes, groups, {name: rows}).codes)
         # a straight line a latent through all places and the unedited face
-        places = np.append(rows, 0.0) - rows.sum() / (len(rows) + 1)
         whole = np.concatenate([scores, base[:, None]], axis=1)[..., measured]
-        response[i] = np.einsum("s,nsp->p", places, whole) / (len(codes) * places @ places)
+        slopes = lines(np.append(rows, 0.0), whole)
+        seen = ~np.isnan(slopes).any(axis=1)
+        check_seen(seen, 2)
+        response[i] = slopes[seen].mean(axis=0)
         if progress is not None:
             progress.update()
     try:

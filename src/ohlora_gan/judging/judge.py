@@ -32,7 +32,6 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
-from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.zoo import is_truth, open_scorer
 from ohlora_gan.world.truth import Truth
 
@@ -162,20 +161,20 @@ def open_judges(
     Args:
         scorer: the name or file of the space's scorer.
         judge: names or files of other property networks, ``"landmarks"``, a list of such, or None.
-        landmarks_pose: what ``pose`` is for landmarks, see ``LandmarkJudge``.
+        landmarks_pose: what ``pose`` is for landmarks, see ``LandmarkJudge``, where the scorer has a ``pose``.
 
     Raises:
         ValueError: for the finding scorer itself, a truth network of another resolution, or what is not installed.
     """
     judges: list[Judge] = [NetworkJudge(_short(scorer), space.scorer, space.device, "finding", space.quantize)]
     for name in [judge] if isinstance(judge, str) else judge or []:
-        if name == LANDMARKS:
-            judges.append(LandmarkJudge(landmarks_pose))
+        if name == LANDMARKS and scorer != LANDMARKS:
+            judges.append(LandmarkJudge(landmarks_pose if "pose" in space.property_names else None))
             continue
         if is_truth(name):
             judges.append(truth_judge(space, name))
             continue
-        net = fitting(open_scorer(name), space.generator.resolution)
+        net = FaceSpace(space.generator, open_scorer(name), space.device, space.batch_size).scorer
         if weights_hash(net) == weights_hash(space.scorer):
             raise ValueError(
                 f"judge={name} is the scorer that finds the directions and cannot judge them: give another one, or null"

@@ -16,6 +16,7 @@ from ohlora_gan.judging.figures import lost_pictures
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.latents.space import change_map
 from ohlora_gan.models.gan import from_uint8, to_uint8
+from ohlora_gan.models.wrapped import wrapped_in
 from ohlora_gan.world.truth import ATTRIBUTES, Truth
 
 Scores = NDArray[np.float32]
@@ -66,7 +67,8 @@ class NetworkJudge:
         """See ``Judge.score``; ValueError if a score is not finite, which means that the network is broken."""
         with self.device.autocast():
             scores = self.net(self._seen(images)).float().cpu().numpy()
-        if num_bad := np.count_nonzero(~np.isfinite(scores)):
+        known = scores[~lost_pictures(scores)] if wrapped_in(self.net) else scores
+        if num_bad := np.count_nonzero(~np.isfinite(known)):
             raise ValueError(f"{num_bad} of {scores.size} scores of {self.name} are not finite: use device=cpu")
         return scores
 
@@ -82,7 +84,6 @@ class NetworkJudge:
         return from_uint8(to_uint8(images)) if self.quantize else images
 
 
-MEASURED = {"eyes": "eye_aspect", "mouth": "mouth_opening"}
 POSES = ("turn", "tilt")
 
 
@@ -93,7 +94,8 @@ class LandmarkJudge:
 
     Args:
         pose: the measure that ``pose`` is: ``"turn"``, as in the labels of aligned photographs, or ``"tilt"``, as in
-            the scores of parse maps and the embedded world.
+            the scores of parse maps and the embedded world. None: all that `landmarks.LandmarkScorer` tells, by its
+            names.
 
     Raises:
         ValueError: for another pose, or if MediaPipe is not installed.
@@ -103,18 +105,18 @@ class LandmarkJudge:
     role: Role = "judging"
     raw = True
 
-    def __init__(self, pose: str = "turn") -> None:
-        if pose not in POSES:
+    def __init__(self, pose: str | None = "turn") -> None:
+        if pose not in (None, *POSES):
             raise ValueError(f"pose is {pose!r}, expected one of {', '.join(POSES)}")
-        other = POSES[1 - POSES.index(pose)]
-        self.columns = MEASURED | {"pose": pose, other: other}
-        self.property_names = tuple(self.columns)
-        landmarks.detector()  # says at once what is not installed
+        self.scorer = landmarks.LandmarkScorer()
+        told = list(self.scorer.property_names)
+        chosen = told if pose is None else ["eyes", "mouth", pose, POSES[1 - POSES.index(pose)]]
+        self._order = [told.index(name) for name in chosen]
+        self.property_names = tuple("pose" if name == pose else name for name in chosen)
 
     def score(self, images: Tensor) -> Scores:
         """Raw measures, see ``landmarks.measure``; NaN where there is not exactly one face."""
-        found = landmarks.measure(to_uint8(images).cpu().numpy())
-        return np.stack([found[column] for column in self.columns.values()], axis=1).astype(np.float32)
+        return self.scorer(images)[:, self._order]
 
 
 DAMAGE = "damage"  # the last of a truth judge's scores: how far a picture is from the face that was read off it

@@ -186,6 +186,11 @@ def compare_faces(checkpoint: str, scorer: str, reference: Reference, fresh: Fre
     """
     generator = open_generator(checkpoint)
     space = FaceSpace(generator, open_scorer(scorer), fresh.device, batch_size=100, seed=fresh.seed)
+    if not hasattr(space.scorer, "features"):
+        raise ValueError(
+            f"scorer {scorer} tells no activations, by which pictures are compared: give a network, such as "
+            f"property_cnn or one that `ohlora distill` makes"
+        )
     images = space.images(W(), space.w("quality", range(fresh.num), fresh.psi))
     side, found = generator.resolution, {}
     if reference.pictures:

@@ -189,6 +189,7 @@ def agreement(first: str, second: str, generator: str, fresh: Fresh) -> Agreemen
             f"property"
         )
     scores = fresh.scores(generator, Panel(scorers), "scorers")
+    scores = scores[~np.isnan(scores).any(axis=1)]  # what both have something to say of
     first_scores = scores[:, [ours.index(name) for name in common]]
     second_scores = scores[:, [len(ours) + theirs.index(name) for name in common]]
     return Agreement.of(first_scores, second_scores, common, fresh.seed)

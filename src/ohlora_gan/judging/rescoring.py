@@ -5,6 +5,7 @@ proposal, and is judged by how much the score rises on images moved along it. Di
 compete on the same faces. The faces are those of the stream ``choose``: a winner is reported on others.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,9 +20,11 @@ from tqdm import tqdm
 from ohlora_gan.directions.base import ALL, group_names
 from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing.search import CLEAR
-from ohlora_gan.judging.figures import Floats, Interval, markdown, resamples
+from ohlora_gan.judging.figures import Floats, Interval, lost_pictures, markdown, resamples
 from ohlora_gan.latents.layers import Layer, W, WPlus
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, change_map
+
+log = logging.getLogger(__name__)
 
 OWN = "own"  # the group of candidates that move each face along the direction of its own group
 STEP = 2.0  # the paper's step
@@ -113,7 +116,7 @@ def picture(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[Tensor, 
     """Images [n, 3, R, R] of vectors [n, D], and their scores [n, P]; ValueError if scores are not finite."""
     images = torch.cat(list(space.render(layer, codes)))
     scores = space.score(images).cpu().numpy()
-    if not np.isfinite(scores).all():
+    if not np.isfinite(scores if not space.may_lose else scores[~lost_pictures(scores)]).all():
         raise ValueError(f"images moved at layer {layer.name} have scores that are not finite: give a smaller step")
     return images, scores
 
@@ -279,7 +282,7 @@ def rescore(
         Candidate(source.run, source.found.method, source.layer.name, source.group, name, own, float(size))
         for (source, name), own, size in zip(pairs, steps, sizes, strict=True)
     ]
-    return Rescoring(space.property_names, candidates, np.concatenate(changes), space.seed)
+    return Rescoring(space.property_names, candidates, without_lost(np.concatenate(changes)), space.seed)
 
 
 # --- An edit given to the w of some synthesis layers only ---
@@ -361,7 +364,17 @@ def rescore_layers(
     names = tuple(source.found.properties[k] for k in columns)
     sides = list(space.generator.layer_sides)
     origin = source.run, source.found.method, source.layer.name
-    return LayerRescoring(*origin, space.property_names, names, sides, step, ranges, np.concatenate(parts), space.seed)
+    changes = without_lost(np.concatenate(parts))
+    return LayerRescoring(*origin, space.property_names, names, sides, step, ranges, changes, space.seed)
+
+
+def without_lost(changes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The changes ``[n, ..., P]`` of those faces all of whose pictures have scores; ValueError for too few."""
+    seen = ~lost_pictures(changes.reshape(len(changes), -1))
+    if not seen.all():
+        log.info("%d of %d faces are left out: some of their pictures have no score", (~seen).sum(), len(seen))
+    check_sampling(int(seen.sum()), STEP)
+    return changes[seen]
 
 
 def to_wplus(space: FaceSpace, layer: Layer, codes: np.ndarray) -> np.ndarray:
@@ -394,7 +407,8 @@ def measure_response(
         rises[i, j] = own[:num_latents] - own[num_latents:]
         if progress is not None:
             progress.update()
-    return rises.mean(axis=2), rises.std(axis=2, ddof=1) / np.sqrt(num_latents)
+    num_seen = np.isfinite(rises).sum(axis=2)
+    return np.nanmean(rises, axis=2), np.nanstd(rises, axis=2, ddof=1) / np.sqrt(num_seen)
 
 
 def turn_up(

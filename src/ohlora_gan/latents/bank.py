@@ -29,6 +29,7 @@ from ohlora_gan.latents.space import FIND, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.scorers import resized
 from ohlora_gan.names import EDITED_PROPERTIES
 
 
@@ -76,8 +77,13 @@ class Bank(ABC):
     def make_shard(self, start: int) -> np.ndarray:
         """Makes the samples of a file, and returns their scores."""
 
+    def num_bad(self, scores: np.ndarray) -> int:
+        """How many rows of scores are not finite, but for those of pictures that the scorer may say nothing of."""
+        bad = ~np.isfinite(scores)
+        return int(np.count_nonzero(bad.any(axis=1) & ~(np.isnan(scores).all(axis=1) & self.space.may_lose)))
+
     def check_finite(self, scores: np.ndarray, start: int) -> None:
-        if bad := int((~np.isfinite(scores)).any(axis=1).sum()):
+        if bad := self.num_bad(scores):
             raise ValueError(
                 f"{bad} of samples {start} to {start + self.shard - 1} have scores that are not finite: "
                 f"check the weights of the generator and of what scores its images"
@@ -118,7 +124,7 @@ class ScoreBank(Bank):
         except (FileNotFoundError, SafetensorError, KeyError):
             return None
         shape = (self.shard, len(self.space.property_names))
-        return scores if scores.shape == shape and np.isfinite(scores).all() else None
+        return scores if scores.shape == shape and not self.num_bad(scores) else None
 
     def make_shard(self, start: int) -> np.ndarray:
         scores = self.space.score_codes(W(), self.space.w(FIND, range(start, start + self.shard)))
@@ -151,12 +157,13 @@ STREAM = "generated"
 class ImageBank(Bank):
     """Images and scores, to train on; the scorer of the space may be several networks, a `Panel`.
 
-    With ``psi`` below 1 every w is truncated toward its average, in all layers.
+    With ``psi`` below 1 every w is truncated toward its average, in all layers. Images are kept with ``side`` pixels
+    (None: as they are made), and scored before they are resized.
     """
 
     num_key, folder_key = "num_generated", "cache_dir"
 
-    def __init__(self, folder: str | Path, space: FaceSpace, psi: float = 1.0):
+    def __init__(self, folder: str | Path, space: FaceSpace, psi: float = 1.0, side: int | None = None):
         identity = {
             "generator": weights_hash(space.generator),
             "scorers": weights_hash(space.scorer),
@@ -165,11 +172,14 @@ class ImageBank(Bank):
             "precision": space.device.precision,
             "psi": psi,
         }
+        self.side = side or space.generator.resolution
+        if self.side != space.generator.resolution:
+            identity["side"] = self.side
         super().__init__(folder, space, identity)
         self.psi = psi
 
     def read_shard(self, start: int) -> NDArray[np.float32] | None:
-        side = self.space.generator.resolution
+        side = self.side
         try:
             images = np.load(images_path(self.folder, start), mmap_mode="r", allow_pickle=False)
             with safe_open(self.scores_path(start), framework="numpy") as file:
@@ -178,13 +188,15 @@ class ImageBank(Bank):
             return None
         columns = len(self.space.property_names)
         whole = images.shape == (self.shard, side, side, 3) and scores.shape == (self.shard, columns)
-        return scores if whole and images.dtype == np.uint8 and checksum == checksum_of(images, scores) else None
+        whole &= images.dtype == np.uint8 and not self.num_bad(scores)
+        return scores if whole and checksum == checksum_of(images, scores) else None
 
     def make_shard(self, start: int) -> NDArray[np.float32]:
         pixels, parts = [], []
         for rendered in self.space.render(W(), self.space.w(STREAM, range(start, start + self.shard), self.psi)):
             kept = to_uint8(rendered)  # what is scored is what is kept
-            pixels.append(kept.cpu().numpy())
+            small = kept if kept.shape[1] == self.side else to_uint8(resized(from_uint8(kept), self.side))
+            pixels.append(small.cpu().numpy())
             parts.append(self.space.score(from_uint8(kept)).cpu().numpy())
         images, scores = np.concatenate(pixels), np.concatenate(parts)
         self.check_finite(scores, start)

@@ -16,12 +16,17 @@ from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
+from ohlora_gan.models.wrapped import wrapped_in
 
 log = logging.getLogger(__name__)
 
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
 reported on the third, which neither may look at."""
+PIXELS_AT_ONCE = 64 * 128**2
+"""At most, on a CPU: 16 pictures of 256 pixels a side."""
+NUM_MEASURED = 300
+"""Pictures, not truncated, by whose spread a scorer that is no network of ours gets its units."""
 
 
 class FaceSpace:
@@ -60,6 +65,8 @@ class FaceSpace:
         self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
         self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
+        if self.device.accelerator == "cpu":  # large pictures take gigabytes, and gain nothing from company
+            batch_size = min(batch_size, max(1, PIXELS_AT_ONCE // generator.resolution**2))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
 
@@ -141,10 +148,26 @@ class FaceSpace:
 
     @property
     def scorer(self) -> nn.Module:
-        """What scores faces; ValueError where nothing does."""
+        """What scores faces, in standard deviations; ValueError where nothing does."""
         if self._scorer is None:
             raise ValueError("nothing scores these faces: give a scorer")
+        for part in wrapped_in(self._scorer):
+            if not part.is_measured:
+                plain = copy.copy(self)
+                plain.seed, plain.truncation_psi = 0, 1.0
+                rendered = plain.render(W(), plain.w("units", range(NUM_MEASURED)))
+                with tqdm(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
+                    tables = []
+                    for images in rendered:
+                        tables.append(part.table(images).cpu())
+                        bar.update(len(images))
+                part.measure(torch.cat(tables))
         return self._scorer
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether the scorer may have nothing to say of a picture, whose row of scores then is NaN."""
+        return self._scorer is not None and bool(wrapped_in(self._scorer))
 
     @torch.no_grad()
     def score(self, images: Tensor) -> Tensor:
@@ -174,6 +197,12 @@ def score_jacobian(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[n
         v, images = render_with_graph(space, layer, codes[start : start + space.batch_size])
         with space.device.autocast():
             scores = space.scorer(images).float()
+        if not scores.requires_grad:
+            name = getattr(space.scorer, "name", "the scorer")
+            raise ValueError(
+                f"{name} has no derivatives, which this method needs: `ohlora distill --scorer {name} --generator "
+                f"GENERATOR` trains a network that has; or use a method that samples, svm or ridge"
+            )
         rows = [
             torch.autograd.grad(scores[:, p].sum(), v, retain_graph=p + 1 < scores.shape[1])[0]
             for p in range(scores.shape[1])

@@ -190,12 +190,12 @@ class Panel(nn.Module):
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        sizes: dict[str, Any] = {name: network.resolution for name, network in networks.items()}
-        if len(set(sizes.values())) != 1:
+        sizes: dict[str, Any] = {name: network.resolution for name, network in networks.items() if network.resolution}
+        if len(set(sizes.values())) > 1 or not networks:
             listed = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"
             raise ValueError(f"scoring networks take images of one size in pixels, got {listed}: give others")
         self.networks = nn.ModuleList(networks.values())
-        self.resolution: int = next(iter(sizes.values()))
+        self.resolution: int | None = next(iter(sizes.values()), None)  # None: any
         columns: list[str] = []
         for name, network in networks.items():
             columns += getattr(network, "property_names", (name,))

@@ -443,6 +443,11 @@ class TruthNet(nn.Module):
 # --- Pictures of another size ---
 
 
+def resized(images: Tensor, side: int) -> Tensor:
+    """Images ``[N, 3, R, R]`` with another side: bilinear, antialiased."""
+    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+
 class ResizedScorer(nn.Module):
     """A scorer that is shown pictures of another size than it takes, resized to it (bilinear, antialiased).
 
@@ -456,7 +461,7 @@ class ResizedScorer(nn.Module):
     def resized(self, images: Tensor) -> Tensor:
         """``[N, 3, R, R]`` of any side as the scorer takes them."""
         side: Any = self.scorer.resolution
-        return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+        return resized(images, side)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.scorer(self.resized(images))
@@ -473,7 +478,7 @@ class ResizedScorer(nn.Module):
 
 def fitting(scorer: nn.Module, resolution: int) -> nn.Module:
     """The scorer, or where it takes pictures of another side than this, one that is shown them resized."""
-    taken = getattr(scorer, "resolution", resolution)
+    taken = getattr(scorer, "resolution", None) or resolution
     if taken == resolution:
         return scorer
     log.warning("pictures of %d pixels are resized to %d for the scorer", resolution, taken)

@@ -20,7 +20,7 @@ from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.formats import load_foreign
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
-from ohlora_gan.models.wrapped import file_of_factory, is_factory, open_factory
+from ohlora_gan.models.wrapped import WrappedScorer, call_factory, file_of_factory, is_factory, open_factory
 from ohlora_gan.names import WORLD
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -55,7 +55,7 @@ def kind_of(path: Path) -> str:
 def resolve(name: str | Path, kind: str | None = None) -> Path:
     """The file of a shipped model's name (``v1``), of a path, or of the module of a factory, see `wrapped`; ``kind`` is
     what is asked for, see `kind_of`."""
-    if is_factory(name) and kind in (None, "generator"):
+    if is_factory(name) and kind in (None, "generator", "scorer"):
         return file_of_factory(str(name))
     path = Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
@@ -75,7 +75,7 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
 def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
     """Weights from a shipped model's name, a ``.safetensors`` of ours, or a foreign file; see `resolve`."""
     if is_factory(name):
-        raise CheckpointError(f"{name} is code, expected weights: a network of your own makes faces, none trains it")
+        raise CheckpointError(f"{name} is code, expected weights: code of your own makes or scores faces, nothing else")
     path = resolve(name, kind)
     if kind:
         check_world(path, kind)
@@ -146,14 +146,17 @@ def open_discriminator(name: str | Path) -> nn.Module | None:
 
 
 def open_scorer(name: str | Path) -> nn.Module:
-    """The property network of a shipped model's name or a file."""
+    """The property network of a shipped model's name or a file, or what ``landmarks`` and ``package.module:factory``
+    name, see `wrapped.WrappedScorer`."""
+    if is_factory(name):
+        return WrappedScorer(call_factory(str(name)), str(name))
     return open_checkpoint(name, "scorer").build("scorer")
 
 
 def is_truth(name: str | Path) -> bool:
     """Whether a shipped model's name or a file is a network of ``model=truth``."""
     path = resolve(name, "scorer")
-    return path.suffix == ".safetensors" and kind_of(path) == "truth"
+    return not is_factory(name) and path.suffix == ".safetensors" and kind_of(path) == "truth"
 
 
 def open_truth(name: str | Path) -> TruthNet:
@@ -202,7 +205,10 @@ def read_filters(name: str | Path) -> list[FilterEnsemble]:
 def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """All networks of anything that can be read, by name, and what the file says of itself; see `open_filters`."""
     if is_factory(name):
-        return {"generator": open_factory(str(name))}, {"stage": "imported", "factory": str(name)}
+        info = {"stage": "imported", "factory": str(name)}
+        if hasattr(made := call_factory(str(name)), "property_names"):
+            return {"scorer": WrappedScorer(made, str(name))}, info
+        return {"generator": open_factory(str(name))}, info
     if Path(name).is_dir():
         folds = [load_foreign(path) for path in sorted(Path(name).iterdir()) if path.suffix in (".pth", ".pt")]
     else:

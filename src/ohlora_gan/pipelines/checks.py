@@ -19,8 +19,9 @@ from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
 from ohlora_gan.models.gan import Architecture, Discriminator, Generator
+from ohlora_gan.models.wrapped import is_factory
 from ohlora_gan.models.zoo import open_checkpoint, resolve, world_of
-from ohlora_gan.names import WORLD
+from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, WORLD
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
@@ -151,20 +152,23 @@ def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
 def check_groups(cfg: DictConfig) -> None:
     """Raises ValueError for groups that cannot be made."""
     check_name_list(cfg, "group_by")
-    num_groups = 2 ** len(cfg.group_by)
+    group_by = cfg.group_by or GROUP_PROPERTIES
+    num_groups = 2 ** len(group_by)
     if cfg.n < MIN_SAMPLES * num_groups:
         raise ValueError(
             f"n={cfg.n} is too small for {num_groups} groups, expected at least {MIN_SAMPLES * num_groups} (some "
             f"thousands for good directions): raise n, or give groups=none"
         )
-    missing = [name for name in cfg.group_by if cfg.medians is not None and name not in cfg.medians]
+    missing = [name for name in group_by if cfg.medians is not None and name not in cfg.medians]
     if missing:
         raise ValueError(f"medians lack {', '.join(missing)}: give one for each of group_by, or medians=null")
 
 
 def check_name_list(cfg: DictConfig, key: str) -> None:
-    """Raises ValueError unless a key holds different names that can be part of a file's name."""
+    """Raises ValueError unless a key is null or holds different names that can be part of a file's name."""
     names = cfg[key]
+    if names is None:
+        return
     if not OmegaConf.is_list(names) or not names or len({*names}) < len(names):
         raise ValueError(f"{key} is {names}, expected a list of different names such as [eyes,mouth]")
     bad = [name for name in names if not isinstance(name, str) or not re.fullmatch(r"\w[\w .-]*", name)]
@@ -205,7 +209,7 @@ def generation_plan(cfg: DictConfig) -> Plan:
     published, own = "svm" if cfg.test.grid == "sigma" else cfg.method.strengths, strengths
     if isinstance(strengths, str):
         published, own = strengths, None
-    plan = make_plan(cfg.properties, published, own, thresholds)
+    plan = make_plan(cfg.properties or EDITED_PROPERTIES, published, own, thresholds)
     return replace(plan, unit=cfg.test.grid, signed=cfg.test.signed)
 
 
@@ -378,6 +382,7 @@ FINDING = (
         "it is about landmarks (judge=landmarks)",
         "judge",
     ),
+    Use(("distill",), lambda cfg: is_factory(cfg.scorer), "it is for scorers that are code (landmarks)", "scorer"),
 )
 """What uses the settings of train.py, and of find_vectors.py; settings that are not named here are always used."""
 

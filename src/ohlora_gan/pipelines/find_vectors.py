@@ -24,12 +24,17 @@ from ohlora_gan.files import write_json
 from ohlora_gan.judging.figures import Plan, summary
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, sweep_row, write_cases, write_latents
-from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.metric import Region, stored_metric
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.wrapped import is_factory, wrapped_in
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
+from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, published_or
+from ohlora_gan.options import Distilling
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
+from ohlora_gan.pipelines.distill import distil
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
 from ohlora_gan.reports.pages import save_strips
 from ohlora_gan.reports.report import (
@@ -40,6 +45,7 @@ from ohlora_gan.reports.report import (
     vector_page,
     write_report,
 )
+from ohlora_gan.settings import given_keys
 from ohlora_gan.training.loggers import log_files, open_loggers
 
 log = logging.getLogger(__name__)
@@ -71,13 +77,14 @@ class Search:
 def find_vectors(cfg: DictConfig) -> float:
     """Finds directions with a composed ``conf/find_vectors.yaml``; returns the mean sum of correlations, of the first
     scorer that had no part in finding them where there is one."""
+    started, free = time.monotonic(), cfg.properties is None
+    settle_names(cfg)
     check_find_vectors(cfg)
-    started = time.monotonic()
+    distil_scorer(cfg, free)
     judging = judging_networks(cfg)
     opened = open_generator(cfg.checkpoint), open_scorer(cfg.scorer), open_device(cfg)
     space = FaceSpace(*opened, cfg.batch_size, cfg.seed, truncation_psi=cfg.truncation_psi)
-    layer = instantiate(cfg.layer)
-    layer.check(space.generator)
+    layer = open_layer(cfg, space.generator)
     check_names(cfg, space.property_names)
     finder, plan = open_finder(cfg), generation_plan(cfg)
     judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
@@ -93,10 +100,54 @@ def find_vectors(cfg: DictConfig) -> float:
     return write_results(search, judgement, time.monotonic() - started)
 
 
+def settle_names(cfg: DictConfig) -> None:
+    """Gives ``properties`` and ``group_by``, where they are null, what the scorer measures: the published ones where it
+    has all of them, else all properties, and no groups."""
+    if cfg.properties is not None and cfg.group_by is not None:
+        return
+    names: Any = open_scorer(cfg.scorer).property_names
+    if cfg.properties is None:
+        cfg.properties = list(published_or(EDITED_PROPERTIES, names, names))
+    if cfg.group_by is None:
+        cfg.group_by = list(published_or(GROUP_PROPERTIES, names, ()))
+        if cfg.groups == "medians" and not cfg.group_by:
+            log.info("faces are not grouped: %s does not measure %s", cfg.scorer, ", ".join(GROUP_PROPERTIES))
+            cfg.groups = "none"
+
+
+def distil_scorer(cfg: DictConfig, free: bool) -> None:
+    """Puts a distilled network in place of a scorer that has no derivatives, where the method needs them; the scorer
+    judges, unless somebody else is asked. Where properties are ``free``, those that cannot be learnt are left out."""
+    finder, told = open_finder(cfg), wrapped_in(open_scorer(cfg.scorer)) if is_factory(cfg.scorer) else []
+    if (finder is not None and not finder.differentiates) or all(part.differentiable for part in told):
+        return
+    how = Distilling(cfg.distill.n, cfg.distill.epochs, cfg.seed, cfg.device.name, Path(cfg.distill.output))
+    found = distil(cfg.checkpoint, cfg.scorer, how)
+    log.info("%s scores as %s does:\n%s", found.path, cfg.scorer, found.table())
+    cfg.judge = cfg.scorer if cfg.judge == "auto" else cfg.judge
+    cfg.scorer = str(found.path)
+    if free:
+        cfg.properties = [name for name in cfg.properties if name not in found.left_out]
+
+
 def judging_networks(cfg: DictConfig) -> list[str]:
     """The networks that judge besides the finding scorer; landmarks are none."""
     judge = chosen_judge(cfg) or []
     return [name for name in ([judge] if isinstance(judge, str) else judge) if name != LANDMARKS]
+
+
+def open_layer(cfg: DictConfig, generator: GeneratorBase) -> Layer:
+    """The layer of a composed config; w where the generator lacks that of the config and the user has named none."""
+    layer, given = instantiate(cfg.layer), given_keys(cfg)
+    try:
+        layer.check(generator)
+    except ValueError as error:
+        if not given or any(key == "layer" or key.startswith(("layer.", "experiment")) for key in given):
+            raise
+        log.info("layer=w: %s", error)
+        cfg.layer = {"_target_": "ohlora_gan.latents.layers.W"}
+        layer = W()
+    return layer
 
 
 def open_finder(cfg: DictConfig) -> DirectionFinder | None:

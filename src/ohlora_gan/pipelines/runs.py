@@ -21,7 +21,7 @@ from ohlora_gan.files import write_json
 from ohlora_gan.latents import bank as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
-from ohlora_gan.models.wrapped import is_factory
+from ohlora_gan.models.wrapped import is_code_of_others, is_factory
 from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve, world_of
 from ohlora_gan.names import FAILED_FILE
 
@@ -112,10 +112,10 @@ class SpaceSettings:
             if value is None:
                 origin = origins.get(name)
                 value = origin.find(Path(str(folder)), name) if isinstance(origin, Origin) else settings.get(name)
-                if name == "checkpoint" and value is not None and is_factory(value):  # the folder may be anybody's
+                if kind is str and value is not None and is_code_of_others(value):  # the folder may be anybody's
                     raise ValueError(
-                        f"the run's checkpoint {value} is code, which no file may start: give it with "
-                        f"--checkpoint {value} (in Hydra's programs: checkpoint={value})"
+                        f"the run's {name} {value} is code, which no file may start: give it with --{name} {value} "
+                        f"(in Hydra's programs: {name}={value})"
                     )
             if value is None and kind is str:
                 raise ValueError(

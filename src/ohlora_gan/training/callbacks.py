@@ -299,7 +299,7 @@ def open_panel(scorer: str | Path | None, filters: Sequence[str | Path] | None, 
     judges = zoo.open_filters(filters_for(resolution) if filters is None else filters)
     networks |= judges
     for name, network in networks.items():
-        if network.resolution != resolution:
+        if network.resolution not in (None, resolution):
             key, none = ("filters", "[]") if name in judges else ("scorer_checkpoint", "null")
             size = network.resolution
             raise ValueError(
@@ -394,7 +394,8 @@ class ScoreMeans(Callback):
         images = draw_images(pl_module, self.seed, "scores", indices, self.batch_size)
         parts = images.to(pl_module.device).split(self.batch_size)
         scores = torch.cat([self.panel(from_uint8(part)) for part in parts])
-        means, stds = scores.mean(dim=0).tolist(), scores.std(dim=0, correction=0).tolist()
+        mean = scores.nanmean(dim=0)  # what a scorer cannot score is NaN
+        means, stds = mean.tolist(), (scores - mean).square().nanmean(dim=0).sqrt().tolist()
         names = self.panel.property_names
         figures = {f"scores/mean/{name}": mean for name, mean in zip(names, means, strict=True)}
         figures |= {f"scores/std/{name}": std for name, std in zip(names, stds, strict=True)}
