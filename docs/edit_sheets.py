@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 import ohlora_gan as og
+from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.zoo import open_filters, shipped_filters
 from ohlora_gan.names import EDITED_PROPERTIES, REFERENCE, read_thresholds, within
@@ -24,7 +25,7 @@ def good(gan: og.Gan, num: int) -> og.Faces:
     filters, faces = open_filters(shipped_filters()), gan.sample(200, seed=0)
     images = from_uint8(torch.from_numpy(faces.images))
     with torch.no_grad():
-        scores = torch.cat([net(images) for net in filters.values()], dim=1).numpy()
+        scores = Panel(filters)(images).numpy()
     passed = within(scores, tuple(filters), read_thresholds(REFERENCE, tuple(filters)))
     return faces[np.flatnonzero(passed)[:num]]
 
