@@ -105,7 +105,7 @@ def transfer(run: Path, to: str, output: Path, how: Transferring) -> str:
     }
     test, of_run = tests["recalibrated"], ("decorrelate", "hold", "metric", "correct")
     test.about |= {key: judged["run"][key] for key in of_run if key in judged["run"]}
-    test.about |= {"method": found.method, "n": found.provenance.get("n", 0), "from": str(run)}
+    test.about |= {"method": f"{found.method}, transferred", "n": found.provenance.get("n", 0), "from": str(run)}
     write_run(output, cfg, ready, test)
     write_json(output / "transfer.json", content)
     what = f"{how.jacobians} Jacobians" if how.jacobians else f"{how.samples} samples"
