@@ -94,7 +94,7 @@ def test_what_is_not_scored_moves_by_deviations_of_the_codes(run, tmp_path, caps
         output = tmp_path / mode
         assert main(["edit", f"{file}", *words, "--mode", mode, *networks, *FEW, "--output", f"{output}"]) == 0
         said = capsys.readouterr().out
-        assert "age: not scored, strengths are standard deviations of the codes along it" in said
+        assert "age: not scored, strengths are standard deviations of the codes" in said
         assert "eyes goes the other way here: turned round" in said
         edit = json.loads((output / "edit.json").read_text())["edits"][0]
         assert "age" not in {**edit["wanted"], **edit["reached"]}

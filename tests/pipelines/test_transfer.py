@@ -134,6 +134,17 @@ def test_a_run_that_is_there_already_and_jacobians(folder, tmp_path):
         assert np.abs(np.delete(response, own)).max() < 1e-3 * abs(response[own])
 
 
+def test_mixed_directions_are_mixed_again(folder, tmp_path):
+    search(folder, "first", "mixed", "correct=true")
+    search(folder, "tuned", "mixed_there", "correct=true")
+    assert transfer(folder, "mixed", "tuned", tmp_path, "--there", str(folder / "mixed_there"), "--samples", "20") == 0
+    runs = (load_directions(run / "vectors.safetensors").directions[:, 0] for run in (folder / "mixed", tmp_path))
+    source, moved = (directions.astype(float) for directions in runs)
+    weights = np.linalg.lstsq(source.T, moved.T, rcond=None)[0]
+    np.testing.assert_allclose(weights.T @ source, moved, atol=1e-5)
+    assert np.abs(weights - np.eye(2)).max() > 1e-3
+
+
 def test_directions_of_others_are_tested_without_a_search(folder, tmp_path, capsys):
     found = load_directions(folder / "run" / "vectors.safetensors")
     both = np.concatenate(

@@ -226,18 +226,27 @@ def calibrate(
 def made_ready(
     space: FaceSpace, layer: Layer, found: DirectionSet, num_latents: int = 100, progress: tqdm | None = None
 ) -> tuple[DirectionSet, list[str]]:
-    """Directions that were found elsewhere, calibrated for a space, and sentences about those that were turned."""
+    """Directions that were found elsewhere, calibrated for a space, and sentences about those that were turned or are
+    not scored."""
     ready = calibrate(space, layer, found, num_latents, progress, turn=found.finder is None)
     ready.provenance = {**found.provenance, "generator": weights_hash(space.generator)}
     if space.property_names:
         ready.provenance["scorer"] = weights_hash(space.scorer)
     turned = (ready.directions != found.directions).any(axis=2).sum(axis=1)
     num = len(found.group_names)
-    return ready, [
+    notes = [
         f"{name} goes the other way here{f' for {n} of {num} groups' if num > 1 else ''}: turned round"
         for name, n in zip(found.properties, turned, strict=True)
         if n
     ]
+    return ready, notes + unscored(space, found)
+
+
+def unscored(space: FaceSpace, found: DirectionSet) -> list[str]:
+    """A sentence about the properties that a scorer does not measure, if any, see ``calibrate``."""
+    names = [name for name in found.properties if name not in space.property_names]
+    said = f"{', '.join(names)}: not scored, strengths are standard deviations of the codes"
+    return [said] if names else []
 
 
 def recalibrated(

@@ -16,7 +16,7 @@ from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
 from ohlora_gan.editing.moves import Limits, Mover, SafeRange, Session, StraightMover, open_faces
-from ohlora_gan.editing.search import made_ready
+from ohlora_gan.editing.search import made_ready, unscored
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
 from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
@@ -120,8 +120,6 @@ def edit(settings: EditSettings) -> str:
     notes: list[str] = []
     if file and not closed:
         found = open_directions(file, space, layer)
-        if unscored := [name for name in settings.changes if name not in space.property_names]:
-            notes = [f"{', '.join(unscored)}: not scored, strengths are standard deviations of the codes along it"]
     discriminator = open_discriminator(chosen.checkpoint)
     if discriminator is not None:
         discriminator = space.device.place(discriminator)
@@ -182,7 +180,7 @@ def usable(found: DirectionSet, space: FaceSpace, layer: Layer) -> tuple[Directi
     text = "the vectors were found with another {}: strengths are measured anew"
     notes = [text.format(which) for which in strangers(found, space)]
     if found.slopes is not None and not notes:
-        return found, notes
+        return found, unscored(space, found)
     found, turned = made_ready(space, layer, found, NUM_CALIBRATION)
     return found, notes + turned
 

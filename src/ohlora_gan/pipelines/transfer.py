@@ -4,7 +4,7 @@ They are tested on the other checkpoint as they are, recalibrated, and beside th
 finds there. What is written is a run folder of the recalibrated ones.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,15 @@ def transfer(run: Path, to: str, output: Path, how: Transferring) -> str:
     cfg = config_there(settings, chosen, how)
     target = open_target(found, chosen.open(how.device), cfg)
     opened = open_directions(file, target.space, target.layer)
-    sets, judged, there = {"as_is": opened}, {"run": read_json(file.with_name(JUDGED))}, how.there
+    there = how.there
     if there is None and "method" in cfg:
         there = output / "there"
         find_vectors(placed(cfg, there))
-    found_there = {} if there is None else {"there": load_there(there, found)}
-    sets["recalibrated"], notes = target.recalibrated(opened, how, bool(cfg.get("correct")))
-    tests = {name: target.test(one) for name, one in sets.items() if one.slopes is not None}
-    judged |= {name: test.to_dict() for name, test in tests.items()}
-    sets |= found_there
+    sets = {} if there is None else {"there": load_there(there, found)}
+    ready, notes = target.recalibrated(opened, how, bool(cfg.get("correct")))
+    sets |= {"as_is": opened, "recalibrated": ready}
+    tests = {name: target.test(one) for name, one in sets.items() if name != "there" and one.slopes is not None}
+    judged = {"run": read_json(file.with_name(JUDGED))} | {name: test.to_dict() for name, test in tests.items()}
     if there is not None:
         judged["there"] = read_json(there / JUDGED)
     by = next((judge.name for judge in target.judges if judge.role == "judging"), target.judges[0].name)
@@ -103,13 +103,13 @@ def transfer(run: Path, to: str, output: Path, how: Transferring) -> str:
         "judge": by,
         "by": {judge.name: compared(judge.name, judged, sets) for judge in target.judges},
     }
-    of_run = ("decorrelate", "hold", "metric", "correct")
-    tests["recalibrated"].about |= {key: judged["run"][key] for key in of_run if key in judged["run"]}
-    tests["recalibrated"].about |= {"method": found.method, "n": found.provenance.get("n", 0), "from": str(run)}
-    write_run(output, cfg, sets["recalibrated"], tests["recalibrated"])
+    test, of_run = tests["recalibrated"], ("decorrelate", "hold", "metric", "correct")
+    test.about |= {key: judged["run"][key] for key in of_run if key in judged["run"]}
+    test.about |= {"method": f"{found.method}, transferred", "n": found.provenance.get("n", 0), "from": str(run)}
+    write_run(output, cfg, ready, test)
     write_json(output / "transfer.json", content)
-    figures = table(compared(by, judged, sets))
-    text = "\n\n".join([figures, f"Judged by {by}, recalibrated by {by_what(how)}.", *notes])
+    what = f"{how.jacobians} Jacobians" if how.jacobians else f"{how.samples} samples"
+    text = "\n\n".join([table(compared(by, judged, sets)), f"Judged by {by}, recalibrated by {what}.", *notes])
     write_text(output / "transfer.md", text + "\n")
     return f"{text}\n\ntransferred: {output}"
 
@@ -170,19 +170,11 @@ def compared(judge: str, judged: Mapping[str, Any], sets: Mapping[str, Direction
             found.setdefault(name, {})[stage] = row
             if "there" in sets and stage in sets:
                 row["cosine"] = cosine(sets[stage], sets["there"], name)
-            own, here = (slope_of(judged[which], judge, name) for which in ("run", stage))
-            if own and own[0] and here and stage != "run":
-                ratio, *ends = (value / own[0] for value in here)
+            own = judged["run"].get("by", {}).get(judge, {}).get("slope", {}).get(name)
+            if stage != "run" and own and own[0]:
+                ratio, *ends = (value / own[0] for value in figures["slope"][name])
                 row["slope_ratio"] = [ratio, *sorted(ends)]
     return found
-
-
-def slope_of(content: Mapping[str, Any], judge: str, name: str) -> Any:
-    """What a unit of a property's strength brings, with its interval; None where it is not known, or nothing."""
-    figures = content.get("by", {}).get(judge, {})
-    if "slope" not in figures and name in figures.get("names", ()):  # runs of earlier versions
-        return [figures["response"][content["edited"].index(name)][figures["names"].index(name)]]
-    return figures.get("slope", {}).get(name)
 
 
 def cosine(one: DirectionSet, other: DirectionSet, name: str) -> float:
@@ -200,20 +192,11 @@ def write_run(folder: Path, cfg: DictConfig, found: DirectionSet, test: Judgemen
     write_json(folder / METRICS, {"n": found.provenance.get("n", 0), "test": summary(test.test.cases)})
 
 
-def by_what(how: Transferring) -> str:
-    """What directions were recalibrated by, in words."""
-    return f"{how.jacobians} Jacobians" if how.jacobians else f"{how.samples} samples"
-
-
 def table(by: Mapping[str, Any]) -> str:
     """What ``compared`` found, a row a property and stage."""
-    heads = ("property", "directions", "cosine", "slope ratio", "correlation", "pass share", "leakage")
-    return markdown(heads, rows_of(by))
-
-
-def rows_of(by: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    rows, keys = [], ("slope_ratio", "corr", "pass_share", "leakage")
     for name in (*(name for name in by if name != "all"), "all"):
         for stage, row in by[name].items():
-            figures = (row.get(key) for key in ("slope_ratio", "corr", "pass_share", "leakage"))
-            shown = ["" if value is None else f"{Interval(*value)}" for value in figures]
-            yield name, STAGES[stage], f"{row['cosine']:.3f}" if "cosine" in row else "", *shown
+            shown = ["" if row.get(key) is None else f"{Interval(*row[key])}" for key in keys]
+            rows.append((name, STAGES[stage], f"{row['cosine']:.3f}" if "cosine" in row else "", *shown))
+    return markdown(("property", "directions", "cosine", "slope ratio", "correlation", "pass share", "leakage"), rows)
