@@ -127,7 +127,9 @@ class Models:
     """Networks and faces that are asked for instead of those of the run that found the vectors."""
 
     checkpoint: str | None = option(None, "the generator: a name or a file", "MODEL", shown="the run's")
-    scorer: str | None = option(None, "a name, a file, landmarks, or package.module:factory", "MODEL", shown="the run's")
+    scorer: str | None = option(
+        None, "a name, a file, landmarks, or package.module:factory", "MODEL", shown="the run's"
+    )
     seed: int | None = option(None, **SEED, shown="the run's")
     device: DeviceName = option("cpu", **DEVICE)
 
