@@ -12,7 +12,6 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import PROJECT
 
@@ -52,7 +51,9 @@ def test_faces_are_found_and_measured(folder):
     found = faces.scores.notna().all(axis=1)
     assert 0.9 < found.mean() <= 1
     assert list(faces.scores.columns) == ["eyes", "mouth", "smile", "turn", "tilt", "nod"]
-    assert np.abs(faces.scores[found].std() - 1).max() < 0.5
+    spread = faces.scores[found].std()
+    assert spread.between(0.5, 2.5).all()  # a broken face makes an outlier of tilt and nod
+    assert spread["turn"] == pytest.approx(1, abs=0.3)
 
 
 def test_distilled_found_and_judged_by_landmarks(folder):

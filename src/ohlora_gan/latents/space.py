@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
 reported on the third, which neither may look at."""
-PIXELS_AT_ONCE = 64 * 128**2
-"""At most, on a CPU: 16 pictures of 256 pixels a side."""
+PIXELS_AT_ONCE = 32 * 128**2
+"""At most, on a CPU: 8 pictures of 256 pixels a side."""
 NUM_MEASURED = 300
 """Pictures, not truncated, by whose spread a scorer that is no network of ours gets its units."""
 
