@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -85,8 +86,10 @@ def test_joint(run, tmp_path, capsys):
 
 def test_what_is_not_scored_moves_by_deviations_of_the_codes(run, tmp_path, capsys):
     """Also beside what is scored and goes the other way, which is turned and said."""
-    theirs = np.concatenate([-gradients()[:1], gradients()[1:2]])
-    found = directions(directions=theirs, properties=("eyes", "age"), method="imported")
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    found = directions(directions=gradients()[:2], properties=("eyes", "age"), method="imported")
+    theirs = made_ready(space, W(), found, NUM_CALIBRATION)[0].directions * [[[-1.0]], [[1.0]]]
+    found = replace(found, directions=theirs)
     file = save_directions(tmp_path / "theirs.safetensors", found)
     networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
     for mode, changes in (("joint", ["eyes=0.01", "age=+2"]), ("independent", ["age=-1"]), ("jitter", ["age=1"])):
@@ -100,7 +103,6 @@ def test_what_is_not_scored_moves_by_deviations_of_the_codes(run, tmp_path, caps
         assert "age" not in {**edit["wanted"], **edit["reached"]}
     assert main(["edit", f"{file}", "--set", "age=1", "--mode", "closed-loop", *networks, *FEW]) == 2
     assert "'age' is no property that the scorer measures" in capsys.readouterr().err
-    space = FaceSpace(tiny.generator(), tiny.scorer())
     ready, _ = made_ready(space, W(), found, NUM_CALIBRATION)
     codes = space.codes(W(), *space.latents("choose", range(NUM_CALIBRATION)))
     deviation = (codes @ theirs[1, 0]).std()

@@ -103,10 +103,10 @@ def test_mistakes_end_in_one_sentence(parse, arguments, message):
 
 def test_what_the_scorer_does_not_measure_is_said(parse):
     with pytest.raises(ValueError, match=r"'moth' is no property that the scorer measures .*did you mean mouth\?"):
-        work.check_properties(parse("a --set moth=1"), PROPERTIES)
+        work.check_properties(parse("a --set moth=1"), PROPERTIES, None)
     with pytest.raises(ValueError, match="'beard' is no property"):
-        work.check_properties(parse("--mode closed-loop --set eyes=1 --hold beard"), PROPERTIES)
-    work.check_properties(parse("--mode closed-loop --set eyes=1 --hold pose"), PROPERTIES)
+        work.check_properties(parse("--mode closed-loop --set eyes=1 --hold beard"), PROPERTIES, None)
+    work.check_properties(parse("--mode closed-loop --set eyes=1 --hold pose"), PROPERTIES, None)
 
 
 def test_choices_are_those_of_the_rooms_that_they_come_from():

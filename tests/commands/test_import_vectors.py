@@ -18,7 +18,6 @@ from ohlora_gan.latents.bank import SavedLatents, read_cases, read_latents, read
 from ohlora_gan.latents.layers import MappingSplit2, W
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
-from ohlora_gan.models.zoo import open_generator, open_scorer
 from tests import tiny
 
 SIZE = 32  # of mapping_split2 of the tiny generator
@@ -159,7 +158,7 @@ def test_latents_become_a_file(tmp_path, networks, capsys):
         (["--medians", "a=1", "--sign", "up"], "4 letters but 1 medians"),
         (["--medians", "none.csv"], "none.csv cannot be read"),
         (["--checkpoint", "v1"], "needs a generator with a split (v9) mapping"),
-        (["--checkpoint", "v9"], "vectors have 32 values, but layer 'mapping_split2' of the given generator has 1024"),
+        (["--checkpoint", "v9"], "vectors have 32 values, but layer 'mapping_split2' of the given generator has 512"),
         (["--groups", "g.csv"], "--groups goes with --latents"),
         (["--latents", "z.csv"], "--latents goes with"),
     ],
@@ -200,9 +199,15 @@ def reference():
     return folder
 
 
+def of_their_size():
+    """Small maps, and latents of the published sizes."""
+    return tiny.generator(z_dim=512, w_dim=512, mapping_dim=512)
+
+
 def test_published_directions_edit_a_net_of_their_size(reference, tmp_path):
     source, output = reference / "vectors_mapping_split2", tmp_path / "v.safetensors"
-    given = [str(source), "--layer", "mapping_split2", "--checkpoint", "v9", "--output", str(output)]
+    net = checkpoint.save(tmp_path / "net.safetensors", {"generator": of_their_size()})
+    given = [str(source), "--layer", "mapping_split2", "--checkpoint", str(net), "--output", str(output)]
     assert main(["import-vectors", *given, "--medians", str(reference / "property_scores_mean_and_median.csv")]) == 0
     found = load_directions(output)
     assert (found.directions.shape, found.group_names) == ((3, 16, 1024), all_group_names())
@@ -211,7 +216,7 @@ def test_published_directions_edit_a_net_of_their_size(reference, tmp_path):
     assert np.linalg.norm(published) == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(found.direction(np.zeros(1024), "hllh")[1], -published, atol=1e-5)
     assert found.medians == REFERENCE_MEDIANS
-    space = FaceSpace(open_generator("v9"), open_scorer("property_cnn"))
+    space = FaceSpace(of_their_size())
     codes = space.codes(MappingSplit2(), *space.latents("t", range(1)))
     moved = move(codes[0], found.direction(codes[0], "hllh"), [[0, 0, 0], [0, 5.0, 0]])
     images = space.images(MappingSplit2(), moved).astype(int)
@@ -225,7 +230,7 @@ def test_published_latents_are_those_that_passed(reference, option, layer, n):
         folder / f"ohlora_z_vectors_{option}.csv", folder / f"ohlora_{layer}_group_names_{option}.csv"
     )
     assert (latents.z.shape, latents.label.shape) == ((n, 512), (n, 7))
-    latents.check(open_generator("v9"))
+    latents.check(of_their_size())
     for name, least in PASS_THRESHOLDS.items():
         assert (np.abs(latents.corrs[name]) >= least).all()
     # Found by SVM they lower the score, by gradient they raise it.

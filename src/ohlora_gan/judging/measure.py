@@ -126,8 +126,8 @@ class TruthJudge:
     """What pictures of the embedded world truly show, whatever a scorer makes of them: see `world.truth.Truth`.
 
     Its scores are all attributes of a face, those that no scorer sees included: continuous ones in standard deviations
-    from their mean, binary ones 0 or 1. The last one is ``DAMAGE``, the residual of the picture's worst patch in levels
-    of 255: a face that was edited and is whole is as near to a face of the world as it was before.
+    from their mean, binary ones 0 or 1. The last one is ``DAMAGE``, how far the picture is apart from that face, in
+    levels of 255 (`Residuals`): a face that was edited and is whole is as near to one of the world as it was before.
     """
 
     name = "truth"
@@ -141,7 +141,7 @@ class TruthJudge:
     def score(self, images: Tensor) -> Scores:
         """See ``Judge.score``; no picture is lost, however bad it is."""
         reading = self.truth.read(to_uint8(images).cpu().numpy())
-        return np.column_stack([reading.standardized, reading.residuals.worst]).astype(np.float32)
+        return np.column_stack([reading.standardized, reading.residuals.apart]).astype(np.float32)
 
 
 KINDS = ("whole", "face", "outside", "features")

@@ -244,10 +244,20 @@ class TruthFigures:
         rows = []
         for kind in self.whole | self.spoilt:
             row = self.row(kind)
-            residual = [f"{row[key]:.2f}" for key in ("whole_mean", "head_mean", "worst_mean", "worst_p95")]
+            residual = [
+                f"{row[key]:.2f}" for key in ("whole_mean", "head_mean", "apart_mean", "worst_mean", "worst_p95")
+            ]
             auroc = f"{row['auroc']:.3f}" if "auroc" in row else ""
             rows.append((kind, *residual, f"{row['share_above_p99']:.3f}", auroc))
-        heads = ("whole", "head", "worst patch", "its 95th percentile", "above rendered 99th percentile", "AUROC")
+        heads = (
+            "whole",
+            "head",
+            "apart",
+            "worst patch",
+            "its 95th percentile",
+            "above rendered 99th percentile",
+            "AUROC",
+        )
         tables = [
             markdown(("attribute", "R² as read", "R² refined"), read, right=True),
             markdown(("attribute", "right"), right, right=True),
