@@ -22,6 +22,8 @@ class KnownSpace(FaceSpace):
     """Faces whose picture is the code itself. ``up`` and ``down`` are +2 and -1 of the first value, ``size`` the
     absolute second value, ``sign`` 1 where the third is positive."""
 
+    may_lose = False
+
     def __init__(self, batch_size: int = 64):
         self.batch_size, self.seed, self.property_names = batch_size, 0, NAMES
 
