@@ -315,7 +315,7 @@ def test_lengths_are_whole_numbers(flag):
 
 
 def test_the_shipped_judge_judges_the_shipped_scorer_alone():
-    assert chosen_judge(composed("find_vectors")) == "property_cnn_judge"
+    assert chosen_judge(composed("find_vectors")) == ["property_cnn_judge", "truth"]
     assert chosen_judge(composed("find_vectors", "scorer=mine.safetensors")) is None
     assert chosen_judge(composed("find_vectors", "judge=[landmarks,other.safetensors]")) == [
         "landmarks",

@@ -125,7 +125,7 @@ def test_directions_that_do_not_are_opened_as_they_are(bent, tmp_path):
 def test_a_file_of_another_layer_or_class_is_refused(bent, tmp_path):
     found = found_at(bent, W())
     path = save_directions(tmp_path / "vectors.safetensors", found)
-    with pytest.raises(DirectionsError, match=r"holds directions of 16 values, layer wplus .* has 32: give the"):
+    with pytest.raises(DirectionsError, match=r"holds directions of 16 values, layer wplus .* has 32: give a"):
         open_directions(path, bent.space, WPlus())
     found.recipe = {"class": "os.system", "settings": {}}
     save_directions(path, found)

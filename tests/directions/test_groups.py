@@ -76,7 +76,7 @@ def test_members_of_other_names_and_of_no_groups():
     ("scores", "cut", "message"),
     [
         (np.zeros((2, 7)), REFERENCE_MEDIANS, r"\[2, 7\]"),
-        (np.full((2, 8), np.nan), REFERENCE_MEDIANS, "8 of 8"),
+        (np.full((2, 8), np.inf), REFERENCE_MEDIANS, "8 of 8"),
         (np.zeros((2, 8)), {"hair_color": 0.0, "hat": 0.0}, "does not measure hat"),
     ],
 )
