@@ -19,7 +19,7 @@ EPOCHS, TOTAL = 3, 9  # three batches an epoch
 
 def module():
     """Everything that has a state: moving average, lazy R1, mixing, alternation that depends on the last g_loss."""
-    return gan(ema_images=20.0, r1_interval=2, style_mixing=0.5, label_source="data", d_ratio=2.55, g_ratio=0.39)
+    return gan(ema_images=20.0, r1_interval=2, style_mixing=0.5, label_source="data", d_ratio=2.2, g_ratio=0.45)
 
 
 def run(folder, ckpt_path=None, **options):
