@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -36,3 +37,20 @@ def golden() -> Callable[[str], tuple[dict, dict[str, Tensor]]]:
         return load_golden(folder, name)
 
     return load
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch) -> Iterator[Callable[[str, str], None]]:
+    """``own_module(name, code)`` writes a module of the user's into his working folder, which the test then is in."""
+    written = []
+
+    def write(name: str, code: str) -> None:
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+        sys.modules.pop(name, None)
+        written.append(name)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)

@@ -1,7 +1,6 @@
 """Scorers of the user's own, by ``package.module:factory``: what they are taken for, and who takes them."""
 
 import logging
-import sys
 
 import numpy as np
 import pytest
@@ -71,15 +70,10 @@ def blind(): return made(lambda n: np.full((n, 2), np.nan))
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    """A module of the user's in his working folder, and a generator."""
-    (tmp_path / "own_scores.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    sys.modules.pop("own_scores", None)
+def own(own_module, tmp_path):
+    """A scorer of the user's, and a generator."""
+    own_module("own_scores", OWN)
     checkpoint.save(tmp_path / "g.safetensors", {"generator": tiny.generator(label_dim=0, split=False)})
-    yield
-    sys.modules.pop("own_scores", None)
 
 
 def space(scorer, **settings) -> FaceSpace:

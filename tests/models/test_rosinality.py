@@ -21,6 +21,15 @@ def randn(*shape, rng):
 # --- style-based-gan-pytorch ---
 
 
+def refusal(path, name, state, change):
+    """What is said of a file whose network was changed."""
+    change(state)
+    torch.save({name: state}, path)
+    with pytest.raises(CheckpointError) as caught:
+        zoo.open_generator(path)
+    return str(caught.value)
+
+
 def stylegan1_state(fused_from=3, num_mapping=3):
     """A state dict of ``StyledGenerator``: blocks that were not trained have the biases that they began with."""
     rng, state = torch.Generator().manual_seed(0), {}
@@ -134,12 +143,7 @@ def test_stylegan1_is_kept_by_conversion(tmp_path, capsys):
     ],
 )
 def test_stylegan1_that_does_not_fit_is_named_as_the_file_names_it(tmp_path, change, told):
-    state = stylegan1_state()
-    change(state)
-    torch.save({"g_running": state}, tmp_path / "x.model")
-    with pytest.raises(CheckpointError) as caught:
-        zoo.open_generator(tmp_path / "x.model")
-    assert told in str(caught.value)
+    assert told in refusal(tmp_path / "x.model", "g_running", stylegan1_state(), change)
 
 
 # --- stylegan2-pytorch ---
@@ -306,12 +310,7 @@ def test_stylegan2_without_noise_gets_some_that_is_the_same_every_time(tmp_path)
     ],
 )
 def test_stylegan2_that_does_not_fit_is_named_as_the_file_names_it(tmp_path, change, told):
-    state = stylegan2_state()
-    change(state)
-    torch.save({"g_ema": state}, tmp_path / "x.pt")
-    with pytest.raises(CheckpointError) as caught:
-        zoo.open_generator(tmp_path / "x.pt")
-    assert told in str(caught.value)
+    assert told in refusal(tmp_path / "x.pt", "g_ema", stylegan2_state(), change)
 
 
 def test_stylegan2_of_odd_feature_maps_is_refused(tmp_path):

@@ -57,14 +57,8 @@ def spoilt():
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    """A module of the user's in his working folder."""
-    (tmp_path / "own_net.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    sys.modules.pop("own_net", None)
-    yield
-    sys.modules.pop("own_net", None)
+def own(own_module):
+    own_module("own_net", OWN)
 
 
 def test_a_dcgan_is_a_generator():
