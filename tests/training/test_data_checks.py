@@ -1,5 +1,7 @@
 """A model and the data that it is given must fit; the error says what does."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,17 @@ def test_yes_or_no_is_learnt_where_the_network_gives_logits():
 def test_labels_need_enough_scores():
     with pytest.raises(ValueError, match=r"the first 7 scores .+ but the data have 1 \(lips\)"):
         check_data("finetune_v1", gan(label_dim=7, label_source="data"), faces("lips"))
+
+
+@pytest.mark.parametrize(
+    ("weight", "latents", "message"),
+    [
+        (0.0, 28, "data.latents=28 has no effect without model.module.pixel_weight"),
+        (5.0, None, "is for pictures that come with the latents they stand for, 16 numbers by this generator"),
+        ([[0, 5.0]], 28, "data.latents is 28: give data=faces data.latents=16"),
+    ],
+)
+def test_latents_are_for_pixels_and_of_the_generators_length(weight, latents, message):
+    data = FacesDataModule(attributes=["lips"], num_images=4, latents=latents)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_data("pretrain", gan(label_dim=0, pixel_weight=weight), data)

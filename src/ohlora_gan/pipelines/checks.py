@@ -490,14 +490,34 @@ def check_data(model: str, module: pl.LightningModule, data: Any) -> None:
     """Raises ValueError, with the remedy, if a model's module cannot learn from the scores of a data module."""
     if isinstance(module, RegressorModule):
         check_regression(model, module.property_names, module.binary_names, data)
-    elif isinstance(module, GanModule) and module.settings.label_source == "data":
-        names, dim = data.attribute_names, module.generator.label_dim
-        if len(names) < dim:
-            raise ValueError(
-                f"model={model} takes the first {dim} scores of a picture for its label, but the data have "
-                f"{len(names)} ({', '.join(names)}): name {dim} in data.attributes, or lower "
-                f"model.module.generator.label_dim"
-            )
+        return
+    if not isinstance(module, GanModule):
+        return
+    names, dim = data.attribute_names, module.generator.label_dim
+    if module.settings.label_source == "data" and len(names) < dim:
+        raise ValueError(
+            f"model={model} takes the first {dim} scores of a picture for its label, but the data have "
+            f"{len(names)} ({', '.join(names)}): name {dim} in data.attributes, or lower "
+            f"model.module.generator.label_dim"
+        )
+    check_latents(module, getattr(data, "latents", None))
+
+
+def check_latents(module: GanModule, latents: int | None) -> None:
+    """Pictures come with latents, of the generator's length, where the module learns from their pixels, and only there;
+    ValueError."""
+    pixels, z_dim = bool(module.settings.pixel_weight), module.generator.z_dim
+    if latents is not None and not pixels:
+        raise ValueError(
+            f"data.latents={latents} has no effect without model.module.pixel_weight: give it, such as 50, or leave "
+            f"data.latents out"
+        )
+    if pixels and latents != z_dim:
+        raise ValueError(
+            f"model.module.pixel_weight is for pictures that come with the latents they stand for, {z_dim} numbers by "
+            f"this generator, and data.latents is {latents}: give data=faces data.latents={z_dim}, or "
+            f"model.module.pixel_weight=0"
+        )
 
 
 def check_regression(model: str, outputs: list[str], logits: list[str], data: Any) -> None:
