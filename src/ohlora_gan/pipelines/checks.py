@@ -22,6 +22,7 @@ from ohlora_gan.models.gan import Architecture, Discriminator, Generator
 from ohlora_gan.models.wrapped import is_factory
 from ohlora_gan.models.zoo import open_checkpoint, resolve, world_of
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, WORLD
+from ohlora_gan.pipelines.values import check_values
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
@@ -36,6 +37,7 @@ SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
 def check_train(cfg: DictConfig) -> None:
     """Raises ValueError for settings of train.py that cannot work together."""
     check_added(cfg)
+    check_values(cfg, "train")
     if cfg.ckpt_path is not None and cfg.checkpoint is not None:
         raise ValueError(
             f"ckpt_path={cfg.ckpt_path} resumes a run and checkpoint={cfg.checkpoint} starts one from given weights: "
@@ -47,10 +49,6 @@ def check_train(cfg: DictConfig) -> None:
             f"ckpt_path={cfg.ckpt_path} is no run's last.ckpt, or is cut off: give a whole last.ckpt; "
             f"weights alone are given with checkpoint="
         )
-    for flag in ("max_epochs", "max_steps"):
-        value = cfg.trainer[flag]
-        if value is not None and not isinstance(value, int):
-            raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
     check_seed(cfg.seed)
     check_used(cfg, TRAINING, [*given_keys(cfg), *(["attribute"] if cfg.attribute is not None else [])])
     size = cfg.model.get("image_size")
@@ -116,6 +114,7 @@ def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
 def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_added(cfg)
+    check_values(cfg, "find_vectors")
     check_seed(cfg.seed)
     check_choice(cfg, "groups", ("medians", "none"))
     check_choice(cfg, "test.grid", UNITS)
