@@ -29,10 +29,12 @@ RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("batch_size", "render_batch_size"), (1, 65_536)),
     "num_workers": (0, 1024),
     **dict.fromkeys(("devices", "num_nodes"), (1, 4096)),
-    **dict.fromkeys(("n", "num_images", "num_generated", "num_jacobians", "num_probes", "columns", "min_size"), COUNT),
+    **dict.fromkeys(
+        ("n", "num_images", "num_generated", "num_jacobians", "num_probes", "num_faces", "columns", "min_size"), COUNT
+    ),
     **dict.fromkeys(("every_n_batches", "every_n_train_steps", "flush_logs_every_n_steps", "refresh_rate"), COUNT),
     **dict.fromkeys(("epochs", "max_iter", "num_latents", "max_passes", "steps", "refresh", "num_own"), COUNT),
-    **dict.fromkeys(("num_val", "num_test", "num_saturation", "patience", "latents", "first", "last"), MANY),
+    **dict.fromkeys(("seed", "num_val", "num_test", "num_saturation", "patience", "latents", "first", "last"), MANY),
     **dict.fromkeys(("max_epochs", "max_steps"), (-1, LARGEST)),
     **dict.fromkeys(("lr", "weight_decay", "augmentation", "roughness", "r1_gamma"), (0, 1000)),
     **dict.fromkeys(("damping", "shrinkage", "steadiness"), (0, 1e9)),
