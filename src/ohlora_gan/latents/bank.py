@@ -31,6 +31,7 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import resized
 from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.reading import UnreadableError, check_described, read_tensors
 
 
 class Bank(ABC):
@@ -230,6 +231,7 @@ def checksum_of(images: NDArray[np.uint8], scores: NDArray[np.float32]) -> str:
 
 METADATA_KEY = "ohlora_gan_latents"
 PUBLISHED_SIZES = (512, 7)
+MAX_LATENT = 1000
 SUM_TOLERANCE = 1e-3  # of sums of numbers with four decimals
 RENAMED = {"background_score": "background_mean"}
 
@@ -267,6 +269,11 @@ class SavedLatents:
             raise LatentsError(f"latents have {shapes}, expected [N, z_dim] and [N, label_dim] with N at least 1")
         if not (np.isfinite(self.z).all() and np.isfinite(self.label).all()):
             raise LatentsError("latents are not all finite: make them again")
+        if (largest := max(float(np.abs(values).max(initial=0)) for values in (self.z, self.label))) > MAX_LATENT:
+            raise LatentsError(
+                f"latents have values up to {largest:.3g}, expected those of N(0, I), {MAX_LATENT} at most: make them "
+                f"again"
+            )
         counts = {"groups": len(self.groups) or n, "cases": len(self.cases) or n}
         for what, count in (counts | {name: len(values) for name, values in self.corrs.items()}).items():
             if count != n:
@@ -356,17 +363,37 @@ def read_latents(
     return SavedLatents(found.z, found.label, table.groups, table.cases, table.corrs, found.origin)
 
 
+@dataclass
+class Described:
+    """What the description of a file of latents says."""
+
+    groups: list[str]
+    properties: list[str]
+    origin: dict[str, Any]
+
+
+KINDS = {"z": "f", "label": "f", "cases": "i", "corrs": "f"}
+NUMBERS = {"f": "floats", "i": "whole numbers"}
+
+
 def _load(path: Path) -> SavedLatents:
     try:
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = {name: file.get_tensor(name) for name in ("z", "label", "cases", "corrs")}
+        description, held = read_tensors(path, METADATA_KEY)
+        check_described(Described, description, ("groups", "properties", "origin"))
+        tensors = {name: held[name] for name in KINDS}
+        if wrong := [name for name, kind in KINDS.items() if tensors[name].dtype.kind != kind]:
+            raise UnreadableError(f"its {wrong[0]} are {tensors[wrong[0]].dtype}, expected {NUMBERS[KINDS[wrong[0]]]}")
+        if len(tensors["corrs"]) != len({*description["properties"]}):
+            raise UnreadableError(f"it has correlations of {len(tensors['corrs'])} properties, expected one a name")
     except FileNotFoundError as error:
         raise LatentsError(f"latents {path} do not exist: give a file of find_vectors.py or import_vectors") from error
-    except (SafetensorError, KeyError, OSError) as error:
+    except (UnreadableError, KeyError, OSError) as error:
         raise LatentsError(f"{path} holds no latents of this project, or is cut off: {error}") from error
     corrs = dict(zip(description["properties"], tensors.pop("corrs"), strict=True))
-    return SavedLatents(**tensors, groups=description["groups"], corrs=corrs, origin=description["origin"])
+    try:
+        return SavedLatents(**tensors, groups=description["groups"], corrs=corrs, origin=description["origin"])
+    except (LatentsError, TableError) as error:
+        raise LatentsError(f"{path}: {error}") from error
 
 
 # --- Tables in the names and formats of Oh-LoRA ---

@@ -24,7 +24,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ohlora_gan import errors, settings
+from ohlora_gan import errors, settings, trust
 from ohlora_gan.errors import FULL_DISK, modules_of, one_line
 from ohlora_gan.files import write_text
 from ohlora_gan.names import FAILED_FILE
@@ -70,6 +70,8 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: 
     errors.look_in_working_folder()
     code = 0
     try:
+        trust.check_words(sys.argv[1:])
+        trust.guard()
         shell()
     except JobError as error:
         code = error.args[0]

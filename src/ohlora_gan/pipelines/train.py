@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger
@@ -37,6 +36,7 @@ from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, filter
 from ohlora_gan.training.filters import CrossValidation, FilterModule, Fit, FoldData
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers
+from ohlora_gan.trust import check_secrets, instantiate
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,9 @@ def make_loggers(cfg: DictConfig) -> list[Logger]:
 
 def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:
     """Keeps the run's whole configuration in its folder, and the networks that it uses so that they are found again."""
-    write_text(Path(cfg.paths.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    content = OmegaConf.to_yaml(cfg, resolve=True)
+    check_secrets(content)
+    write_text(Path(cfg.paths.output_dir) / "config.yaml", content)
     write_origins(Path(cfg.paths.output_dir), used)
 
 
