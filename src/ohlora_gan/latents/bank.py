@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save, save_file
+from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
 from ohlora_gan.errors import UserError
@@ -315,7 +315,7 @@ def save_latents(path: str | Path, latents: SavedLatents) -> Path:
     tensors = {"z": latents.z, "label": latents.label, "cases": latents.cases, "corrs": corrs}
     description = {"groups": latents.groups, "properties": names, "origin": latents.origin}
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
+        partial.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(description)}))
     return path
 
 

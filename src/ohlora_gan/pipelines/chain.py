@@ -18,18 +18,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.errors import UserError
-from ohlora_gan.files import write_json
+from ohlora_gan.files import locked, write_json
 from ohlora_gan.models.checkpoint import file_hash
 
 log = logging.getLogger(__name__)
@@ -178,26 +176,6 @@ def make_room(stage: Stage) -> None:
     old = next(folder for folder in names if not folder.exists())
     stage.folder.rename(old)
     log.info("%s: what it depends on has changed; its old folder is now %s", stage.name, old)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Holds the chain's folder, and yields the lock's descriptor for the stage to inherit.
-
-    A process that is killed unlocks nothing: the lock then ends with the stage, the last that has the file open.
-    StageError if another process holds it, such as a stage that outlived a killed chain.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptors: list[int] = []
-    lock = FileLock(folder / ".lock", on_acquired=descriptors.append)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise StageError(f"another process works in {folder}: wait for it or stop it, then start again") from None
-    try:
-        yield descriptors[0]
-    finally:
-        lock.release()
 
 
 def raise_interrupt(number: int, frame: Any) -> None:

@@ -1,11 +1,11 @@
 """Callbacks: checkpoints to continue from, signals, the bar, exported weights; pictures drawn while a GAN trains."""
 
+import io
 import math
 import signal
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint, TQDMProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
@@ -35,6 +36,20 @@ def check_positive(**numbers: int) -> None:
             raise ValueError(f"{name} is {number}, expected at least 1")
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside the old ones, as all files are written.
+
+    Lightning's own way goes through the folder of temporary files. Where that is on another disk, the file is copied
+    over the old one, and a kill in between leaves neither.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        content = io.BytesIO()  # to a file torch says nothing of a full disk
+        torch.save(checkpoint, content)
+        with replacing(path) as partial:
+            partial.write_bytes(content.getbuffer())
+
+
 class LastCheckpoint(Checkpoint):
     """Keeps ``last.ckpt``, from which a run continues as if it had never stopped.
 
@@ -48,18 +63,17 @@ class LastCheckpoint(Checkpoint):
         self.path = Path(dirpath) / LAST
         self.every_n_train_steps = every_n_train_steps
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         step = trainer.global_step
         ends = trainer.should_stop or trainer.is_last_batch or step == trainer.max_steps
         if ends or step % self.every_n_train_steps == 0:
-            self.save(trainer)
+            trainer.save_checkpoint(self.path)
         if trainer.should_stop:
             rank_zero_info(f"Stopped at batch {step}; continue with ckpt_path={self.path}")
-
-    def save(self, trainer: pl.Trainer) -> None:
-        """Saves on all processes, of which the first one writes; a kill leaves the checkpoint before."""
-        with replacing(self.path) if trainer.is_global_zero else nullcontext(self.path) as path:
-            trainer.save_checkpoint(path)
 
 
 class GracefulStop(Callback):
