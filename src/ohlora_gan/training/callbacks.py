@@ -75,6 +75,17 @@ class LastCheckpoint(Checkpoint):
         if trainer.should_stop:
             rank_zero_info(f"Stopped at batch {step}; continue with ckpt_path={self.path}")
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Counts the epochs of a run that was continued as those of one that never stopped.
+
+        Lightning's counters lag behind after a resume; the next resume would repeat an epoch.
+        """
+        done = trainer.current_epoch
+        for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
+
 
 class GracefulStop(Callback):
     """The first SIGINT or SIGTERM ends training after the batch in progress; a second one acts as usual.
