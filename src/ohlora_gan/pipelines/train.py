@@ -33,7 +33,7 @@ from ohlora_gan.pipelines.checks import (
 )
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
-from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, filters_for, was_stopped
+from ohlora_gan.training.callbacks import GracefulStop, StopDiverged, TrainingProgress, filters_for, was_stopped
 from ohlora_gan.training.filters import CrossValidation, FilterModule, Fit, FoldData
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers
@@ -272,7 +272,8 @@ def make_fit(cfg: DictConfig, device: Device, loggers: Sequence[Logger]) -> Fit:
             else:
                 parent = parents[int(stream.partition("/")[0].removeprefix("fold_")) % len(parents)]
                 load_strictly(module.net, parent.state_dict(), str(start))
-            callbacks = [c for c in make_callbacks(cfg) if isinstance(c, GracefulStop | TrainingProgress)]
+            used = GracefulStop | StopDiverged | TrainingProgress
+            callbacks = [callback for callback in make_callbacks(cfg) if isinstance(callback, used)]
             # not strict: a signal in the first epoch ends it without validation
             trainer: pl.Trainer = instantiate(
                 cfg.trainer,

@@ -5,7 +5,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from ohlora_gan import rng
+from ohlora_gan.errors import UserError
 from ohlora_gan.files import grid, replacing, save_png, write_records
 from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.filters import Panel
@@ -34,6 +36,45 @@ def check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name} is {number}, expected at least 1")
+
+
+class DivergedError(UserError):
+    """A training whose loss or weights are no numbers any more."""
+
+    def __init__(self, trainer: pl.Trainer, what: str):
+        last = Path(trainer.default_root_dir) / LAST
+        kept = f"; {last} is of before, checkpoint={last} starts from its weights" if last.is_file() else ""
+        super().__init__(
+            f"the training has diverged: {what} at batch {trainer.global_step}; nothing of it is saved: start again "
+            f"with a lower model.module.lr{kept}"
+        )
+
+
+def check_weights(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    """Raises DivergedError where a weight or buffer is not finite; a GAN has no last loss at first, it is NaN."""
+    for name, value in pl_module.state_dict().items():
+        if name != "last_g_loss" and not value.isfinite().all():
+            raise DivergedError(trainer, f"{name} is not finite")
+
+
+class StopDiverged(Callback):
+    """Ends a training whose loss is no number before anything of it is saved, on all processes alike.
+
+    A 16-bit training scales its gradients and leaves out steps that are too large: its weights are looked at instead.
+    """
+
+    GAN_LOSSES = ("train/d_loss", "train/g_loss")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        losses = {"train/loss": outputs["loss"]} if isinstance(outputs, Mapping) and "loss" in outputs else {}
+        losses |= {name: value for name, value in trainer.callback_metrics.items() if name in self.GAN_LOSSES}
+        bad = [f"{name} is {float(value)}" for name, value in losses.items() if not math.isfinite(float(value))]
+        if trainer.precision == "16-mixed":
+            check_weights(trainer, pl_module)
+        elif trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
+            raise DivergedError(trainer, ", ".join(bad) or "a loss of another process is not finite")
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -71,6 +112,7 @@ class LastCheckpoint(Checkpoint):
         step = trainer.global_step
         ends = trainer.should_stop or trainer.is_last_batch or step == trainer.max_steps
         if ends or step % self.every_n_train_steps == 0:
+            check_weights(trainer, pl_module)
             trainer.save_checkpoint(self.path)
         if trainer.should_stop:
             rank_zero_info(f"Stopped at batch {step}; continue with ckpt_path={self.path}")
@@ -178,9 +220,9 @@ class TrainingProgress(TQDMProgressBar):
 class ExportWeights(Callback):
     """Writes the trained networks to a ``.safetensors`` file when training ends, however it ends.
 
-    After an exception they are written only if a batch was done. Where the weights come from, the module's ``parent``
-    and ``world``, is kept in checkpoints: a run that goes on has no other way to know. ``command``, which started the
-    run, is kept in the file.
+    After an exception they are written only if a batch was done, and never where training has diverged. Where the
+    weights come from, the module's ``parent`` and ``world``, is kept in checkpoints: a run that goes on has no other
+    way to know. ``command``, which started the run, is kept in the file.
     """
 
     def __init__(self, path: str | Path, command: str | None = None):
@@ -204,12 +246,14 @@ class ExportWeights(Callback):
         self.export(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if self._num_batches:
-            self.export(trainer, pl_module)
+        if self._num_batches and not isinstance(exception, DivergedError):
+            with suppress(DivergedError):  # which is not what ended it
+                self.export(trainer, pl_module)
 
     def export(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
+        check_weights(trainer, pl_module)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         data = getattr(trainer, "datamodule", None)
         said: dict[str, Any] = {"attribute_names": list(getattr(data, "attribute_names", ()))}
