@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -26,14 +25,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import Terminated, UserError
 from ohlora_gan.files import locked, write_json
 from ohlora_gan.models.checkpoint import file_hash
+from ohlora_gan.names import LAST
 
 log = logging.getLogger(__name__)
 
 MAX_HASHED = 1 << 28  # larger files are known by size and time of change
-RECORD, LAST = "stage.json", "last.ckpt"
+RECORD = "stage.json"
 
 
 class StageError(UserError):
@@ -178,10 +178,6 @@ def make_room(stage: Stage) -> None:
     log.info("%s: what it depends on has changed; its old folder is now %s", stage.name, old)
 
 
-def raise_interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mapping[str, str] | None) -> None:
     """Runs a stage, or goes on with it; KeyboardInterrupt if it was interrupted."""
     resumed = stage.read(RECORD).get("key") == key
@@ -197,8 +193,10 @@ def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mappin
         process.terminate()
         process.wait()
         raise
-    if code in (130, -2, -15):
+    if code in (130, -2):
         raise KeyboardInterrupt
+    if code in (143, -15):
+        raise Terminated
     if code != 0:
         raise StageError(f"stage {stage.name} failed (exit code {code}), see above; what it has made is kept")
     if not (stage.folder / stage.output).is_file():
@@ -212,7 +210,6 @@ def run_chain(cfg: DictConfig, root: Path, environment: Mapping[str, str] | None
     ``environment`` is that of the stages; None: this process's.
     """
     os.chdir(root)  # the stages' paths are relative to it
-    signal.signal(signal.SIGTERM, raise_interrupt)
     stages = read_stages(cfg, root)
     with locked(Path(cfg.paths.output_dir)) as lock:
         for number, stage in enumerate(stages, start=1):

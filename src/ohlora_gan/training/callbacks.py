@@ -20,15 +20,14 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from ohlora_gan import rng
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import Terminated, UserError
 from ohlora_gan.files import grid, replacing, save_png, write_records
 from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8, to_uint8
+from ohlora_gan.names import LAST
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import log_image
-
-LAST = "last.ckpt"
 
 
 def check_positive(**numbers: int) -> None:
@@ -130,28 +129,30 @@ class LastCheckpoint(Checkpoint):
 
 
 class GracefulStop(Callback):
-    """The first SIGINT or SIGTERM ends training after the batch in progress; a second one acts as usual.
+    """SIGINT or SIGTERM ends training after the batch in progress, or the batch of a validation.
 
     The run then ends as it would have after its last epoch: `LastCheckpoint` saves, weights are exported.
     Validation is left out, and ``min_epochs`` and ``min_steps`` do not hold it back. A signal to one of
-    several processes stops all.
+    several processes stops all. A second SIGINT acts as usual; a second SIGTERM is the same one, which whatever
+    started the program has passed on.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested: int | None = None
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # By now Lightning has set its own handlers, which end training by an exception: they are the usual.
-        self.requested = False
+        self.requested = None
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._request) for number in self.SIGNALS}
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        self.requested = self.requested or number
+        if signal.SIGINT in self._previous:
+            signal.signal(signal.SIGINT, self._previous.pop(signal.SIGINT))
 
     def _restore(self) -> None:
         while self._previous:
@@ -164,16 +165,23 @@ class GracefulStop(Callback):
         self._restore()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
+        if trainer.strategy.reduce_boolean_decision(self.requested is not None, all=False):
             trainer.should_stop = True
             trainer.fit_loop.min_epochs = 0
             trainer.fit_loop.epoch_loop.min_steps = None
             trainer.limit_val_batches = 0
 
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.requested is not None, all=False):
+            self.requested = self.requested or signal.SIGTERM  # of another process
+            end_if_stopped([self])  # what a run needs to go on was saved before
 
-def was_stopped(callbacks: Iterable[Callback]) -> bool:
-    """Whether a signal has ended the training that these callbacks watched."""
-    return any(isinstance(callback, GracefulStop) and callback.requested for callback in callbacks)
+
+def end_if_stopped(callbacks: Iterable[Callback]) -> None:
+    """Raises KeyboardInterrupt where a signal has ended the training that these callbacks watched."""
+    for callback in callbacks:
+        if isinstance(callback, GracefulStop) and callback.requested is not None:
+            raise Terminated if callback.requested == signal.SIGTERM else KeyboardInterrupt
 
 
 class TrainingProgress(TQDMProgressBar):
