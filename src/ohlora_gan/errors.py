@@ -95,6 +95,8 @@ def sentence(error: BaseException) -> str | None:
         return str(error)
     if "OutOfMemoryError" in names:  # torch's
         return "the GPU's memory is full: use a smaller batch size or another device="
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's on the CPU is a RuntimeError
+        return "the machine's memory is full: use a smaller batch size or fewer samples"
     return None
 
 
