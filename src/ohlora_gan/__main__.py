@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ohlora_gan.commands import faces, flat, machine, scoring, vectors
-from ohlora_gan.errors import UserError, answering, look_in_working_folder, tell
+from ohlora_gan.errors import UserError, answering, exit_code_of, hear_sigterm, look_in_working_folder, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 """Words of any kind, ``--help`` too, are left to the program."""
@@ -104,7 +104,9 @@ for panel, functions in COMMANDS.items():
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0, 2 for a user's error, 1 for a programming error, 130 after Ctrl+C."""
+    """Runs a command; returns the exit code: 0, 2 for a user's error, 1 for a programming error, 130 after Ctrl+C,
+    143 after SIGTERM."""
+    hear_sigterm()
     look_in_working_folder()
     try:
         return int(app(args=arguments, prog_name="ohlora", standalone_mode=False) or 0)
@@ -112,9 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return tell(UserError(sentence(error))) if error.format_message() else 0
     except UserError as error:
         return tell(error)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as stop:
         print("interrupted", file=sys.stderr)
-        return 130
+        return exit_code_of(stop) or 130
 
 
 def sentence(error: TyperException) -> str:

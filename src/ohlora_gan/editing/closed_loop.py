@@ -145,10 +145,12 @@ class ClosedLoop:
             if not np.isfinite(change[:, p]).all():
                 raise ValueError(f"the change of {name} is not a finite number: give sigmas such as 1.0")
         codes, parts, notes = np.asarray(codes), [], []
-        for first in range(0, len(codes), self.space.batch_size):
-            batch = slice(first, first + self.space.batch_size)
-            absolute = asked if targets == "score" else []
-            *arrays, words = self._edit_batch(codes[batch], change[batch], asked, beyond, absolute)
+        absolute = asked if targets == "score" else []
+
+        def edit(batch: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+            return self._edit_batch(codes[batch], change[batch], asked, beyond, absolute)
+
+        for *arrays, words in self.space.batches(len(codes), edit):
             parts.append(arrays)
             notes += words
             if progress is not None:

@@ -23,7 +23,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.wrapped import is_code_of_others, is_factory
 from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve, world_of
-from ohlora_gan.names import FAILED_FILE
+from ohlora_gan.names import FAILED_FILE, LAST
 from ohlora_gan.reading import UnreadableError, bounded_yaml
 
 VECTORS, SETTINGS = "vectors.safetensors", "config.yaml"
@@ -237,7 +237,7 @@ def read_origins(folder: Path) -> dict[str, Origin | list[Origin]]:
 
 # --- What files and folders say of themselves ---
 
-MODEL, RESUMED, METRICS, JUDGED = "model.safetensors", "last.ckpt", "metrics.json", "judge.json"
+MODEL, METRICS, JUDGED = "model.safetensors", "metrics.json", "judge.json"
 FIGURES = ("test/r2_mean", "test/auroc", "test/accuracy", "scores/all", "train/images_seen", "sum_mean_corr")
 """Of a run's metrics, the first that is there is its main figure."""
 STILL_WRITING = 120.0
@@ -411,7 +411,7 @@ def state_of(folder: Path, idle: float) -> str:
         return "done"
     if idle < STILL_WRITING:
         return "running"
-    resumable = f": go on with ckpt_path={folder / RESUMED}" if (folder / RESUMED).is_file() else ""
+    resumable = f": go on with ckpt_path={folder / LAST}" if (folder / LAST).is_file() else ""
     return f"unfinished{resumable}"
 
 
