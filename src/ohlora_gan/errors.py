@@ -8,6 +8,7 @@ too. Commands end by `answering`, the programs of Hydra (train, find-vectors, ch
 import errno
 import functools
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -16,6 +17,8 @@ from typing import ParamSpec
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+PROGRAMS = {"train.py": "ohlora train", "find_vectors.py": "ohlora find-vectors"}
+"""Programs of Hydra -> the same as a command, for those who have the package without its repository."""
 P = ParamSpec("P")
 
 
@@ -23,6 +26,15 @@ def look_in_working_folder() -> None:
     """Lets the words of a command name modules that lie in the working folder, as ``python -m`` does."""
     if (folder := os.getcwd()) not in sys.path:
         sys.path.append(folder)
+
+
+def as_typed(text: str) -> str:
+    """A text that calls programs as they can be called here: ``python train.py``, or ``ohlora train`` in a folder
+    without that file."""
+    for program, command in PROGRAMS.items():
+        if not os.path.exists(program):
+            text = re.sub(rf"(?<![\w./-])(python )?{re.escape(program)}\b", command, text)
+    return text
 
 
 class UserError(ValueError):
@@ -39,7 +51,7 @@ def tell(error: BaseException, where: str = "", explain: Callable[[BaseException
         traceback.print_exception(type(error), error, error.__traceback__)
     if message is None:
         return 1
-    print(f"error: {where}{one_line(message)}", file=sys.stderr)
+    print(f"error: {where}{as_typed(one_line(message))}", file=sys.stderr)
     return 2
 
 

@@ -31,6 +31,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from ohlora_gan.errors import as_typed
+
 T = TypeVar("T")
 EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
 """Folders of ``conf/experiment`` -> the program that they are for."""
@@ -102,6 +104,7 @@ def config_file(loader: Any, name: str) -> Path | None:
 
 
 OmegaConf.register_new_resolver("choices", choices, replace=True)
+OmegaConf.register_new_resolver("call", lambda program: as_typed(f"python {program}"), replace=True)
 OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
 
 
