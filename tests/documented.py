@@ -1,7 +1,7 @@
 """Runs the commands of a page of the docs as they stand there: ``python tests/documented.py PAGE`` in an empty folder.
 
 The files that pages name are made first. What takes hours is made small by more settings, fewer pictures and a part of
-a sweep's lists. Of ``make`` and of the chain of all stages only the plan is asked for. The programs are called in this
+a sweep's lists, and the shipped generators by stand-ins with few feature maps. Of ``make`` and of the chain of all stages only the plan is asked for. The programs are called in this
 process, one after the other, so that torch is imported once. Labelling by landmarks runs where MediaPipe is installed.
 """
 
@@ -24,7 +24,9 @@ NAMES = {"GENERATOR": "my_generator.pth", "WEIGHTS": "my_generator.pth", "SCORER
 """Words of a page that stand for a file -> the file."""
 
 TRAIN = {"trainer.enable_progress_bar": "false", "trainer.max_epochs": "1", "logger": "csv", "model.batch_size": "4"}
-GAN = {"trainer.max_steps": "1", "callbacks.samples.num_images": "4"}
+FMAPS = [8, 8, 8, 8, 8]
+GAN = {"trainer.max_steps": "1", "callbacks.samples.num_images": "4", "callbacks.scores.num_images": "8"}
+GAN |= {"model.module.generator.fmaps": str(FMAPS).replace(" ", "")}
 FACES = {"data.num_images": "32", "data.num_val": "16", "data.num_test": "16"}
 FULL_SIZE = {"model.module.generator.fmaps": "[8,8,8,8,8,8,8]"}
 GENERATED = {"data.num_generated": "16", "data.require": "{}", "data.render_batch_size": "16"}
@@ -35,7 +37,7 @@ METHODS = {
     "mean_jacobian": {"method.finder.num_jacobians": "8", **IMAGE_METRIC},
     "closed_loop": {"method.loop.num_own": "8", "method.loop.steps": "1", "test.num_latents": "1", **IMAGE_METRIC},
 }
-NUM_IMAGES = {"filter-means": "20", "scorers": "40", "quality": "100", "truth": "10", "rescore": "10"}
+NUM_IMAGES = {"filter-means": "20", "scorers": "40", "quality": "100", "truth": "4", "rescore": "6"}
 NUM_PICTURES = {"render": "32", "sample": "4"}
 
 
@@ -130,8 +132,29 @@ def exit_code(call: Callable[[], object]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def shrink_shipped_models() -> None:
+    """Puts stand-ins of few feature maps in place of the shipped generators, for as long as the process lives."""
+    from ohlora_gan.files import write_json
+    from ohlora_gan.models import checkpoint, gan, zoo
+
+    shipped, zoo.ASSETS = zoo.ASSETS, Path("assets").absolute()
+    zoo.ASSETS.mkdir()
+    for path in shipped.glob("*.safetensors"):
+        weights, copy = checkpoint.load(path), zoo.ASSETS / path.name
+        if "generator" in weights.networks:
+            networks = {
+                name: getattr(gan, described["class"])(**(described["config"] | {"fmaps": FMAPS}))
+                for name, described in weights.networks.items()
+            }
+            checkpoint.save(copy, networks, half=True, **weights.info)
+        else:
+            copy.symlink_to(path)
+        write_json(copy.with_suffix(".json"), {"sha256": checkpoint.file_hash(copy)})
+
+
 def prepare() -> None:
     """Makes the files that the pages name, in the working folder."""
+    shrink_shipped_models()
     import numpy as np
     import pandas as pd
     import torch

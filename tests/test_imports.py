@@ -9,7 +9,7 @@ from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
 ROOMS = (
-    *("names", "errors", "rng", "files", "images", "devices", "settings", "registry", "options"),
+    *("names", "errors", "rng", "files", "images", "progress", "devices", "settings", "registry", "options"),
     *("models", "world", "latents", "data", "directions", "testing", "editing", "judging", "training", "reports"),
     "api",
     *("pipelines", "commands"),

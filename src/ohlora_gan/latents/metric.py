@@ -23,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FIND, FaceSpace, render_with_graph
+from ohlora_gan.progress import Bar
 
 Metric = NDArray[np.float64]
 Weights = Callable[[int], NDArray[np.floating]]
@@ -99,7 +99,7 @@ def image_gram(
     pass backward each instead of one a pixel.
     """
     gram = np.zeros((codes.shape[1], codes.shape[1]))
-    with tqdm(desc="metric", total=len(codes)) as bar:
+    with Bar(desc="metric", total=len(codes)) as bar:
         for start in range(0, len(codes), space.batch_size):
             indices = range(start, min(start + space.batch_size, len(codes)))
             v, blocks = weighted_blocks(space, layer, codes[start : indices.stop], weights)

@@ -17,6 +17,7 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.wrapped import wrapped_in
+from ohlora_gan.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class FaceSpace:
                 plain = copy.copy(self)
                 plain.seed, plain.truncation_psi = 0, 1.0
                 rendered = plain.render(W(), plain.w("units", range(NUM_MEASURED)))
-                with tqdm(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
+                with Bar(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
                     tables = []
                     for images in rendered:
                         tables.append(part.table(images).cpu())
