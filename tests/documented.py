@@ -1,8 +1,9 @@
 """Runs the commands of a page of the docs as they stand there: ``python tests/documented.py PAGE`` in an empty folder.
 
 The files that pages name are made first. What takes hours is made small by more settings, fewer pictures and a part of
-a sweep's lists, and the shipped generators by stand-ins with few feature maps. Of ``make`` and of the chain of all stages only the plan is asked for. The programs are called in this
-process, one after the other, so that torch is imported once. Labelling by landmarks runs where MediaPipe is installed.
+a sweep's lists, and the shipped generators by stand-ins with few feature maps. Of ``make`` and of the chain of all
+stages only the plan is asked for. The programs are called in this process, one after the other, so that torch is
+imported once. Labelling by landmarks runs where MediaPipe is installed.
 """
 
 import re
