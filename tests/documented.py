@@ -33,12 +33,14 @@ FULL_SIZE = {"model.module.generator.fmaps": "[8,8,8,8,8,8,8]"}
 GENERATED = {"data.num_generated": "16", "data.require": "{}", "data.render_batch_size": "16"}
 SEARCH = {"n": "400", "num_calibration": "3", "test.num_latents": "2", "test.num_saturation": "1"}
 SEARCH |= {"test.retest": "false", "strips.num_faces": "1", "strips.steps": "3", "logger": "csv"}
+FEW = {name: SEARCH[name] for name in ("num_calibration", "test.num_saturation", "test.retest")}
+"""What makes a search smaller whose samples and tests the page itself has few of."""
 IMAGE_METRIC = {"metric.num_latents": "4", "metric.num_probes": "4"}
 METHODS = {
     "mean_jacobian": {"method.finder.num_jacobians": "8", **IMAGE_METRIC},
     "closed_loop": {"method.loop.num_own": "8", "method.loop.steps": "1", "test.num_latents": "1", **IMAGE_METRIC},
 }
-NUM_IMAGES = {"filter-means": "20", "scorers": "40", "quality": "100", "truth": "4", "rescore": "6"}
+NUM_IMAGES = {"filter-means": "20", "scorers": "40", "quality": "100", "truth": "10", "rescore": "10"}
 NUM_PICTURES = {"render": "32", "sample": "4"}
 
 
@@ -95,7 +97,14 @@ def small_settings(program: str, given: dict[str, str]) -> dict[str, str]:
             del search["n"], search["num_calibration"]
             given = {**given, "groups": ""}
         groups = {} if given.keys() & {"groups", "group_by"} else {"groups": "none"}
-        return {} if given.get("n") == "20" else {**search, **method, **groups}
+        if given.get("layer") != "mapping_split2" and not given.keys() & {
+            "scorer",
+            "judge",
+            "checkpoint",
+            "experiment",
+        }:
+            search["judge"] = "property_cnn_judge"  # one search is judged by the truth, too, which draws each face anew
+        return FEW if given.get("n") == "20" else {**search, **method, **groups}
     if program != "train.py":
         return {}
     more = TRAIN | (FACES if given.get("data", "faces") == "faces" else {})
@@ -279,8 +288,8 @@ if __name__ == "__main__":
     for command in wanted:
         words = small(shlex.split(command))
         print("\n$", command, "\n  as", shlex.join(words), flush=True)
-        started = time.monotonic()
+        started = time.process_time()
         code = run(words)
         failed += [command] if code else []
-        print(f"  exit code {code} after {time.monotonic() - started:.0f} s", flush=True)
+        print(f"  exit code {code} after {time.process_time() - started:.1f} s", flush=True)
     sys.exit(f"failed: {failed}" if failed else 0)
