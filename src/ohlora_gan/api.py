@@ -14,7 +14,6 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from ohlora_gan.devices import Device
 from ohlora_gan.directions.base import DirectionFinder
@@ -34,6 +33,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
 from ohlora_gan.names import EDITED_PROPERTIES, published_or
+from ohlora_gan.progress import Bar
 from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
 from ohlora_gan.training.gradient_net import NetTrainer
 
@@ -343,7 +343,7 @@ class Directions:
             by = JUDGE if self.gan.scorer_name == SCORER else None
         judges = open_judges(self.gan.space, self.gan.scorer_name or "scorer", by)
         started = time.monotonic()
-        with tqdm(desc="testing", total=num_latents) as bar:
+        with Bar(desc="testing", total=num_latents) as bar:
             judgement = judge_vectors(
                 *(self.gan.space, self.layer, StraightMover(self.found), make_plan(self.properties), judges),
                 *(Extent(num_latents), bar),

@@ -1,13 +1,15 @@
 """How what goes wrong is told: an error that a user can mend is one sentence on stderr and exit code 2.
 
 The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130, SIGTERM (as Slurm, a spot
-machine or ``kill`` sends it) with 143, and both say how to go on. A programming error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors
-too. Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
+machine or ``kill`` sends it) with 143, and both say how to go on. A programming
+error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors too.
+Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
 """
 
 import errno
 import functools
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,6 +20,8 @@ from typing import ParamSpec
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+PROGRAMS = {"train.py": "ohlora train", "find_vectors.py": "ohlora find-vectors"}
+"""Programs of Hydra -> the same as a command, for those who have the package without its repository."""
 P = ParamSpec("P")
 
 
@@ -25,6 +29,15 @@ def look_in_working_folder() -> None:
     """Lets the words of a command name modules that lie in the working folder, as ``python -m`` does."""
     if (folder := os.getcwd()) not in sys.path:
         sys.path.append(folder)
+
+
+def as_typed(text: str) -> str:
+    """A text that calls programs as they can be called here: ``python train.py``, or ``ohlora train`` in a folder
+    without that file."""
+    for program, command in PROGRAMS.items():
+        if not os.path.exists(program):
+            text = re.sub(rf"(?<![\w./-])(python )?{re.escape(program)}\b", command, text)
+    return text
 
 
 class UserError(ValueError):
@@ -68,7 +81,7 @@ def tell(error: BaseException, where: str = "", explain: Callable[[BaseException
         traceback.print_exception(type(error), error, error.__traceback__)
     if message is None:
         return 1
-    print(f"error: {where}{one_line(message)}", file=sys.stderr)
+    print(f"error: {where}{as_typed(one_line(message))}", file=sys.stderr)
     return 2
 
 

@@ -24,6 +24,7 @@ from ohlora_gan.editing.moves import Changes, Moved, SafeRange, beyond_samples, 
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import SETTINGS
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
+from ohlora_gan.progress import Bar
 
 TARGETS = ("change", "score")
 """What is asked for: a change against the face's own score, or a score, which all faces then share."""
@@ -298,7 +299,7 @@ class ClosedLoopMover:
         shape = (len(codes), np.shape(next(iter(changes.values())))[-1])
         flat = {name: np.broadcast_to(values, shape).reshape(-1) for name, values in changes.items()}
         repeated, how = np.repeat(codes, shape[1], axis=0), {"beyond": self.beyond, "targets": self.targets}
-        with tqdm(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
+        with Bar(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
             found = self.loop.edit(repeated, flat, self.hold, **how, progress=bar)
         notes = [found.notes[i : i + shape[1]] for i in range(0, len(found.notes), shape[1])]
         return Moved(found.codes.reshape(*shape, -1), notes)

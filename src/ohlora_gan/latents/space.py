@@ -18,6 +18,7 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.wrapped import wrapped_in
+from ohlora_gan.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class FaceSpace:
         return np.concatenate([to_uint8(images).cpu().numpy() for images in self.render(layer, codes)])
 
     def batches(self, num: int, work: Callable[[slice], T]) -> Iterator[T]:
-        """What ``work`` makes of the slices, batch by batch, of ``num`` things; where memory is full, of smaller ones."""
+        """What ``work`` makes of the slices of ``num`` things, batch by batch; of smaller ones where memory is full."""
         done = 0
         while done < num:
             batch = slice(done, min(done + self.batch_size, num))
@@ -183,7 +184,7 @@ class FaceSpace:
                 plain = copy.copy(self)
                 plain.seed, plain.truncation_psi = 0, 1.0
                 rendered = plain.render(W(), plain.w("units", range(NUM_MEASURED)))
-                with tqdm(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
+                with Bar(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
                     tables = []
                     for images in rendered:
                         tables.append(part.table(images).cpu())

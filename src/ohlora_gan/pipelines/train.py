@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ohlora_gan import rng
 from ohlora_gan.devices import Device, keep_freed_memory
+from ohlora_gan.errors import as_typed
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
@@ -189,7 +190,7 @@ def open_device(cfg: DictConfig) -> Device:
 def command_line() -> str:
     """The command that started this run, without what only says where on this machine files lie."""
     kept = [a for a in sys.argv[1:] if not a.startswith(("paths.", "ckpt_path="))]
-    return " ".join(["python", Path(sys.argv[0]).name, *kept])
+    return " ".join([as_typed(f"python {Path(sys.argv[0]).name}"), *kept])
 
 
 def make_callbacks(cfg: DictConfig) -> list[Callback]:
