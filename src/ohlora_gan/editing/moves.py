@@ -109,7 +109,10 @@ class Mover(Protocol):
 
 
 class StraightMover:
-    """Moves each code along the directions that apply to it, all at once; what is not asked for is not moved along."""
+    """Moves each code along the directions that apply to it, all at once; what is not asked for is not moved along.
+
+    What codes have behind the directions' values, see ``layers.Anchored``, stays.
+    """
 
     def __init__(self, found: DirectionSet) -> None:
         self.found, self.medians = found, found.medians
@@ -127,11 +130,12 @@ class StraightMover:
         strengths = np.zeros((len(codes), num, len(properties)))
         for name, values in changes.items():
             strengths[..., properties.index(name)] = values
-        moved = []
-        for x, group, own in zip(codes, map(str, groups), strengths, strict=True):
+        size = self.found.directions.shape[2]
+        moved = np.repeat(np.asarray(codes, dtype=np.float32)[:, None], num, axis=1)
+        for n, (x, group, own) in enumerate(zip(codes, map(str, groups), strengths, strict=True)):
             lengths = self.found.steps(own, group) if unit == "sigma" else own
-            moved.append(move(x, self.found.direction(x, group), lengths))
-        return Moved(np.stack(moved), [[""] * num for _ in codes])
+            moved[n, :, :size] = move(x[:size], self.found.direction(x[:size], group), lengths)
+        return Moved(moved, [[""] * num for _ in codes])
 
 
 def groups_of(space: FaceSpace, layer: Layer, codes: np.ndarray, medians: Mapping[str, float]) -> np.ndarray:
