@@ -9,7 +9,9 @@ sampled w in their standard deviations, so that a prior on how far out a face ma
 import hashlib
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ohlora_gan.data.alignment import NUM_LOOKED_AT, layout_of
 from ohlora_gan.files import replacing
 from ohlora_gan.latents.layers import Anchored, Layer, W
 from ohlora_gan.latents.space import FaceSpace
@@ -134,6 +137,13 @@ class Inverted:
     starts: list[str]
     seconds: float
 
+    def __getitem__(self, which: Sequence[int]) -> "Inverted":
+        arrays = {name: getattr(self, name)[which] for name in ARRAYS}
+        return Inverted(**arrays, starts=[self.starts[n] for n in which], seconds=self.seconds)
+
+
+ARRAYS = ("w", "images", "residual", "wanted", "scores", "distance")
+
 
 @dataclass
 class Inverter:
@@ -157,8 +167,16 @@ class Inverter:
         self.spread = Spread.of(self.sampled)
         self.learnt: tuple[Encoder, Tensor] | None = None
 
-    def invert(self, pictures: NDArray[np.uint8], progress: tqdm | None = None) -> Inverted:
-        """The faces of pictures uint8 ``[N, R, R, 3]``; ``progress`` is told of each picture.
+    @cached_property
+    def _layout(self) -> NDArray[np.float64] | None:
+        return layout_of(self.space.images(W(), self.sampled[:NUM_LOOKED_AT].cpu().numpy()))
+
+    def layout(self) -> NDArray[np.float64] | None:
+        """Where eyes and mouth lie in the generator's pictures, see `alignment.layout_of`; found at first use."""
+        return self._layout
+
+    def invert(self, pictures: NDArray[np.uint8]) -> Inverted:
+        """The faces of pictures uint8 ``[N, R, R, 3]``.
 
         Raises:
             ValueError: for pictures of another size.
@@ -168,27 +186,28 @@ class Inverter:
             raise ValueError(f"pictures have shape {list(pictures.shape)}, expected [N, {side}, {side}, 3]")
         if self.learning is not None and self.learnt is None:
             self.learnt = self.opened()
-        found = []
-        for first in range(0, len(pictures), self.space.batch_size):
-            batch = pictures[first : first + self.space.batch_size]
-            found.append(self._invert(from_uint8(torch.from_numpy(batch).to(self.space.device.torch_device))))
-            if progress is not None:
-                progress.update(len(batch))
-        arrays = [
-            np.concatenate([getattr(part, name) for part in found])
-            for name in ("w", "images", "residual", "wanted", "scores", "distance")
-        ]
+        found, size = [], self.space.batch_size
+        total = -(-len(pictures) // size) * (self.how.steps + self.how.layer_steps)
+        with tqdm(desc="inverting", total=total, unit="step") as bar:
+            for first in range(0, len(pictures), size):
+                batch = torch.from_numpy(pictures[first : first + size]).to(self.space.device.torch_device)
+                found.append(self._invert(from_uint8(batch), bar))
+        arrays = {name: np.concatenate([getattr(part, name) for part in found]) for name in ARRAYS}
         seconds = sum(part.seconds * len(part.w) for part in found) / len(pictures)
-        return Inverted(*arrays, [start for part in found for start in part.starts], seconds)
+        return Inverted(**arrays, starts=[start for part in found for start in part.starts], seconds=seconds)
 
-    def _invert(self, wanted: Tensor) -> Inverted:
+    def _invert(self, wanted: Tensor, bar: tqdm) -> Inverted:
         started = time.monotonic()
         with torch.no_grad():
             scores = self.scores(wanted)
             u, starts = self.begin(wanted, scores)
-        u = self.descend(wanted, scores, u, torch.zeros_like(u[:, None]), self.how.steps)[0]
+
+        def loss(u: Tensor, apart: Tensor) -> Tensor:
+            return self.loss(wanted, scores, u, apart)
+
+        u = self.descend(loss, u, torch.zeros_like(u[:, None]), self.how.steps, bar)[0]
         apart = u.new_zeros(len(u), self.space.generator.num_layers, u.shape[1])
-        u, apart = self.descend(wanted, scores, u, apart, self.how.layer_steps)
+        u, apart = self.descend(loss, u, apart, self.how.layer_steps, bar)
         with torch.no_grad():
             w = self.spread.w(u[:, None] + apart)
             images = self.space.synthesize(w)
@@ -196,8 +215,8 @@ class Inverter:
             residual = (shown - wanted).abs().mean(dim=(1, 2, 3)) / 2
             far = self.spread.out(w).amax(dim=1) / self.spread.outermost
             tensors = w, to_uint8(images), residual, scores, self.scores(images), far
-        arrays = (tensor.cpu().numpy() for tensor in tensors)
-        return Inverted(*arrays, starts, (time.monotonic() - started) / len(wanted))
+        arrays = {name: tensor.cpu().numpy() for name, tensor in zip(ARRAYS, tensors, strict=True)}
+        return Inverted(**arrays, starts=starts, seconds=(time.monotonic() - started) / len(wanted))
 
     def scores(self, images: Tensor) -> Tensor:
         """Differentiable scores ``[N, P]`` of images; of no columns where nothing scores faces."""
@@ -225,7 +244,8 @@ class Inverter:
         w = self.spread.w(u[:, None] + apart)
         images = self.space.synthesize(w.expand(-1, self.space.generator.num_layers, -1))
         total = self.how.out * u.square().mean(dim=1) + self.how.apart * apart.square().mean(dim=(1, 2))
-        side, images_, wanted_ = images.shape[-1], images, wanted
+        clipped = (wanted.abs() >= 1) & (images * wanted.sign() > 1)  # as files clip it, so it is no fault
+        side, images_, wanted_ = images.shape[-1], torch.where(clipped, wanted, images), wanted
         while side >= 8:
             total = total + (images_ - wanted_).abs().mean(dim=(1, 2, 3))
             images_, wanted_, side = F.avg_pool2d(images_, 2), F.avg_pool2d(wanted_, 2), side // 2
@@ -233,7 +253,9 @@ class Inverter:
             total = total + self.how.scores * (self.scores(images) - scores).square().mean(dim=1)
         return total
 
-    def descend(self, wanted: Tensor, scores: Tensor, u: Tensor, apart: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    def descend(
+        self, loss_of: Callable[[Tensor, Tensor], Tensor], u: Tensor, apart: Tensor, steps: int, bar: tqdm
+    ) -> tuple[Tensor, Tensor]:
         """The best u and ``apart`` on the way down; ``apart`` stays where it has one layer."""
         u = u.detach().clone().requires_grad_()
         moved = [u]
@@ -245,7 +267,7 @@ class Inverter:
         for step in range(steps + 1):
             last = step == steps
             with torch.set_grad_enabled(not last):
-                loss = self.loss(wanted, scores, u, apart)
+                loss = loss_of(u, apart)
             better = loss.detach() < best
             best = torch.where(better, loss.detach(), best)
             for old, new in zip(kept, (u, apart), strict=True):
@@ -255,6 +277,7 @@ class Inverter:
                 for tensor, gradient in zip(moved, torch.autograd.grad(loss.sum(), moved), strict=True):
                     tensor.grad = gradient
                 adam.step()
+                bar.update()
         return kept[0], kept[1]
 
     # --- What is learnt of the generator, once ---
@@ -289,7 +312,7 @@ class Inverter:
         with tqdm(desc="sampling faces to learn from", total=how.num) as bar:
             for images in self.space.render(W(), w.cpu().numpy()):
                 parts.append(to_uint8(resized(images, SEEN)))
-                small.append(F.adaptive_avg_pool2d(images, 16))
+                small.append(to_uint8(F.adaptive_avg_pool2d(images.clamp(-1, 1), 16)))
                 bar.update(len(images))
         pictures, u = torch.cat(parts), self.spread.u(w)
         weights = self.spread.axes.square().sum(dim=1)
@@ -314,7 +337,7 @@ class Inverter:
                         adam.step()
                         schedule.step()
                         bar.update()
-        return torch.cat(small)
+        return from_uint8(torch.cat(small))
 
 
 def anchored(space: FaceSpace, layer: Layer, w: NDArray[np.float32]) -> tuple[Anchored, NDArray[np.float32]]:
