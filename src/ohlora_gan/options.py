@@ -139,7 +139,12 @@ class Loop:
     """A closed loop: see ``closed_loop.ClosedLoop.edit``, ``latents.metric`` and ``judging.measure``."""
 
     hold: str | Sequence[str] = option(
-        "rest", "scores to hold: rest, none, or names", "NAME", shown="rest", typed=list[str], read=read_hold
+        "rest",
+        "scores to hold: rest, none, or names; without a loop, by their derivatives",
+        "NAME",
+        shown="rest; none without a loop",
+        typed=list[str],
+        read=read_hold,
     )
     targets: Literal["change", "score"] = option("change", "sigmas against the face's own score, or the score to reach")
     layer: str = option("w", "where there is no RUN to say so", "LAYER")

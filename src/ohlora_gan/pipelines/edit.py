@@ -14,7 +14,7 @@ from torch import nn
 
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
-from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
+from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, HeldMover, Own
 from ohlora_gan.editing.given import Given, GivenW, codes_of, read_given
 from ohlora_gan.editing.invert import Inverter
 from ohlora_gan.editing.moves import Faces, Limits, Mover, SafeRange, Session, StraightMover, look_at, sampled_faces
@@ -35,7 +35,7 @@ SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
 SHRINKAGE = 0.01
 OWN = 5.0
 """How a loop's metric is measured and weighed, as ``conf/method/closed_loop.yaml`` says it too."""
-ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "hold", "targets", "layer")
+ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
 ONLY_IMAGE = ("crop", "paste")
 
@@ -195,6 +195,8 @@ class Scene:
             assert found is not None
             found, notes = usable(found, self.space, self.layer)
             mover = StraightMover(found)
+            if "hold" in settings.given and settings.loop.hold != "none":
+                mover = HeldMover(mover, self.space, where, settings.loop.hold)
         return Session(self.space, where, faces, mover, limits, self.discriminator), notes
 
     def closed_loop(self, how: Loop, where: Layer) -> ClosedLoop:
