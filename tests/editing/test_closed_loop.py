@@ -5,12 +5,15 @@ import pytest
 import torch
 from torch import nn
 
+from ohlora_gan.directions.files import DirectionSet
 from ohlora_gan.editing import closed_loop
-from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, Own, Steps, broyden
+from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, HeldMover, Own, Steps, broyden
+from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.latents.layers import W, WPlus
 from ohlora_gan.latents.metric import Measured, make_metric, own_probes
-from ohlora_gan.latents.space import change_map
+from ohlora_gan.latents.space import FaceSpace, change_map, score_jacobian
 from ohlora_gan.testing import Bar
+from tests import tiny
 from tests.analytic_world import SIZE, make_world
 
 EYES, MOUTH, POSE, HAIR, SKIN = range(5)

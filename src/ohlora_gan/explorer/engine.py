@@ -292,6 +292,21 @@ def command(settings: EditSettings) -> str:
     return shlex.join([*words, "--bank-dir", str(settings.loop.bank_dir)])
 
 
+def open_first(places: Sequence[Path], generator: str | None, scorer: str | None, cache: Path, device: str) -> Engine:
+    """The engine to begin with: the newest directions of some folders that fit the generator, else found now.
+
+    Raises:
+        ValueError: where a place is missing, or what was asked for cannot be opened.
+    """
+    if missing := [place for place in places if not place.exists()]:
+        raise ValueError(f"{missing[0]} does not exist: give runs of find_vectors.py, or none to find directions now")
+    for path in runs_in(places).values():
+        recorded = SpaceSettings.of(SHIPPED | settings_of(path)).checkpoint
+        if generator in (None, recorded):
+            return Engine(recorded, path, scorer=scorer, cache=cache, device=device)
+    return Engine(generator or SHIPPED["checkpoint"], scorer=scorer, cache=cache, device=device)
+
+
 def runs_in(places: Sequence[Path]) -> Mapping[str, Path]:
     """Directions files of folders, by what to call them; the newest first."""
     found: dict[str, Path] = {}
