@@ -135,3 +135,10 @@ def test_photographs_of_any_kind(tmp_path):
     ):
         with pytest.raises(UserError, match=said):
             read_photo(source)
+
+
+def test_a_turned_head_is_not_made_larger():
+    """Its eyes come nearer to each other, its mouth does not come nearer to its eyes."""
+    squeezed = (POINTS - 0.5) * (0.7, 1) + 0.5
+    place = similarity(POINTS, squeezed * 100)
+    assert np.linalg.norm(place[:, 0]) == pytest.approx(100, rel=0.02)

@@ -1,7 +1,7 @@
 """A face in a photograph: found, cut out as a generator has its faces, and pasted back.
 
-Where landmarks are installed, the eyes and the corners of the mouth are brought to where they lie in the generator's
-own pictures, by a similarity (Umeyama 1991). Else the largest central square is taken.
+Where landmarks are installed, eyes and mouth are brought to where they lie in the generator's own pictures, by a
+rotation, a shift and one scale. Else the largest central square is taken.
 """
 
 import math
@@ -171,8 +171,21 @@ def layout_of(images: Bytes) -> Floats | None:
 
 
 def similarity(source: Floats, target: Floats) -> Floats:
-    """The rotation, scale and shift ``[2, 3]`` that takes points ``[n, 2]`` nearest to others (least squares)."""
-    x, y = source @ [1, 1j], target @ [1, 1j]
-    turn = np.vdot(x - x.mean(), y - y.mean()) / np.vdot(x - x.mean(), x - x.mean()).real
-    shift = y.mean() - turn * x.mean()
+    """The rotation, scale and shift ``[2, 3]`` that takes eyes and mouth ``[4, 2]`` to others.
+
+    The middle between eyes and mouth comes to the other one. The scale is that of the distance from eyes to mouth,
+    which a turned head leaves as it is, unlike that between the eyes; both say the rotation (Karras et al. 2018,
+    section C).
+    """
+    (x, across, down), (y, new_across, new_down) = frame(source), frame(target)
+    turn = new_across / across * abs(across) + new_down / down * abs(down)
+    turn *= abs(new_down / down) / abs(turn)
+    shift = y - turn * x
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def frame(points: Floats) -> tuple[complex, complex, complex]:
+    """The middle between eyes and mouth ``[4, 2]``, the way from eye to eye, and that from eyes to mouth."""
+    left, right, one, other = (complex(x, y) for x, y in points)
+    eyes, mouth = (left + right) / 2, (one + other) / 2
+    return (eyes + mouth) / 2, right - left, mouth - eyes

@@ -34,7 +34,7 @@ from ohlora_gan.pipelines.runs import SpaceSettings, settings_of, vectors_file
 
 FOUND_NOW = "found now (ridge)"
 LAYERS = ("w", "wplus", "mapping_split2", "mapping_split1", "z")
-NUM_FIND = 1500
+NUM_FIND, NUM_CALIBRATION = 1500, 40
 GALLERY = 48  # faces that are looked at, of which the page shows the best first
 GOOD = {"filter_quality": 1, "filter_glass": 0}
 """Filters, and what they say of a face that is easy to edit."""
@@ -125,7 +125,7 @@ class Engine:
         path = self.cache / f"ridge_{layer}_{bank.folder.name}.safetensors"
         if path.is_file():
             return open_directions(path, self.space, self.layer), path
-        wanted = Wanted(self.space.property_names, NUM_FIND, method="ridge")
+        wanted = Wanted(self.space.property_names, NUM_FIND, num_calibration=NUM_CALIBRATION, method="ridge")
         found = find_directions(bank, self.layer, RidgeFinder(), wanted).directions
         path.parent.mkdir(parents=True, exist_ok=True)
         save_directions(path, found)

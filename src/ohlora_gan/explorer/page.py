@@ -4,9 +4,9 @@ Gradio is the extra ``explore``. Pictures and bars go to the browser as one piec
 by one message.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ohlora_gan.data.alignment import Crop
 from ohlora_gan.explorer.engine import FOUND_NOW, LAYERS, REACH, Asked, Edited, Engine, Face, runs_in
 from ohlora_gan.files import data_uri
 from ohlora_gan.models.zoo import shipped
+from ohlora_gan.reports.pages import plain
 
 SHOWN = 256  # pixels of a picture on the page
 FIRST, MORE = 12, 12  # faces of the gallery at first, and with each "more"
@@ -43,16 +45,14 @@ footer { display: none !important; }
 """
 
 
-@dataclass(frozen=True)
 class Chosen:
     """What a visitor has before him: engine, face, and how many faces of the gallery."""
 
-    engine: Engine
-    face: Face
-    shown: int = FIRST
+    def __init__(self, engine: Engine, face: Face, shown: int = FIRST) -> None:
+        self.engine, self.face, self.shown = engine, face, shown
 
     def __deepcopy__(self, memo: Any) -> "Chosen":
-        return self  # Gradio copies the first state for each visitor, but networks are shared
+        return self  # Gradio copies what a session begins with, but networks are shared
 
 
 # --- Pieces of HTML ---
@@ -69,7 +69,7 @@ def bar(name: str, before: float, after: float) -> str:
     end, mark = (50 + 50 * np.clip(value / REACH, -1, 1) for value in (after, before))
     left, width = min(50, end), abs(end - 50)
     return (
-        f'<div class="row"><span>{escape(name.replace("_", " "))}</span><span class="track">'
+        f'<div class="row"><span>{escape(plain(name))}</span><span class="track">'
         f'<b style="left:{left:.1f}%;width:{width:.1f}%"></b><i style="left:{mark:.1f}%"></i></span>'
         f'<span class="value">{before:+.2f} → {after:+.2f}</span></div>'
     )
@@ -110,185 +110,195 @@ def range_bar(engine: Engine, face: Face, name: str) -> str:
 
 # --- The page ---
 
+OPEN, CLOSED = "open loop: straight along the directions", "closed loop: until the scores are reached"
+CROPS = ("auto", "landmarks", "center", "none")
 
-def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
-    """The page as Gradio's ``Blocks``; ValueError where Gradio is not installed.
+
+def gradio() -> Any:
+    """The module; ValueError where the extra is not installed."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        return importlib.import_module("gradio")
+    except ImportError as error:
+        raise ValueError(f'the explorer needs Gradio ({error}): pip install "ohlora-gan[explore]"') from error
+
+
+class Answers:
+    """What the page's controls do: from what was chosen and asked for to what is shown.
 
     Args:
         engine: what is open at first.
         runs: folders in which directions are looked for.
     """
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    try:
-        import gradio as gr
-    except ImportError as error:
-        raise ValueError(f'the explorer needs Gradio ({error}): pip install "ohlora-gan[explore]"') from error
 
-    found = runs_in(runs)
-    engines: dict[tuple[str, str, str], Engine] = {}
-    first = Chosen(engine, engine.face(engine.gallery[0][0]))
-    own = next((name for name, path in found.items() if path == engine.vectors), FOUND_NOW)
-    generators = list(dict.fromkeys([engine.settings.checkpoint, *shipped("generator")]))
+    def __init__(self, engine: Engine, runs: Sequence[Path]) -> None:
+        self.gr, self.found = gradio(), runs_in(runs)
+        self.own = next((name for name, path in self.found.items() if path == engine.vectors), FOUND_NOW)
+        self.engines = {self.key(engine.settings.checkpoint, self.own, engine.layer.name): engine}
+        self.first = Chosen(engine, engine.face(engine.gallery[0][0]))
 
-    def asked(chosen: Chosen, mode: str, values: Sequence[Any]) -> Asked:
-        names = chosen.engine.properties[:SLOTS]
-        numbers, locks = values[:SLOTS], values[SLOTS:]
-        locked = [name for name, lock in zip(names, locks, strict=False) if lock]
-        changes = {name: float(value) for name, value in zip(names, numbers, strict=False) if name not in locked}
-        locked = [name for name in locked if name in chosen.engine.space.property_names]
-        return Asked(changes, locked, mode == CLOSED)
+    def key(self, generator: str, directions: str, layer: str) -> tuple[str, str, str]:
+        return generator, directions, layer if directions == FOUND_NOW else ""
 
-    def told(function: Callable[..., Any]) -> Callable[..., Any]:
-        """What a user can mend is shown in a sentence."""
+    def told(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same, but what a user can mend is shown on the page, in a sentence."""
 
         def answer(*words: Any) -> Any:
             try:
                 return function(*words)
             except ValueError as error:
-                raise gr.Error(str(error), duration=20) from error
+                raise self.gr.Error(str(error), duration=20) from error
 
         return answer
 
-    def show(chosen: Chosen, mode: str, *values: Any) -> str:
-        return stage(chosen.engine, chosen.face, chosen.engine.edit(chosen.face, asked(chosen, mode, values)))
+    def asked(self, chosen: Chosen, mode: str, values: Sequence[Any]) -> Asked:
+        """What sliders and locks, `SLOTS` each, say; what is locked is not moved."""
+        names = chosen.engine.properties[:SLOTS]
+        locked = [name for name, lock in zip(names, values[SLOTS:], strict=False) if lock]
+        changes = {name: float(value) for name, value in zip(names, values, strict=False) if name not in locked}
+        return Asked(changes, locked, mode == CLOSED)
 
-    def slots(chosen: Chosen, mode: str) -> list[Any]:
-        """Sliders at 0, locks and ranges of the face and engine before us."""
-        engine, names = chosen.engine, chosen.engine.properties[:SLOTS]
-        can = engine.movable(mode == CLOSED)
-        sliders = [
-            gr.update(label=name.replace("_", " "), value=0, visible=True, interactive=name in can) for name in names
-        ]
-        locks = [gr.update(visible=name in engine.space.property_names) for name in names]
-        ranges = [gr.update(value=range_bar(engine, chosen.face, name), visible=True) for name in names]
-        hidden = [gr.update(visible=False)] * (SLOTS - len(names))
-        return [*sliders, *hidden, *locks, *hidden, *ranges, *hidden]
+    def show(self, chosen: Chosen, mode: str, *values: Any) -> str:
+        return stage(chosen.engine, chosen.face, chosen.engine.edit(chosen.face, self.asked(chosen, mode, values)))
 
-    def opened(chosen: Chosen, mode: str) -> list[Any]:
+    def opened(self, chosen: Chosen, mode: str) -> list[Any]:
+        """Everything for a new face, engine or way: the gallery, the face as it is, sliders at 0."""
         plain = chosen.engine.edit(chosen.face, Asked())
-        return [chosen, pictures(chosen), stage(chosen.engine, chosen.face, plain), *slots(chosen, mode)]
+        shown = stage(chosen.engine, chosen.face, plain)
+        return [chosen, self.pictures(chosen), shown, *self.slots(chosen, mode)]
 
-    def pictures(chosen: Chosen) -> list[tuple[NDArray[np.uint8], str]]:
+    def pictures(self, chosen: Chosen) -> list[tuple[NDArray[np.uint8], str]]:
         return [(image, said) for _, image, said in chosen.engine.gallery[: chosen.shown]]
 
-    def open_engine(generator: str, directions: str, layer: str, mode: str) -> list[Any]:
-        key = (generator, directions, layer if directions == FOUND_NOW else "")
-        if key not in engines:
-            engines[key] = Engine(generator, found.get(directions), layer, None, engine.cache, engine.device)
-        chosen = engines[key]
-        for note in chosen.notes:
-            gr.Info(note)
-        return opened(Chosen(chosen, chosen.face(chosen.gallery[0][0])), mode)
+    def slots(self, chosen: Chosen, mode: str) -> list[Any]:
+        """Sliders, locks and ranges, `SLOTS` each; those that nothing stands for are hidden."""
+        engine, update = chosen.engine, self.gr.update
+        names = engine.properties[:SLOTS]
+        can, hidden = engine.movable(mode == CLOSED), [update(visible=False)] * (SLOTS - len(names))
+        sliders = [update(label=plain(name), value=0, visible=True, interactive=name in can) for name in names]
+        locks = [update(value=False, visible=name in engine.space.property_names) for name in names]
+        ranges = [update(value=range_bar(engine, chosen.face, name), visible=True) for name in names]
+        return [*sliders, *hidden, *locks, *hidden, *ranges, *hidden]
 
-    def pick(chosen: Chosen, mode: str, event: gr.SelectData) -> list[Any]:
-        number = chosen.engine.gallery[event.index][0]
-        return opened(Chosen(chosen.engine, chosen.engine.face(number), chosen.shown), mode)
+    def open(self, generator: str, directions: str, layer: str, mode: str) -> list[Any]:
+        key, first = self.key(generator, directions, layer), self.first.engine
+        if key not in self.engines:
+            self.engines[key] = Engine(generator, self.found.get(directions), layer, None, first.cache, first.device)
+        engine = self.engines[key]
+        for note in engine.notes:
+            self.gr.Info(note)
+        return self.opened(Chosen(engine, engine.face(engine.gallery[0][0])), mode)
 
-    def more(chosen: Chosen) -> tuple[Chosen, Any]:
+    def pick(self, chosen: Chosen, mode: str, place: int) -> list[Any]:
+        number = chosen.engine.gallery[place][0]
+        return self.opened(Chosen(chosen.engine, chosen.engine.face(number), chosen.shown), mode)
+
+    def more(self, chosen: Chosen) -> tuple[Chosen, Any]:
         chosen = Chosen(chosen.engine, chosen.face, chosen.shown + MORE)
-        return chosen, pictures(chosen)
+        return chosen, self.pictures(chosen)
 
-    def take(chosen: Chosen, mode: str, photo: str | None, crop: str) -> list[Any]:
+    def take(self, chosen: Chosen, mode: str, photo: str | None, crop: Crop) -> list[Any]:
         if photo is None:
             raise ValueError("there is no photograph: upload one first")
-        face = chosen.engine.photograph(photo, crop)  # type: ignore[arg-type]
+        face = chosen.engine.photograph(photo, crop)
         for note in face.photo.notes if face.photo else []:
-            gr.Warning(note)
-        return opened(Chosen(chosen.engine, face, chosen.shown), mode)
+            self.gr.Warning(note)
+        return self.opened(Chosen(chosen.engine, face, chosen.shown), mode)
 
-    def keep(chosen: Chosen, mode: str, *values: Any) -> tuple[list[str], str]:
-        paths, words = chosen.engine.save(chosen.face, asked(chosen, mode, values))
+    def keep(self, chosen: Chosen, mode: str, *values: Any) -> tuple[list[str], str]:
+        paths, words = chosen.engine.save(chosen.face, self.asked(chosen, mode, values))
         return [str(path) for path in paths], words
 
+
+def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
+    """The page as Gradio's ``Blocks``, see `Answers`; ValueError where Gradio is not installed."""
+    answers = Answers(engine, runs)
+    gr, told = answers.gr, answers.told
     with gr.Blocks(title="ohlora: explore", analytics_enabled=False) as page:
-        state = gr.State(first)
-        gr.Markdown(
-            "# Explore faces\nChoose a face, move a slider: a step is a standard deviation of the score over faces."
-        )
+        state = gr.State(answers.first)
+        gr.Markdown("# Explore faces\nChoose a face and move a slider, in standard deviations of the score over faces.")
         with gr.Accordion("Generator, directions, layer", open=False), gr.Row():
-            generator = gr.Dropdown(generators, value=engine.settings.checkpoint, label="Generator")
-            directions = gr.Dropdown([FOUND_NOW, *found], value=own, label="Directions")
-            layer = gr.Dropdown(
-                list(LAYERS),
-                value=engine.layer.name if engine.layer.name in LAYERS else "w",
-                label="Layer (of directions found now)",
-            )
+            chooser = choices(gr, answers)
             opener = gr.Button("Open", min_width=80)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
-                html = gr.HTML(stage(engine, first.face, engine.edit(first.face, Asked())), elem_id="stage")
+                plain_face = engine.edit(answers.first.face, Asked())
+                html = gr.HTML(stage(engine, answers.first.face, plain_face), elem_id="stage")
                 mode = gr.Radio([OPEN, CLOSED], value=OPEN, label="How", elem_id="mode")
-                gallery = gr.Gallery(
-                    pictures(first),
-                    label="Faces, the good ones first",
-                    columns=[3, 6],
-                    height="auto",
-                    allow_preview=False,
-                    elem_id="gallery",
-                    object_fit="cover",
-                )
+                gallery = faces(gr, answers)
                 another = gr.Button("More faces", size="sm")
                 with gr.Accordion("Your own photograph", open=False):
-                    upload = gr.Image(
-                        type="filepath",
-                        label="A photograph of one face, up to 20 MB",
-                        height=220,
-                        sources=["upload", "clipboard"],
-                    )
-                    crop = gr.Radio(["auto", "landmarks", "center", "none"], value="auto", label="Crop")
-                    taker = gr.Button("Invert it", variant="primary")
+                    upload, crop, taker = photograph(gr)
             with gr.Column(scale=2, min_width=300):
-                sliders, locks, ranges = [], [], []
-                for number in range(SLOTS):
-                    name = engine.properties[number] if number < len(engine.properties) else ""
-                    can = name in engine.movable(False)
-                    with gr.Row(equal_height=False):
-                        sliders.append(
-                            gr.Slider(
-                                -REACH,
-                                REACH,
-                                0,
-                                step=0.05,
-                                label=name.replace("_", " "),
-                                visible=bool(name),
-                                interactive=can,
-                                scale=5,
-                                min_width=180,
-                                elem_id=f"slider_{number}",
-                            )
-                        )
-                        locks.append(
-                            gr.Checkbox(
-                                False,
-                                label="lock",
-                                visible=name in engine.space.property_names,
-                                scale=1,
-                                min_width=70,
-                                elem_id=f"lock_{number}",
-                            )
-                        )
-                    ranges.append(gr.HTML(range_bar(engine, first.face, name) if name else "", visible=bool(name)))
+                sliders, locks, ranges = controls(gr, answers.first)
                 reset = gr.Button("Back to the face", size="sm")
                 saver = gr.Button("Save", variant="primary", elem_id="save")
-                files = gr.File(label="Picture, way, animation, latents", file_count="multiple", interactive=False)
+                files = gr.File(label="What was saved", file_count="multiple", interactive=False, elem_id="files")
                 words = gr.Code(label="The command that makes it again", language="shell", elem_id="command")
 
-        asking = [state, mode, *sliders, *locks]
-        quick = {"show_progress": "hidden", "trigger_mode": "always_last"}
+        asking, everything = [state, mode, *sliders, *locks], [state, gallery, html, *sliders, *locks, *ranges]
         for control in (*sliders, *locks):
-            control.input(told(show), asking, html, **quick)
-        everything = [state, gallery, html, *sliders, *locks, *ranges]
-        mode.change(told(lambda chosen, how: opened(chosen, how)), [state, mode], everything)
-        reset.click(told(lambda chosen, how: opened(chosen, how)), [state, mode], everything)
-        gallery.select(pick, [state, mode], everything)
-        another.click(more, state, [state, gallery])
-        opener.click(told(open_engine), [generator, directions, layer, mode], everything)
-        taker.click(told(take), [state, mode, upload, crop], everything)
-        saver.click(told(keep), asking, [files, words])
+            control.input(told(answers.show), asking, html, show_progress="hidden", trigger_mode="always_last")
+        mode.change(told(answers.opened), [state, mode], everything)
+        reset.click(told(answers.opened), [state, mode], everything)
+        another.click(answers.more, state, [state, gallery])
+        opener.click(told(answers.open), [*chooser, mode], everything)
+        taker.click(told(answers.take), [state, mode, upload, crop], everything)
+        saver.click(told(answers.keep), asking, [files, words])
+
+        def picked(chosen: Chosen, mode: str, event: Any) -> list[Any]:
+            return answers.pick(chosen, mode, event.index)
+
+        picked.__annotations__["event"] = gr.SelectData  # by which Gradio knows what to hand over
+        gallery.select(picked, [state, mode], everything)
     return page
 
 
-OPEN, CLOSED = "open loop: straight along the directions", "closed loop: until the scores are reached"
+def choices(gr: Any, answers: Answers) -> list[Any]:
+    """Drop-down lists of generators, directions and layers."""
+    engine = answers.first.engine
+    generators = list(dict.fromkeys([engine.settings.checkpoint, *shipped("generator")]))
+    layer = engine.layer.name if engine.layer.name in LAYERS else LAYERS[0]
+    return [
+        gr.Dropdown(generators, value=engine.settings.checkpoint, label="Generator"),
+        gr.Dropdown([FOUND_NOW, *answers.found], value=answers.own, label="Directions"),
+        gr.Dropdown([*LAYERS], value=layer, label="Layer, of directions found now"),
+    ]
+
+
+def faces(gr: Any, answers: Answers) -> Any:
+    """The gallery."""
+    return gr.Gallery(
+        answers.pictures(answers.first),
+        **{"label": "Faces, the good ones first", "columns": 6, "height": "auto", "object_fit": "cover"},
+        **{"allow_preview": False, "elem_id": "gallery", "interactive": False},
+    )
+
+
+def photograph(gr: Any) -> tuple[Any, Any, Any]:
+    """Where a photograph is uploaded, how it is cut out, and the button that inverts it."""
+    label = f"A photograph of one face, up to {UPLOAD}"
+    return (
+        gr.Image(type="filepath", label=label, height=220, sources=["upload", "clipboard"], elem_id="photo"),
+        gr.Radio([*CROPS], value="auto", label="Crop"),
+        gr.Button("Invert it", variant="primary", elem_id="invert"),
+    )
+
+
+def controls(gr: Any, chosen: Chosen) -> tuple[list[Any], list[Any], list[Any]]:
+    """A slider, a lock and a range for each property, `SLOTS` of each."""
+    engine, sliders, locks, ranges = chosen.engine, [], [], []
+    names = [*engine.properties[:SLOTS], *[""] * (SLOTS - len(engine.properties))]
+    for n, name in enumerate(names):
+        with gr.Row(equal_height=False):
+            about = {"label": plain(name), "visible": bool(name), "interactive": name in engine.movable(False)}
+            sliders.append(
+                gr.Slider(-REACH, REACH, 0, step=0.05, scale=5, min_width=180, elem_id=f"slider_{n}", **about)
+            )
+            scored = name in engine.space.property_names
+            locks.append(gr.Checkbox(label="lock", visible=scored, scale=1, min_width=70, elem_id=f"lock_{n}"))
+        ranges.append(gr.HTML(range_bar(engine, chosen.face, name) if name else "", visible=bool(name)))
+    return sliders, locks, ranges
 
 
 def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, block: bool = True) -> str:
@@ -297,9 +307,9 @@ def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, bl
     Raises:
         ValueError: where the port is taken.
     """
-    import gradio as gr
-
-    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none fetched
+    theme = gradio().themes.Default(
+        font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )  # none fetched
     try:
         _, address, _ = page.launch(
             theme=theme,
