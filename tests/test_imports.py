@@ -13,7 +13,7 @@ ROOMS = (
     *("trust", "options"),
     *("models", "world", "latents", "data", "directions", "testing", "editing", "judging", "training", "reports"),
     "api",
-    *("pipelines", "commands"),
+    *("pipelines", "explorer", "commands"),
 )
 MODULES = {".".join(p.relative_to(SOURCE).with_suffix("").parts): p for p in SOURCE.rglob("*.py")}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ohlora_gan.commands import faces, flat, machine, scoring, vectors
+from ohlora_gan.commands import explore, faces, flat, machine, scoring, vectors
 from ohlora_gan.errors import UserError, exit_code_of, hear_sigterm, look_in_working_folder, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -66,7 +66,7 @@ def unwrapped(text: str) -> str:
 
 COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Train and search (KEY=VALUE, --help lists the keys)": (train, find_vectors, chain),
-    "Faces": (faces.sample, vectors.edit, faces.render),
+    "Faces": (explore.explore, faces.sample, vectors.edit, faces.render),
     "Directions": (vectors.compare, vectors.rescore, vectors.transfer, vectors.import_vectors),
     "Scores and quality": (scoring.scorers, scoring.distill, scoring.filter_means, scoring.quality, scoring.truth),
     "Pictures of your own": (scoring.label, scoring.parse_folder),
