@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.devices import Device
+from ohlora_gan.devices import PRECISIONS, Device
 from ohlora_gan.latents.layers import Layer, W
+from ohlora_gan.models.frozen import FrozenGenerator
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
@@ -63,9 +64,11 @@ class FaceSpace:
             raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.device = device or Device()
         self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
+        on_cpu = self.device.accelerator == "cpu"
+        self._frozen = FrozenGenerator(self.generator, PRECISIONS[self.device.precision], wanted=on_cpu)
         self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
-        if self.device.accelerator == "cpu":  # large pictures take gigabytes, and gain nothing from company
+        if on_cpu:  # large pictures take gigabytes, and gain nothing from company
             batch_size = min(batch_size, max(1, PIXELS_AT_ONCE // generator.resolution**2))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
@@ -115,7 +118,7 @@ class FaceSpace:
             v = torch.from_numpy(np.ascontiguousarray(codes[i : i + self.batch_size], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
             noise = None if noise_seed is None else self.noise(noise_seed, range(first + i, first + i + len(v)))
-            images = self.synthesize(w, noise)
+            images = self.synthesize(w, noise, self._frozen)
             if num_bad := int((~images.isfinite()).flatten(1).any(dim=1).sum()):
                 raise ValueError(
                     f"{num_bad} of {len(images)} pictures hold values that are not finite: use device=cpu, or weights "
@@ -123,10 +126,15 @@ class FaceSpace:
                 )
             yield images
 
-    def synthesize(self, w: Tensor, noise: list[Tensor] | None = None) -> Tensor:
-        """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated."""
+    def synthesize(
+        self, w: Tensor, noise: list[Tensor] | None = None, by: FrozenGenerator | GeneratorBase | None = None
+    ) -> Tensor:
+        """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated.
+
+        ``by`` is what makes them; None: the network, which keeps a graph.
+        """
         with self.device.autocast():
-            images = self.generator.synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
+            images = (by or self.generator).synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
         return images[:, :3].float().expand(-1, 3, -1, -1)  # grey ones as colours
 
     def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:

@@ -146,14 +146,19 @@ class StyleBlock(nn.Module):
         if kind == "up":
             self.blur = Blur(out_channels)
 
-    def convolve(self, x: Tensor) -> Tensor:
+    def kernel(self) -> Tensor:
+        """What the convolution, or where it enlarges the transposed one, is given."""
         weight = self.weight * self.weight_scale
         if self.kind == "conv":
-            return F.conv2d(x, weight, padding=1)
+            return weight
         # conv_transpose2d mirrors its kernel, so the plain order needs a mirrored one.
-        weight = box_filtered(weight if self.flip_kernel else weight.flip(2, 3))
+        return box_filtered(weight if self.flip_kernel else weight.flip(2, 3)).transpose(0, 1)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        if self.kind == "conv":
+            return F.conv2d(x, self.kernel(), padding=1)
         bias = self.bias if self.bias_before_blur else None
-        return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2, padding=1))
+        return self.blur(F.conv_transpose2d(x, self.kernel(), bias, stride=2, padding=1))
 
     def forward(self, x: Tensor | None, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features of x [N, C, H, W] (None for ``const``) and w [N, D]."""
