@@ -49,8 +49,8 @@ lint: $(STAMP) ## check style
 types: $(STAMP) ## check types
 	$(BIN)/python -m mypy
 
-bench: $(STAMP) ## measure how fast samples are made
-	$(BIN)/python bench/bench_sampling.py
+bench: $(STAMP) ## measure sampling and updates against a naive mode
+	$(BIN)/python bench/bench.py
 
 clean: ## remove caches; runs and .venv stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -49,14 +49,31 @@ def test_every_kind_of_network(changes, with_noise, n):
         assert (frozen.synthesize(w, 0.7, 4, noise) - expected).abs().max() < 2e-5 * expected.abs().max()
 
 
-def test_weights_that_are_changed_are_seen():
+def loaded(net):
+    net.load_state_dict(randomized(seed=9).state_dict())
+
+
+def poked(net):
+    net.synthesis.layer3.weight.data[0, 0, 0, 0] += 1.0
+
+
+def fused_step(net):  # does not count as a change with PyTorch
+    net.requires_grad_(True)
+    optimizer = torch.optim.AdamW(net.synthesis.parameters(), lr=1e-2, fused=True)
+    net.synthesize(torch.ones(1, net.w_dim)).square().sum().backward()
+    optimizer.step()
+    net.requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [loaded, poked, fused_step])
+def test_weights_that_are_changed_are_seen(change):
     net = randomized()
     frozen = FrozenGenerator(net)
     w = torch.randn(2, net.w_dim)
     before = frozen.synthesize(w, 1.0, 0, None)
-    net.load_state_dict(randomized(seed=9).state_dict())
+    change(net)
     after = frozen.synthesize(w, 1.0, 0, None)
-    assert (after - before).abs().max() > 0.1
+    assert (after - before).abs().max() > 0.01
     assert (after - net.synthesize(w)).abs().max() < 2e-5 * after.abs().max()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.devices import PRECISIONS, Device
+from ohlora_gan.devices import Device
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.frozen import FrozenGenerator
 from ohlora_gan.models.gan import from_uint8, to_uint8
@@ -65,7 +65,7 @@ class FaceSpace:
         self.device = device or Device()
         self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
         on_cpu = self.device.accelerator == "cpu"
-        self._frozen = FrozenGenerator(self.generator, PRECISIONS[self.device.precision], wanted=on_cpu)
+        self._frozen = FrozenGenerator(self.generator, wanted=on_cpu)
         self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
         if on_cpu:  # large pictures take gigabytes, and gain nothing from company

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ohlora_gan.models.gan import Generator, StyleBlock, Synthesis
+from ohlora_gan.models.gan import Generator, Noise, StyleBlock, Synthesis
 from ohlora_gan.models.generator import GeneratorBase
 
 
@@ -29,7 +29,8 @@ class FrozenBlock:
         self.kind, self.epsilon, self.style, self.dtype = block.kind, block.epsilon, block.style, dtype
         self.noise_weight, bias = block.apply_noise.weight.view(1, -1, 1, 1), block.bias.view(1, -1, 1, 1)
         self.bias = torch.zeros_like(bias) if block.bias_before_blur else bias
-        self.map = self.laid_out(block.apply_noise.noise * self.noise_weight + self.bias)
+        self.noise = block.apply_noise.noise
+        self._map: Tensor | None = None
         if block.kind == "const":
             self.const = self.laid_out(block.const)
             return
@@ -37,6 +38,13 @@ class FrozenBlock:
         if block.kind == "up":
             self.blur = block.blur.kernel.to(dtype)
             self.early_bias = block.bias.to(dtype) if block.bias_before_blur else None
+
+    @property
+    def map(self) -> Tensor:
+        """The network's own noise, weighted, with the bias: [1, C, H, W]; made when it is first needed."""
+        if self._map is None:
+            self._map = self.laid_out(self.noise * self.noise_weight + self.bias)
+        return self._map
 
     @staticmethod
     def laid_out(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -74,7 +82,7 @@ class FrozenSynthesis:
     """
 
     def __init__(self, synthesis: Synthesis, dtype: torch.dtype = torch.float32):
-        self.num_layers = 2 * len(synthesis.resolutions)
+        self.dtype, self.num_layers = dtype, 2 * len(synthesis.resolutions)
         self.blocks = [FrozenBlock(getattr(synthesis, f"layer{i}"), dtype) for i in range(self.num_layers)]
         last = getattr(synthesis, f"output{len(synthesis.resolutions) - 1}")
         self.weight = FrozenBlock.laid_out(last.weight * last.weight_scale, dtype)
@@ -91,27 +99,39 @@ class FrozenSynthesis:
         return image.tanh() if self.final_tanh else image
 
 
+def fingerprint(synthesis: Synthesis) -> Tensor:
+    """The sum of every weight and noise buffer: a thousandth of the cost of a picture.
+
+    It changes with the weights, which PyTorch's own count of changes does not where a fused optimizer made them.
+    """
+    noise = (part.noise for part in synthesis.modules() if isinstance(part, Noise))
+    return torch.stack([tensor.detach().sum() for tensor in chain(synthesis.parameters(), noise)])
+
+
 class FrozenGenerator:
     """`GeneratorBase.synthesize` without a gradient, by a `FrozenSynthesis` where there is one for the network.
 
-    It is made at the first picture, and anew when the network's weights have been changed in place since.
+    It computes in the precision of the autocast around it. What it keeps is made at the first picture, and anew when
+    the network's weights have changed since.
 
     Args:
         wanted: False leaves every network as it is.
     """
 
-    def __init__(self, generator: GeneratorBase, dtype: torch.dtype | None = None, wanted: bool = True):
-        self.generator, self.dtype = generator, dtype or torch.float32
-        self.wanted = wanted and type(generator) is Generator and generator.w_avg.dtype == torch.float32
+    def __init__(self, generator: GeneratorBase, wanted: bool = True):
+        self.generator, self.wanted = generator, wanted
         self._made: FrozenSynthesis | None = None
-        self._version = -1
+        self._made_of = torch.empty(0)
 
+    @torch.no_grad()
     def synthesize(self, w: Tensor, psi: float, num_truncated: int, noise: Sequence[Tensor] | None) -> Tensor:
         """Images [N, C, R, R]; see `GeneratorBase.synthesize`."""
-        g = self.generator
-        if not self.wanted or not isinstance(g, Generator):
+        g, device = self.generator, w.device.type
+        if not self.wanted or type(g) is not Generator or g.w_avg.dtype != torch.float32:
             return g.synthesize(w, psi, num_truncated, noise)
-        version = sum(tensor._version for tensor in chain(g.parameters(), g.buffers()))
-        if self._made is None or version != self._version:
-            self._made, self._version = FrozenSynthesis(g.synthesis, self.dtype), version
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        made_of = fingerprint(g.synthesis)
+        if self._made is None or self._made.dtype != dtype or not torch.equal(made_of, self._made_of):
+            self._made = None  # frees the memory first
+            self._made, self._made_of = FrozenSynthesis(g.synthesis, dtype), made_of
         return self._made(g.truncation(w, psi, num_truncated), noise)
