@@ -111,14 +111,24 @@ class FaceSpace:
         """Images [n, 3, R, R] in about [-1, 1] on the device, batch by batch, from vectors [N, D].
 
         With a ``noise_seed`` they get fresh per-pixel noise, which this number, the seed of the space and the image's
-        own number decide, counted from ``first``. ValueError for a picture that is not finite.
+        own number decide, counted from ``first``. Where memory runs out, batches are halved for good.
+        ValueError for a picture that is not finite.
         """
         layer.check(self.generator)
-        for i in range(0, len(codes), self.batch_size):
+        i = 0
+        while i < len(codes):
             v = torch.from_numpy(np.ascontiguousarray(codes[i : i + self.batch_size], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
             noise = None if noise_seed is None else self.noise(noise_seed, range(first + i, first + i + len(v)))
-            images = self.synthesize(w, noise, self._frozen)
+            try:
+                images = self.synthesize(w, noise, self._frozen)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.batch_size == 1:
+                    raise
+                self.batch_size = (min(self.batch_size, len(v)) + 1) // 2
+                log.warning("out of memory: %d pictures at a time from here on", self.batch_size)
+                continue
+            i += len(v)
             if num_bad := int((~images.isfinite()).flatten(1).any(dim=1).sum()):
                 raise ValueError(
                     f"{num_bad} of {len(images)} pictures hold values that are not finite: use device=cpu, or weights "
@@ -193,6 +203,11 @@ class FaceSpace:
             if progress is not None:
                 progress.update(len(images))
         return np.concatenate(parts)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's or this machine's memory was not enough."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def score_jacobian(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

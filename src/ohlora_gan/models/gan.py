@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ohlora_gan.models.generator import GeneratorBase, settings_of, truncated
+from ohlora_gan.models.resampling import add_bias
 
 NORM_EPSILON = 1e-8
 LABEL_STD = 0.1  # the norm of z and the label together is 1: with N(0, 1) labels leave less than half of it to 64 of z
@@ -79,7 +80,14 @@ class FixedConv(torch.autograd.Function):
         ctx.built = stride, groups, transposed
         convolve = F.conv_transpose2d if transposed else F.conv2d
         padding = (weight.shape[-1] - 1) // 2
-        return convolve(x, weight.to(x.dtype), bias, stride=stride, padding=padding, groups=groups)
+        return convolve(
+            x,
+            weight.to(x.dtype),
+            None if bias is None else bias.to(x.dtype),
+            stride=stride,
+            padding=padding,
+            groups=groups,
+        )
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -121,7 +129,7 @@ class Dense(nn.Module):
 
 
 class Blur(nn.Module):
-    """1-2-1 low-pass filter on every channel."""
+    """1-2-1 low-pass filter on every channel, and where it is given one that takes no gradient a bias."""
 
     kernel: Tensor
 
@@ -131,8 +139,8 @@ class Blur(nn.Module):
         kernel = torch.outer(row, row) / 16.0
         self.register_buffer("kernel", kernel.expand(channels, 1, 3, 3).contiguous())
 
-    def forward(self, x: Tensor) -> Tensor:
-        return FixedConv.apply(x, self.kernel, None, 1, x.shape[1], False)
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return FixedConv.apply(x, self.kernel, bias, 1, x.shape[1], False)
 
 
 class Noise(nn.Module):
@@ -147,7 +155,7 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         noise = self.noise if noise is None else noise
-        return x + (noise * self.weight.view(1, -1, 1, 1)).to(x.dtype)
+        return torch.addcmul(x, noise.to(x.dtype), self.weight.view(1, -1, 1, 1).to(x.dtype))
 
 
 @dataclass(frozen=True)
@@ -214,19 +222,21 @@ class StyleBlock(nn.Module):
         return box_filtered(weight, mirrored=not self.flip_kernel).transpose(0, 1)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The convolution of ``x``; with the bias where the order allows it."""
+        """The convolution of ``x`` plus the bias."""
         if self.kind == "conv":
             return F.conv2d(x, self.kernel(), self.bias, padding=1)
-        bias = self.bias if self.bias_before_blur else None
-        return self.blur(F.conv_transpose2d(x, self.kernel(), bias, stride=2, padding=1))
+        early = self.bias if self.bias_before_blur else None
+        x = F.conv_transpose2d(x, self.kernel(), early, stride=2, padding=1)
+        if early is not None:
+            return self.blur(x)
+        if self.bias.requires_grad:
+            return add_bias(self.blur(x), self.bias)
+        return self.blur(x, self.bias)
 
     def forward(self, x: Tensor | None, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features of x [N, C, H, W] (None for ``const``) and w [N, D]."""
-        x = self.const.expand(w.shape[0], -1, -1, -1) if x is None else self.convolve(x)
-        x = self.apply_noise(x, noise)
-        if self.kind != "conv" and not self.bias_before_blur:
-            x = x + self.bias.view(1, -1, 1, 1).to(x.dtype)
-        x = F.leaky_relu(x, 0.2)
+        x = add_bias(self.const, self.bias).expand(len(w), -1, -1, -1) if x is None else self.convolve(x)
+        x = F.leaky_relu(self.apply_noise(x, noise), 0.2)
         scale, shift = self.style(w).view(w.shape[0], 2, -1, 1, 1).unbind(1)
         return StyledNorm.apply(x, scale, shift, self.epsilon)
 
