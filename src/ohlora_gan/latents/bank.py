@@ -97,13 +97,6 @@ class Bank(ABC):
         bad = ~np.isfinite(scores)
         return int(np.count_nonzero(bad.any(axis=1) & ~(np.isnan(scores).all(axis=1) & self.space.may_lose)))
 
-    def check_finite(self, scores: np.ndarray, start: int) -> None:
-        if bad := self.num_bad(scores):
-            raise ValueError(
-                f"{bad} of samples {start} to {start + self.shard - 1} have scores that are not finite: "
-                f"check the weights of the generator and of what scores its images"
-            )
-
     def write(self, path: Path, content: bytes | memoryview) -> None:
         """Writes a file of the bank, whole or not at all; a folder of that name is moved out of its way."""
         try:
@@ -140,7 +133,6 @@ class ScoreBank(Bank):
 
     def make_shard(self, start: int) -> np.ndarray:
         scores = self.space.score_codes(W(), self.space.w(FIND, range(start, start + self.shard)))
-        self.check_finite(scores, start)
         self.write(self.scores_path(start), with_checksum("scores", scores))
         return scores
 
@@ -211,7 +203,6 @@ class ImageBank(Bank):
             pixels.append(small.cpu().numpy())
             parts.append(self.space.score(from_uint8(kept)).cpu().numpy())
         images, scores = np.concatenate(pixels), np.concatenate(parts)
-        self.check_finite(scores, start)
         buffer = io.BytesIO()
         np.save(buffer, images, allow_pickle=False)
         self.write(images_path(self.folder, start), buffer.getbuffer())

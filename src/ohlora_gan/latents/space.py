@@ -19,6 +19,7 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.wrapped import wrapped_in
+from ohlora_gan.names import FILE_WORD, is_file_word
 from ohlora_gan.progress import Bar
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class FaceSpace:
         self._frozen = FrozenGenerator(self.generator, wanted=on_cpu)
         self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
+        if unfit := [name for name in self.property_names if not is_file_word(name)]:
+            raise ValueError(f"the scorer measures {unfit[0]!r}, expected {FILE_WORD}: rename it")
         if on_cpu:  # large pictures take gigabytes, and gain nothing from company
             batch_size = min(batch_size, max(1, PIXELS_AT_ONCE // generator.resolution**2))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
@@ -93,12 +96,12 @@ class FaceSpace:
     def codes(self, layer: Layer, z: Tensor, label: Tensor | None) -> np.ndarray:
         """Vectors at a layer, float32 [N, D]; the mapping network always runs in float32."""
         layer.check(self.generator)
-        parts = []
+        all_codes = np.empty((len(z), layer.size(self.generator)), np.float32)
         for i in range(0, len(z), 1024):
             part = None if label is None else label[i : i + 1024].to(self.device.torch_device)
             codes = layer.codes(self.generator, z[i : i + 1024].to(self.device.torch_device), part)
-            parts.append(codes.float().cpu().numpy())
-        return np.concatenate(parts)
+            all_codes[i : i + 1024] = codes.float().cpu().numpy()
+        return all_codes
 
     def w(self, stream: str, indices: Sequence[int], psi: float = 1.0) -> np.ndarray:
         """w [N, w_dim] of a stream's samples, truncated toward its average by ``psi`` in all layers; 1: not at all."""
@@ -209,18 +212,31 @@ class FaceSpace:
 
     @torch.no_grad()
     def score(self, images: Tensor) -> Tensor:
-        """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1]; ValueError where there is no scorer."""
+        """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1].
+
+        Raises:
+            ValueError: where there is no scorer, or its scores are not finite; a row of NaN may be, see `may_lose`.
+        """
         if self.quantize:
             images = from_uint8(to_uint8(images))
         scorer = self.scorer
         try:
             with self.device.autocast():
-                return scorer(images).float()
+                scores = scorer(images).float()
         except (RuntimeError, MemoryError) as error:
             if len(images) == 1:
                 raise
             self.halve(error)
-        return torch.cat([self.score(half) for half in images.tensor_split(2)])
+            return torch.cat([self.score(half) for half in images.tensor_split(2)])
+        bad = ~scores.isfinite()
+        if self.may_lose:
+            bad &= ~scores.isnan().all(dim=1, keepdim=True)
+        if num_bad := int(bad.any(dim=1).sum()):
+            raise ValueError(
+                f"{num_bad} of {len(images)} pictures have scores that are not finite: check the weights of the "
+                f"scorer, or give a smaller step"
+            )
+        return scores
 
     def score_codes(self, layer: Layer, codes: np.ndarray, progress: tqdm | None = None) -> np.ndarray:
         """Property scores float32 [N, P] of the images of vectors [N, D]."""
