@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
         text = path.read_bytes().decode("utf-8-sig")
         lines = list(csv.reader(text.splitlines(), strict=True))
     except OSError as error:
-        raise TableError(f"{path} cannot be read ({error.strerror}): give a CSV file") from error
+        raise TableError(f"{path} cannot be read ({error.strerror}): {near_file(path)}give a CSV file") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path} is no CSV in UTF-8, or is damaged: {error}") from error
     if len(lines) < 2:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 from ohlora_gan.files import write_rows
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -50,7 +50,8 @@ class PictureSource:
             found = [info.filename for info in self._archive().infolist() if not info.is_dir()]
         else:
             raise ValueError(
-                f"data.folder={folder} is no folder and no whole zip file: give a folder or a .zip that holds pictures"
+                f"data.folder={folder} is no folder and no whole zip file: {near_file(folder)}"
+                f"give a folder or a .zip that holds pictures"
             )
         self.names = sorted(filter(is_picture_name, found), key=lambda name: name.split("/"))
         if not self.names:
@@ -263,7 +264,9 @@ def read_labels(path: str | Path) -> Labels:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise ValueError(f"data.labels={path} cannot be read ({error.strerror}): give a CSV file") from error
+        raise ValueError(
+            f"data.labels={path} cannot be read ({error.strerror}): {near_file(path)}give a CSV file"
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"data.labels={path} is no text in UTF-8: save it as CSV in UTF-8") from error
     celeba = bool(lines) and lines[0].strip().isdigit()

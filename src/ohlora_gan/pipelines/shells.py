@@ -70,6 +70,7 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: 
     errors.look_in_working_folder()
     code = 0
     try:
+        settings.check_options(sys.argv[1:])
         shell()
     except JobError as error:
         code = error.args[0]

@@ -6,8 +6,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from math import isfinite, nan
 from itertools import product
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
