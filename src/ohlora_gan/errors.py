@@ -16,6 +16,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import ParamSpec
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -69,6 +70,14 @@ def exit_code_of(stop: BaseException | None) -> int | None:
             return 143
         stop = stop.__context__
     return None
+
+
+def near_file(path: object) -> str:
+    """``did you mean runs/own? ``: what lies where a mistyped path should, by the nearest name; nothing where none is
+    near."""
+    folder, name = os.path.split(os.fspath(str(path)).rstrip(os.sep))
+    near = get_close_matches(name, os.listdir(folder or ".") if os.path.isdir(folder or ".") else [], 1, cutoff=0.75)
+    return f"did you mean {os.path.join(folder, near[0])}? " if near and near[0] != name else ""
 
 
 def tell(error: BaseException, where: str = "", explain: Callable[[BaseException], str | None] | None = None) -> int:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
+from ohlora_gan.errors import near_file
 from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
@@ -56,7 +57,10 @@ def check_train(cfg: DictConfig) -> None:
     if is_filter(cfg):
         check_filter(cfg)
     if resumed and not resumed.is_file():
-        raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} does not exist: {near_file(cfg.ckpt_path)}"
+            f"expected the last.ckpt of the run to resume"
+        )
 
 
 def check_filter(cfg: DictConfig) -> None:
