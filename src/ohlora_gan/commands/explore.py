@@ -10,6 +10,9 @@ from ohlora_gan.commands import Device
 from ohlora_gan.errors import answering
 from ohlora_gan.options import option
 
+SMALL = 128
+"""Side of pictures up to which one thread makes a single one as fast as several, that wait for each other."""
+
 
 @dataclass(frozen=True)
 class Served:
@@ -48,6 +51,8 @@ def explore(
       ohlora explore
       ohlora explore runs/find_vectors/DATE --port 8000
     """
+    import torch
+
     from ohlora_gan.explorer.engine import open_first
     from ohlora_gan.explorer.page import make_page, serve
 
@@ -56,6 +61,8 @@ def explore(
     page = make_page(engine, places)
     if served.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"everybody who reaches {served.host} can open the page and upload pictures")
+    if engine.space.generator.resolution <= SMALL:
+        torch.set_num_threads(1)
     print("the explorer: Ctrl+C closes it", flush=True)
     serve(page, served.host, served.port, served.output, served.browser)
     return "the explorer is closed"

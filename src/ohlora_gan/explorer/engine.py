@@ -162,7 +162,7 @@ class Engine:
         codes = self.space.codes(W(), *self.space.latents(STREAM, range(GALLERY)))
         images = self.space.images(W(), codes)
         good, said = self._goodness(codes, images)
-        return [(int(n), images[n], f"seed {n}{said[n]}") for n in np.argsort(-good, kind="stable")]
+        return [(int(n), images[n], f"{n}{said[n]}") for n in np.argsort(-good, kind="stable")]
 
     def _goodness(self, codes: NDArray[np.float32], images: NDArray[np.uint8]) -> tuple[NDArray[Any], list[str]]:
         names = [name for name in GOOD if name in shipped_filters()]
@@ -173,7 +173,7 @@ class Engine:
                 for name, ensemble in zip(names, open_filters(names).values(), strict=True):
                     says = fitting(ensemble, self.space.generator.resolution)(batch).numpy()
                     good *= says if GOOD[name] else 1 - says
-            return good, [f", good {share:.0%}" for share in good]
+            return good, [f": {share:.0%}" for share in good]
         return -np.linalg.norm(codes - codes.mean(axis=0), axis=1), [""] * len(images)
 
     def face(self, number: int) -> Face:

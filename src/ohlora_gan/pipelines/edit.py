@@ -16,7 +16,7 @@ from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, HeldMover, Own
 from ohlora_gan.editing.given import Given, GivenW, codes_of, read_given
-from ohlora_gan.editing.invert import Inverter
+from ohlora_gan.editing.invert import Inverter, Learning
 from ohlora_gan.editing.moves import Faces, Limits, Mover, SafeRange, Session, StraightMover, look_at, sampled_faces
 from ohlora_gan.editing.photos import Photos, take_photos
 from ohlora_gan.editing.search import made_ready, unscored
@@ -37,7 +37,7 @@ OWN = 5.0
 """How a loop's metric is measured and weighed, as ``conf/method/closed_loop.yaml`` says it too."""
 ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
-ONLY_IMAGE = ("crop", "paste")
+ONLY_IMAGE = ("crop", "paste", "learn")
 
 
 def metric_settings(loop: Loop) -> dict[str, Any]:
@@ -152,7 +152,8 @@ class Scene:
 
     def photos(self, settings: EditSettings) -> Photos:
         """The photographs' faces, see `take_photos`."""
-        inverter = Inverter(self.space, settings.loop.bank_dir)
+        learning = Learning(settings.photo.learn) if settings.photo.learn else None
+        inverter = Inverter(self.space, settings.loop.bank_dir, learning=learning)
         return take_photos(inverter, settings.photo.image, settings.photo.crop)
 
     def faces(self, settings: EditSettings, medians: Mapping[str, float], photos: Photos | None) -> tuple[Layer, Faces]:
