@@ -250,7 +250,7 @@ class Engine:
         else:
             given["faces"] = (face.number,)
         hold: Any = tuple(asked.locked) or "none"
-        how = {"metric": "cloud"} if asked.closed else {}
+        how = {"metric": "cloud", "layer": self.layer.name} if asked.closed else {}
         models = Models(self.settings.checkpoint, self.settings.scorer, self.settings.seed, self.device)  # type: ignore[arg-type]
         settings = EditSettings(
             changes=changes,
@@ -285,7 +285,7 @@ def command(settings: EditSettings) -> str:
     else:
         words += ["--faces", ",".join(map(str, settings.faces))]
     if settings.mode == "closed-loop":
-        words += ["--mode", "closed-loop", "--metric", settings.loop.metric]
+        words += ["--mode", "closed-loop", "--metric", settings.loop.metric, "--layer", settings.loop.layer]
     held: Sequence[str] = [hold] if isinstance(hold, str) else hold
     for name in held if settings.mode == "closed-loop" or hold != "none" else ():
         words += ["--hold", name]

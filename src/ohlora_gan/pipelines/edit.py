@@ -14,7 +14,7 @@ from torch import nn
 
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
-from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, HeldMover, Own
+from ohlora_gan.editing.closed_loop import METRIC, ClosedLoop, ClosedLoopMover, HeldMover
 from ohlora_gan.editing.given import Given, GivenW, codes_of, read_given
 from ohlora_gan.editing.invert import Inverter, Learning
 from ohlora_gan.editing.moves import Faces, Limits, Mover, SafeRange, Session, StraightMover, look_at, sampled_faces
@@ -32,9 +32,6 @@ from ohlora_gan.reports.edits import write_edit
 
 NUM_CALIBRATION = 64
 SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
-SHRINKAGE = 0.01
-OWN = 5.0
-"""How a loop's metric is measured and weighed, as ``conf/method/closed_loop.yaml`` says it too."""
 ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
 ONLY_IMAGE = ("crop", "paste", "learn")
@@ -42,7 +39,7 @@ ONLY_IMAGE = ("crop", "paste", "learn")
 
 def metric_settings(loop: Loop) -> dict[str, Any]:
     """What ``latents.metric.stored_metric`` needs."""
-    how = {"name": loop.metric, **SETTINGS[loop.metric], "shrinkage": SHRINKAGE}
+    how = {"name": loop.metric, **SETTINGS[loop.metric], "shrinkage": METRIC["shrinkage"]}
     return how | ({"cloud": loop.cloud, "region": loop.region} if loop.metric == "image" else {"region": "all"})
 
 
@@ -58,8 +55,6 @@ def check(settings: EditSettings) -> None:
     for options, mode in ((ONLY_CLOSED_LOOP, "closed-loop"), (ONLY_JITTER, "jitter")):
         refuse(settings, options if settings.mode != mode else (), f"--mode {mode}")
     refuse(settings, ("region", "cloud") if settings.loop.metric != "image" else (), "--metric image")
-    if "layer" in settings.given and settings.vectors is not None:
-        raise ValueError("--layer is the layer of the vectors where RUN is given: leave one of them out")
     given = [name for name in ("faces", "latents", "image") if name in settings.given]
     if len(given) > 1:
         raise ValueError(f"--{given[0]} and --{given[1]} both say which faces to edit: give one of them")
@@ -122,7 +117,7 @@ def edit(settings: EditSettings) -> str:
     check_properties(settings, space.property_names, None if closed else found)
     if found is not None and not closed:
         check_directions(settings, found)
-    layer = layer_named(settings.loop.layer if found is None else found.layer)
+    layer = layer_named(settings.loop.layer if closed or found is None else found.layer)
     layer.check(space.generator)
     notes: list[str] = []
     if file and not closed:
@@ -204,8 +199,7 @@ class Scene:
         """The closed loop at a layer with its metric, which is measured where nobody has done so."""
         bank = ScoreBank(how.bank_dir, self.space)
         metric = stored_metric(bank, self.layer, metric_settings(how), self.region)
-        own = Own(OWN if how.metric == "image" else 0.0, weights=self.region.weights(how.region))
-        return ClosedLoop(self.space, where, metric, own=own, discriminator=self.discriminator)
+        return ClosedLoop(self.space, where, metric, discriminator=self.discriminator)
 
 
 def usable(found: DirectionSet, space: FaceSpace, layer: Layer) -> tuple[DirectionSet, list[str]]:
