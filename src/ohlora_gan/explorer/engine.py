@@ -161,10 +161,11 @@ class Engine:
         """Numbers, pictures and words of faces, the good ones first: whom filters call so, else the nearest ones."""
         codes = self.space.codes(W(), *self.space.latents(STREAM, range(GALLERY)))
         images = self.space.images(W(), codes)
-        good, said = self._goodness(codes, images)
-        return [(int(n), images[n], f"{n}{said[n]}") for n in np.argsort(-good, kind="stable")]
+        order = np.argsort(-self._goodness(codes, images), kind="stable")
+        return [(int(n), images[n], str(n)) for n in order]
 
-    def _goodness(self, codes: NDArray[np.float32], images: NDArray[np.uint8]) -> tuple[NDArray[Any], list[str]]:
+    def _goodness(self, codes: NDArray[np.float32], images: NDArray[np.uint8]) -> NDArray[Any]:
+        """How good faces are, ``[N]``; the scale is of no meaning."""
         names = [name for name in GOOD if name in shipped_filters()]
         if self.settings.checkpoint in shipped() and names:
             good = np.ones(len(images))
@@ -173,8 +174,8 @@ class Engine:
                 for name, ensemble in zip(names, open_filters(names).values(), strict=True):
                     says = fitting(ensemble, self.space.generator.resolution)(batch).numpy()
                     good *= says if GOOD[name] else 1 - says
-            return good, [f": {share:.0%}" for share in good]
-        return -np.linalg.norm(codes - codes.mean(axis=0), axis=1), [""] * len(images)
+            return good
+        return -np.linalg.norm(codes - codes.mean(axis=0), axis=1)
 
     def face(self, number: int) -> Face:
         """The face of a number."""

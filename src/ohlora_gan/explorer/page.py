@@ -24,6 +24,7 @@ SHOWN = 256  # pixels of a picture on the page
 FIRST, MORE = 12, 12  # faces of the gallery at first, and with each "more"
 SLOTS = 16  # sliders that the page has; what there are no properties for is hidden
 UPLOAD = "20mb"
+THREADS = 4  # that answer: each is slow at its first picture
 STYLE = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 .parts { align-items: flex-start; }
@@ -39,7 +40,7 @@ STYLE = """
 .bars .value { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .note { flex-basis: 100%; font-size: .85rem; color: #b45309; min-height: 1.3em; }
 .slot { gap: 0 !important; }
-.slot .rangebox { padding: 0 32px 4px; }
+.slot .rangebox { padding: 0 23px 4px; }
 .range { position: relative; height: 8px; border-radius: 4px; background: #dc262633; }
 .range b { position: absolute; top: 0; bottom: 0; border-radius: 4px; background: #16a34a; }
 .safe { font-size: .72rem; opacity: .8; }
@@ -51,7 +52,7 @@ footer { display: none !important; }
   .parts { flex-direction: column !important; }
   #gallery .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   .parts > * { width: 100% !important; min-width: 0 !important; }
-  .slot .rangebox { padding: 0 12px 4px; }
+  .slot .rangebox { padding: 0 2px 4px; }
 }
 """
 
@@ -342,6 +343,7 @@ def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, bl
             prevent_thread_lock=not block,
             quiet=True,
             max_file_size=UPLOAD,
+            max_threads=THREADS,
             allowed_paths=[str(cache.resolve())],
             show_error=True,
         )
