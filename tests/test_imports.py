@@ -9,7 +9,8 @@ from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
 ROOMS = (
-    *("names", "errors", "rng", "files", "images", "devices", "settings", "registry", "options"),
+    *("names", "errors", "checked", "rng", "reading", "files", "images", "progress", "devices", "settings", "registry"),
+    *("trust", "options"),
     *("models", "world", "latents", "data", "directions", "testing", "editing", "judging", "training", "reports"),
     "api",
     *("pipelines", "explorer", "commands"),

@@ -14,7 +14,6 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from ohlora_gan.data.alignment import Crop
 from ohlora_gan.devices import Device
@@ -37,6 +36,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
 from ohlora_gan.names import EDITED_PROPERTIES, published_or
+from ohlora_gan.progress import Bar
 from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
 from ohlora_gan.training.gradient_net import NetTrainer
 
@@ -120,13 +120,13 @@ class Gan:
         return f"Gan({self.name!r}, {self.resolution}x{self.resolution}, {scored})"
 
     @cached_property
-    def closed_loop(self) -> ClosedLoop:
-        """Moves codes at z, where each is a face that the generator knows, until scores are what was asked for.
-
-        What its steps cost is measured at first use, which takes a while.
-        """
+    def step_costs(self) -> NDArray[np.float64]:
+        """What the steps of a closed loop at z cost, float64 ``[D, D]``, see ``latents.metric``; measured at first use,
+        which takes a while."""
         how = Measured(**{key: value for key, value in METRIC.items() if key != "region"})
-        return ClosedLoop(self.space, Z(), make_metric(self.space, Z(), how))
+        metric = make_metric(self.space, Z(), how)
+        assert metric is not None
+        return metric
 
     def sample(self, num: int, seed: int = 0) -> Faces:
         """Fresh faces, at least one; face i of a seed is the same whatever ``num`` is."""
@@ -364,8 +364,8 @@ class Directions:
 
         Args:
             faces: of the same generator.
-            closed_loop: move by feedback until the scores are what was asked for, instead of straight on; at z, see
-                `Gan.closed_loop`.
+            closed_loop: move by feedback until the scores are what was asked for, instead of straight on; at z,
+                where every code is a face that the generator knows.
             hold: with ``closed_loop``, what is to stay: ``rest``, ``none``, or names.
             changes: property -> change in sigmas, such as ``eyes=1.0``; of what the scorer does not measure, in
                 standard deviations of the codes along its direction.
@@ -377,10 +377,10 @@ class Directions:
         if not changes or (unknown := [name for name in changes if name not in known]):
             given = f"there is no direction for {unknown[0]!r}" if changes else "no change is given"
             raise ValueError(f"{given}: give some of {', '.join(known)}, such as {known[0]}=1.0")
-        space, (layer, codes) = faces.space, faces.at(self.gan.closed_loop.layer if closed_loop else self.layer)
+        space, (layer, codes) = faces.space, faces.at(Z() if closed_loop else self.layer)
         mover: Mover = StraightMover(self.found)
         if closed_loop:
-            mover = ClosedLoopMover(self.gan.closed_loop.at(layer), hold)
+            mover = ClosedLoopMover(ClosedLoop(space, layer, self.gan.step_costs), hold)
         groups = groups_of(space, layer, codes, mover.medians)
         moved = mover(codes, groups, {name: [float(value)] for name, value in changes.items()}).codes[:, 0]
         return Edit(faces, layer, moved, dict(changes))
@@ -419,7 +419,7 @@ class Directions:
             by = JUDGE if self.gan.scorer_name == SCORER else None
         judges = open_judges(self.gan.space, self.gan.scorer_name or "scorer", by)
         started = time.monotonic()
-        with tqdm(desc="testing", total=num_latents) as bar:
+        with Bar(desc="testing", total=num_latents) as bar:
             judgement = judge_vectors(
                 *(self.gan.space, self.layer, StraightMover(self.found), make_plan(self.properties), judges),
                 *(Extent(num_latents), bar),

@@ -187,8 +187,6 @@ def import_latents(values: str, groups: str | None, foreign: Foreign, output: Pa
 
 def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, device: str) -> str:
     """Converts directions and turns them to raise their property; says what they are."""
-    from tqdm import tqdm
-
     from ohlora_gan.devices import open_device
     from ohlora_gan.directions.foreign import description, read_sources
     from ohlora_gan.judging.rescoring import turn_up
@@ -196,6 +194,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
     from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator, open_scorer
+    from ohlora_gan.progress import Bar
 
     generator = open_generator(foreign.checkpoint) if foreign.checkpoint else None
     scorer = open_scorer(foreign.scorer) if foreign.scorer else None
@@ -225,7 +224,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
         if len(unknown) == len(found.properties):
             said += f"\nsigns: left as they are, the scorer measures none of {', '.join(unknown)}"
             return write_directions_file(output, found, said)
-        with tqdm(desc="measuring signs", total=found.directions.shape[0] * found.directions.shape[1]) as bar:
+        with Bar(desc="measuring signs", total=found.directions.shape[0] * found.directions.shape[1]) as bar:
             found, turned = turn_up(space, layer, found, NUM_LATENTS, bar)
         found.provenance |= {"scorer": weights_hash(scorer), "seed": foreign.seed}
         found.provenance["imported"]["sign"] = sign

@@ -54,7 +54,7 @@ def read_photo(source: str | Path | bytes | Image.Image | Bytes) -> Bytes:
         source = buffer.getvalue()
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
-        image = decode(source if isinstance(source, bytes) else Path(source).read_bytes(), MIN_SIDE)
+        image = decode(BytesIO(source if isinstance(source, bytes) else Path(source).read_bytes()), MIN_SIDE)
     except OSError as error:
         raise UserError(f"{name} cannot be read ({error.strerror}): give a picture such as photo.jpg") from error
     except UnusablePictureError as error:

@@ -8,7 +8,6 @@ the scores at the present code and M what steps cost (see ``latents.metric``),
 The finding scorer closes the loop, so it cannot judge the result: let another one do that.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from ohlora_gan.editing.moves import Changes, Moved, Mover, SafeRange, beyond_sa
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import SETTINGS
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
+from ohlora_gan.progress import Bar
 
 TARGETS = ("change", "score")
 """What is asked for: a change against the face's own score, or a score, which all faces then share."""
@@ -105,12 +105,6 @@ class ClosedLoop:
         self.steps = steps or Steps()
         self.discriminator = None if discriminator is None else space.device.place(discriminator)
 
-    def at(self, layer: Layer) -> "ClosedLoop":
-        """The same loop for codes that begin with this layer's, see ``layers.Anchored``; the metric is shared."""
-        other = copy.copy(self)
-        other.layer = layer
-        return other
-
     @cached_property
     def safe_range(self) -> SafeRange:
         """Where sampled faces lie, sampled at first use."""
@@ -152,10 +146,12 @@ class ClosedLoop:
             if not np.isfinite(change[:, p]).all():
                 raise ValueError(f"the change of {name} is not a finite number: give sigmas such as 1.0")
         codes, parts, notes = np.asarray(codes), [], []
-        for first in range(0, len(codes), self.space.batch_size):
-            batch = slice(first, first + self.space.batch_size)
-            absolute = asked if targets == "score" else []
-            *arrays, words = self._edit_batch(codes[batch], change[batch], asked, beyond, absolute)
+        absolute = asked if targets == "score" else []
+
+        def edit(batch: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+            return self._edit_batch(codes[batch], change[batch], asked, beyond, absolute)
+
+        for *arrays, words in self.space.batches(len(codes), edit):
             parts.append(arrays)
             notes += words
             if progress is not None:
@@ -303,7 +299,7 @@ class ClosedLoopMover:
         shape = (len(codes), np.shape(next(iter(changes.values())))[-1])
         flat = {name: np.broadcast_to(values, shape).reshape(-1) for name, values in changes.items()}
         repeated, how = np.repeat(codes, shape[1], axis=0), {"beyond": self.beyond, "targets": self.targets}
-        with tqdm(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
+        with Bar(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
             found = self.loop.edit(repeated, flat, self.hold, **how, progress=bar)
         notes = [found.notes[i : i + shape[1]] for i in range(0, len(found.notes), shape[1])]
         return Moved(found.codes.reshape(*shape, -1), notes)
