@@ -21,6 +21,6 @@ def run(folder: Path) -> Path:
 
 def engine(folder: Path, cache: Path) -> Engine:
     """Its engine, which inverts in a few steps."""
-    made = open_first([folder], None, None, cache, "cpu")
+    made = open_first([folder], None, None, cache)
     made.__dict__["inverter"] = Inverter(made.space, None, Inversion(5, 5), None)
     return made

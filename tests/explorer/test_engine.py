@@ -126,6 +126,6 @@ def test_without_a_run_directions_are_found_and_kept(run, tmp_path, monkeypatch)
 
 def test_what_cannot_be_opened_is_told(run, tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
-        open_first([tmp_path / "none"], None, None, tmp_path, "cpu")
+        open_first([tmp_path / "none"], None, None, tmp_path)
     with pytest.raises(ValueError, match="mapping_split1 needs a generator with a split"):
         Engine("pretrain", layer="mapping_split1", cache=tmp_path)

@@ -89,6 +89,7 @@ class Engine:
         vectors: a run or a directions file; None: found now, at ``layer``.
         scorer: a name or a file; None: the run's, or the shipped one.
         cache: where samples, and what was found or learnt, are kept.
+        seed: of the faces; None: the run's.
 
     Raises:
         ValueError: where these do not fit together.
@@ -102,9 +103,10 @@ class Engine:
         scorer: str | None = None,
         cache: Path = Path("runs/explore"),
         device: str = "cpu",
+        seed: int | None = None,
     ) -> None:
         recorded = {} if vectors is None else settings_of(vectors)
-        self.settings = SpaceSettings.of(SHIPPED | recorded, checkpoint=generator, scorer=scorer)
+        self.settings = SpaceSettings.of(SHIPPED | recorded, checkpoint=generator, scorer=scorer, seed=seed)
         self.space, self.cache, self.device = self.settings.open(device), cache, device
         self.notes: list[str] = []
         self.layer: Layer
@@ -293,7 +295,14 @@ def command(settings: EditSettings) -> str:
     return shlex.join([*words, "--bank-dir", str(settings.loop.bank_dir)])
 
 
-def open_first(places: Sequence[Path], generator: str | None, scorer: str | None, cache: Path, device: str) -> Engine:
+def open_first(
+    places: Sequence[Path],
+    generator: str | None,
+    scorer: str | None,
+    cache: Path,
+    device: str = "cpu",
+    seed: int | None = None,
+) -> Engine:
     """The engine to begin with: the newest directions of some folders that fit the generator, else found now.
 
     Raises:
@@ -304,8 +313,8 @@ def open_first(places: Sequence[Path], generator: str | None, scorer: str | None
     for path in runs_in(places).values():
         recorded = SpaceSettings.of(SHIPPED | settings_of(path)).checkpoint
         if generator in (None, recorded):
-            return Engine(recorded, path, scorer=scorer, cache=cache, device=device)
-    return Engine(generator or SHIPPED["checkpoint"], scorer=scorer, cache=cache, device=device)
+            return Engine(recorded, path, scorer=scorer, cache=cache, device=device, seed=seed)
+    return Engine(generator or SHIPPED["checkpoint"], scorer=scorer, cache=cache, device=device, seed=seed)
 
 
 def runs_in(places: Sequence[Path]) -> Mapping[str, Path]:

@@ -196,7 +196,8 @@ class Answers:
     def open(self, generator: str, directions: str, layer: str, mode: str) -> list[Any]:
         key, first = self.key(generator, directions, layer), self.first.engine
         if key not in self.engines:
-            self.engines[key] = Engine(generator, self.found.get(directions), layer, None, first.cache, first.device)
+            what = (generator, self.found.get(directions), layer)
+            self.engines[key] = Engine(*what, cache=first.cache, device=first.device, seed=first.settings.seed)
         engine = self.engines[key]
         for note in engine.notes:
             self.gr.Info(note)
