@@ -111,6 +111,9 @@ class Bank(ABC):
             ) from error
 
 
+LATENTS_AT_ONCE = 8192
+
+
 class ScoreBank(Bank):
     """The bank that directions are found with: scores alone."""
 
@@ -137,8 +140,14 @@ class ScoreBank(Bank):
         return scores
 
     def codes(self, layer: Layer, n: int) -> np.ndarray:
-        """Vectors float32 [n, D] of the first n samples at a layer."""
-        return self.space.codes(layer, *self.space.latents(FIND, range(n)))
+        """Vectors float32 [n, D] of the first n samples at a layer; little more than these is in memory at a time."""
+        made: np.ndarray | None = None
+        for start in range(0, n, LATENTS_AT_ONCE):
+            part = self.space.codes(layer, *self.space.latents(FIND, range(start, min(start + LATENTS_AT_ONCE, n))))
+            made = np.empty((n, part.shape[1]), np.float32) if made is None else made
+            made[start : start + len(part)] = part
+        assert made is not None
+        return made
 
     def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], Any]) -> np.ndarray:
         """An array that is dear to make (``kind``: ``jacobian``, ``metric``), from the folder where it was made before.

@@ -21,7 +21,8 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ohlora_gan import rng
 from ohlora_gan.models.frozen import FrozenGenerator
-from ohlora_gan.models.gan import Discriminator, Generator, full_precision
+from ohlora_gan.models.gan import Discriminator, Generator
+from ohlora_gan.models.operations import full_precision
 from ohlora_gan.settings import typed
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
