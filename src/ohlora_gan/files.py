@@ -25,7 +25,6 @@ from PIL import Image
 
 from ohlora_gan.errors import UserError
 
-
 DAY = 86400.0
 MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 PARTIAL = re.compile(r".+\.([0-9a-f]{6})-(\d+)\.partial")

@@ -36,7 +36,6 @@ from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import resized
 from ohlora_gan.names import EDITED_PROPERTIES
 
-
 log = logging.getLogger(__name__)
 
 

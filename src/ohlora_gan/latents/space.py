@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.devices import Device, is_full_memory
+from ohlora_gan.devices import Device
+from ohlora_gan.errors import is_full_memory
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
@@ -147,7 +148,7 @@ class FaceSpace:
         return np.concatenate([to_uint8(images).cpu().numpy() for images in self.render(layer, codes)])
 
     def batches(self, num: int, work: Callable[[slice], T]) -> Iterator[T]:
-        """What ``work`` makes of the slices, batch by batch, of ``num`` things; where memory is full, of smaller ones."""
+        """What ``work`` makes of the slices of ``num`` things, batch by batch; of smaller ones where memory is full."""
         done = 0
         while done < num:
             batch = slice(done, min(done + self.batch_size, num))
