@@ -146,7 +146,7 @@ def test_jitter_has_versions(run, tmp_path):
 
 def test_a_closed_loop_needs_no_vectors(run, tmp_path):
     networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
-    arguments = ["--mode", "closed-loop", "--set", "eyes=0.002", "--metric", "euclid", *networks, *FEW]
+    arguments = ["--mode", "closed-loop", "--set", "eyes=0.002", "--metric", "euclid", "--layer", "w", *networks, *FEW]
     assert main(["edit", *arguments, "--output", f"{tmp_path}"]) == 0
     assert sorted(sizes(tmp_path)) == ["animation.gif", "animation.webp", "strip_eyes.png"]
     (edit, _) = json.loads((tmp_path / "edit.json").read_text())["edits"]
@@ -179,7 +179,7 @@ def test_a_closed_loop_with_a_discriminator_says_how_real_faces_look(run, tmp_pa
         assert isinstance(edit["realism"], float)
         assert (edit["realism"] < 0) == ("less real" in edit.get("note", ""))
     assert f"{content['edits'][0]['realism']:+.2f}" in capsys.readouterr().out
-    (stored,) = (tmp_path / "banks").glob("*/metric_w_*.safetensors")
+    (stored,) = (tmp_path / "banks").glob("*/metric_z_*.safetensors")
     before = stored.stat().st_mtime_ns
     assert main(["edit", *arguments, *where, *FEW, "--output", f"{tmp_path / 'again'}"]) == 0
     assert stored.stat().st_mtime_ns == before

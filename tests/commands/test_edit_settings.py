@@ -88,7 +88,6 @@ def test_every_setting_reads(parse):
         ("a --set eyes=1 --truncation-psi 2", "--truncation-psi is 2, expected 0.01 to 1"),
         ("a --set eyes=1 --versions 2", "--versions is a setting of --mode jitter"),
         ("a --set eyes=1 --jitter-unit one", "--jitter-unit is a setting of --mode jitter"),
-        ("a --set eyes=1 --mode closed-loop --layer w", "leave one of them out"),
         ("a --set eyes=1 --steps 4", "expected an odd number"),
         ("a --set eyes=1 --steps 2.5", "invalid value for '--steps'"),
         ("a --set eyes=1 --steps 101", "--steps is 101, expected 3 to 99"),

@@ -7,7 +7,7 @@ import torch
 from ohlora_gan.editing.closed_loop import ClosedLoop
 from ohlora_gan.errors import sentence
 from ohlora_gan.latents.layers import W
-from ohlora_gan.latents.metric import image_gram, own_probes
+from ohlora_gan.latents.metric import image_gram
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
 from tests import tiny
 
@@ -22,7 +22,6 @@ WORK = {
     "images": lambda space, w: space.images(W(), w),
     "jacobian": lambda space, w: score_jacobian(space, W(), w)[1],
     "metric": lambda space, w: image_gram(space, W(), w, 2),
-    "own probes": lambda space, w: own_probes(space, W(), w[0], 16),
     "closed loop": lambda space, w: ClosedLoop(space, W(), None).edit(w, {"eyes": 0.3}).codes,
 }
 

@@ -116,25 +116,6 @@ def image_gram(
     return gram / (len(codes) * num_probes)
 
 
-def own_probes(
-    space: FaceSpace, layer: Layer, code: np.ndarray, num_probes: int, weights: Weights | None = None
-) -> NDArray[np.float64]:
-    """Random pictures pulled back to a code ``[D]``: G ``[num_probes, D]`` with ``E[G^T G] = J^T J`` of its picture.
-
-    G^T G has a mean eigenvalue of 1, as metrics have. Each copy of the code in a batch takes a probe of its own: a pass
-    forward and backward a batch of probes.
-    """
-
-    def probe(batch: slice) -> np.ndarray:
-        indices = range(batch.start, batch.stop)
-        v, blocks = weighted_blocks(space, layer, np.repeat(code[None], len(indices), axis=0), weights)
-        u = rng.normal(space.seed, "metric/own", indices, tuple(blocks.shape[1:])).to(blocks.device)
-        return pull_back(blocks, u, v)[:, layer.free(space.generator)]
-
-    pulled = np.concatenate(list(space.batches(num_probes, probe)))
-    return pulled * np.sqrt(pulled.shape[1] / np.square(pulled).sum())
-
-
 def weighted_blocks(
     space: FaceSpace, layer: Layer, codes: np.ndarray, weights: Weights | None
 ) -> tuple[Tensor, Tensor]:
