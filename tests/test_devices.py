@@ -9,7 +9,7 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 
 from ohlora_gan import devices
-from ohlora_gan.devices import NAMED, Device, DeviceUnavailableError
+from ohlora_gan.devices import DDP, NAMED, Device, DeviceUnavailableError
 from ohlora_gan.options import DeviceName
 from tests.test_configs import composed
 
@@ -38,6 +38,19 @@ def test_slow_bfloat16_is_refused_with_both_figures(monkeypatch):
 def test_float32_measures_nothing(monkeypatch):
     monkeypatch.setattr(devices, "gflops", lambda _: pytest.fail("was measured"))
     assert Device().check() == Device()
+
+
+@pytest.mark.parametrize("name", ["devices", "num_nodes"])
+@pytest.mark.parametrize("value", [True, 0, -1, 2.0, "auto", [0, 1], None])
+def test_numbers_of_devices_are_whole(name, value):
+    with pytest.raises(ValueError, match=f"device.{name} is .*, expected a whole number of 1 or more"):
+        Device(**{name: value})
+
+
+@pytest.mark.parametrize(("more", "strategy"), [({}, "auto"), ({"devices": 2}, DDP), ({"num_nodes": 3}, DDP)])
+def test_several_devices_alone_are_enough(more, strategy):
+    assert Device(**more).trainer_options()["strategy"] == strategy
+    assert Device(**more, strategy="fsdp").trainer_options()["strategy"] == "fsdp"
 
 
 def test_measuring_draws_no_random_numbers():

@@ -4,7 +4,6 @@ import ctypes
 import functools
 import logging
 import platform
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from ohlora_gan.errors import UserError
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+DDP = "ddp_find_unused_parameters_true"
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 WORTH_IT = 1.2
 """So many times as fast as in float32 must convolutions in bfloat16 be to be chosen."""
@@ -34,7 +34,8 @@ class Device:
         accelerator: ``cpu``, ``cuda``, ``mps``, or ``auto``: a GPU where there is one.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (Lightning's names), or ``auto``: bfloat16 where it is
             measured to be faster. R1, losses and instance-norm statistics stay in float32 whatever the precision.
-        devices, num_nodes, strategy, deterministic: settings of Lightning's Trainer.
+        devices, num_nodes, strategy, deterministic: settings of Lightning's Trainer; with several devices ``auto`` is
+            a process each, whose gradients are averaged (DDP).
         compile: compile the networks with torch.compile (needs a C++ compiler on the CPU).
         channels_last: memory format of the networks.
     """
@@ -52,6 +53,9 @@ class Device:
     def __post_init__(self) -> None:
         if self.precision not in (*PRECISIONS, AUTO):
             raise ValueError(f"device.precision is {self.precision!r}, expected one of {sorted((*PRECISIONS, AUTO))}")
+        for name in ("devices", "num_nodes"):
+            if type(number := getattr(self, name)) is not int or number < 1:
+                raise ValueError(f"device.{name} is {number!r}, expected a whole number of 1 or more")
         if self.accelerator not in ("cpu", "cuda", "mps", AUTO):
             raise ValueError(f"device.accelerator is {self.accelerator!r}, expected 'cpu', 'cuda', 'mps' or 'auto'")
 
@@ -91,6 +95,11 @@ class Device:
             raise DeviceUnavailableError("16-mixed precision needs a GPU: use device=auto or device=cpu")
 
     @property
+    def num_processes(self) -> int:
+        """Processes of a training, on all machines."""
+        return self.devices * self.num_nodes
+
+    @property
     def torch_device(self) -> torch.device:
         """The device that sampling uses."""
         return torch.device(self.accelerator)
@@ -114,7 +123,8 @@ class Device:
             "precision": self.precision,
             "devices": self.devices,
             "num_nodes": self.num_nodes,
-            "strategy": self.strategy,
+            # the networks of a GAN take turns: in an update those of the other one are not used
+            "strategy": DDP if self.strategy == AUTO and self.num_processes > 1 else self.strategy,
             "deterministic": self.deterministic,
         }
 
@@ -139,14 +149,6 @@ def open_device(name: str) -> Device:
         return NAMED[name].check()
     except DeviceUnavailableError as error:
         raise DeviceUnavailableError(str(error).replace("device=", "--device ")) from error
-
-
-FULL_MEMORY = re.compile("out of memory|(can't|cannot) allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
-
-
-def is_full_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of the GPU or the machine is full."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(FULL_MEMORY.search(str(error))))
 
 
 def has_mps() -> bool:

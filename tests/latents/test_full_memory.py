@@ -14,6 +14,7 @@ from tests import tiny
 MESSAGES = {
     "gpu": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
     "cpu": RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"),
+    "convolution": RuntimeError("could not create a primitive"),
     "numpy": MemoryError("Unable to allocate 2 GiB for an array"),
 }
 WORK = {

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.devices import Device, is_full_memory
+from ohlora_gan.devices import Device
+from ohlora_gan.errors import is_full_memory
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.frozen import FrozenGenerator
 from ohlora_gan.models.gan import from_uint8, to_uint8
