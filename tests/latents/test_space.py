@@ -128,23 +128,3 @@ def test_fresh_noise_is_standard_normal():
     values = torch.cat([part.flatten() for part in noise])
     assert abs(values.mean()) < 0.01
     assert abs(values.std() - 1) < 0.01
-
-
-def test_batches_are_halved_where_memory_runs_out(monkeypatch, caplog):
-    space, sizes = FaceSpace(tiny.generator(), tiny.scorer(), batch_size=8), []
-    codes = space.w("test", range(11))
-    expected, synthesize = space.images(W(), codes), space.synthesize
-
-    def small(w, *others):
-        sizes.append(len(w))
-        if len(w) > 3:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return synthesize(w, *others)
-
-    monkeypatch.setattr(space, "synthesize", small)
-    assert np.abs(space.images(W(), codes).astype(int) - expected).max() <= 1
-    assert sizes == [8, 4, 2, 2, 2, 2, 2, 1]
-    assert "out of memory: 2 pictures at a time from here on" in caplog.text
-    monkeypatch.setattr(space, "synthesize", lambda *_: small(codes))
-    with pytest.raises(RuntimeError, match="can't allocate"):
-        space.images(W(), codes[:1])
