@@ -119,8 +119,7 @@ class FaceSpace:
         """Images [n, 3, R, R] in about [-1, 1] on the device, batch by batch, from vectors [N, D].
 
         With a ``noise_seed`` they get fresh per-pixel noise, which this number, the seed of the space and the image's
-        own number decide, counted from ``first``. Where memory runs out, batches are halved for good.
-        ValueError for a picture that is not finite.
+        own number decide, counted from ``first``. ValueError for a picture that is not finite.
         """
         layer.check(self.generator)
 
