@@ -58,8 +58,8 @@ docs: $(STAMP) ## build the site of the docs, into build/site (Python 3.11 or ne
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "The site: build/site/index.html"
 
-bench: $(STAMP) ## measure how fast samples are made
-	$(BIN)/python bench/bench_sampling.py
+bench: $(STAMP) ## measure sampling and updates against a naive mode
+	$(BIN)/python bench/bench.py
 
 clean: ## remove caches; runs and .venv stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -69,6 +69,7 @@ def run(shell: Callable[[], None], experiments: str | None = None) -> None:
     try:
         trust.check_words(sys.argv[1:])
         trust.guard()
+        settings.check_options(sys.argv[1:])
         shell()
     except JobError as error:
         code = error.args[0]
