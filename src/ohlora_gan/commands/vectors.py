@@ -177,8 +177,8 @@ def import_latents(values: str, groups: str | None, foreign: Foreign, output: Pa
         found.check(generator)
         found.origin["generator"] = weights_hash(generator)
     if isinstance(found, GivenW):
-        of_layers = f"one for each of {found.w.shape[1]} layers, " if found.w.ndim == 3 else ""
-        return f"{len(found)} latents: w of {found.w.shape[-1]} values, {of_layers}\n{save_w(output, found)}"
+        of_layers = f", one for each of {found.w.shape[1]} layers" if found.w.ndim == 3 else ""
+        return f"{len(found)} latents: w of {found.w.shape[-1]} values{of_layers}\n{save_w(output, found)}"
     path = save_latents(output, found)
     of_groups = ", ".join(f"{name} {found.groups.count(name)}" for name in sorted({*found.groups}))
     sizes_said = f"z of {found.z.shape[1]} and label of {found.label.shape[1]} values"
