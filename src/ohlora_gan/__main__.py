@@ -13,8 +13,8 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ohlora_gan.commands import faces, flat, machine, scoring, vectors
-from ohlora_gan.errors import UserError, look_in_working_folder, tell
+from ohlora_gan.commands import explore, faces, flat, machine, scoring, vectors
+from ohlora_gan.errors import UserError, exit_code_of, hear_sigterm, look_in_working_folder, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 """Words of any kind, ``--help`` too, are left to the program."""
@@ -66,7 +66,7 @@ def unwrapped(text: str) -> str:
 
 COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Train and search (KEY=VALUE, --help lists the keys)": (train, find_vectors, chain),
-    "Faces": (faces.sample, vectors.edit, faces.render),
+    "Faces": (explore.explore, faces.sample, vectors.edit, faces.render),
     "Directions": (vectors.compare, vectors.rescore, vectors.transfer, vectors.import_vectors),
     "Scores and quality": (scoring.scorers, scoring.distill, scoring.filter_means, scoring.quality, scoring.truth),
     "Pictures of your own": (scoring.label, scoring.parse_folder),
@@ -89,7 +89,9 @@ for panel, functions in COMMANDS.items():
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0, 2 for a user's error, 1 for a programming error, 130 after Ctrl+C."""
+    """Runs a command; returns the exit code: 0, 2 for a user's error, 1 for a programming error, 130 after Ctrl+C,
+    143 after SIGTERM."""
+    hear_sigterm()
     look_in_working_folder()
     try:
         return int(app(args=arguments, prog_name="ohlora", standalone_mode=False) or 0)
@@ -97,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return tell(UserError(sentence(error))) if error.format_message() else 0
     except UserError as error:
         return tell(error)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as stop:
         print("interrupted", file=sys.stderr)
-        return 130
+        return exit_code_of(stop) or 130
 
 
 def sentence(error: TyperException) -> str:

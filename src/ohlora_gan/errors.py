@@ -1,15 +1,18 @@
 """How what goes wrong is told: an error that a user can mend is one sentence on stderr and exit code 2.
 
-The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130 and says how to go on. A
-programming error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors
-too. Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
+The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130, SIGTERM (as Slurm, a spot
+machine or ``kill`` sends it) with 143, and both say how to go on. A programming
+error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors too.
+Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
 """
 
 import errno
 import functools
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -50,6 +53,33 @@ def near_file(path: object) -> str:
     return f"did you mean {os.path.join(folder, near[0])}? " if near and near[0] != name else ""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a program ends as after Ctrl+C, with another exit code."""
+
+
+def hear_sigterm() -> None:
+    """Lets SIGTERM end this program by `Terminated`; a second one ends it at once. In the main thread alone."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+
+
+def exit_code_of(stop: BaseException | None) -> int | None:
+    """The exit code after Ctrl+C or SIGTERM, where one is behind an error (Lightning makes ``SystemExit(1)`` of them);
+    None where neither is."""
+    while stop is not None:
+        if isinstance(stop, KeyboardInterrupt):
+            return 143 if isinstance(stop, Terminated) else 130
+        if type(stop).__name__ == "SIGTERMException":  # Lightning's
+            return 143
+        stop = stop.__context__
+    return None
+
+
 def tell(error: BaseException, where: str = "", explain: Callable[[BaseException], str | None] | None = None) -> int:
     """Writes an error to stderr, as a sentence if the user can mend it, else as a traceback; returns the exit code.
 
@@ -87,6 +117,8 @@ def sentence(error: BaseException) -> str | None:
         return str(error)
     if "OutOfMemoryError" in names:  # torch's
         return "the GPU's memory is full: use a smaller batch size or another device="
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's on the CPU is a RuntimeError
+        return "the machine's memory is full: use a smaller batch size or fewer samples"
     return None
 
 
@@ -100,12 +132,12 @@ def one_line(text: str) -> str:
 
 
 def answering(
-    interrupted: str = "interrupted", warns: str | None = None
+    interrupted: str = "interrupted; the same command starts anew", warns: str | None = None
 ) -> Callable[[Callable[P, str]], Callable[P, int]]:
     """Decorator of a command: what it returns is printed, its errors are told, and the exit code comes back.
 
     Args:
-        interrupted: what to say after Ctrl+C: how to go on.
+        interrupted: what to say after Ctrl+C or SIGTERM: how to go on.
         warns: the name of a kind of warning that the user is told at the end, in a sentence each.
     """
 
@@ -117,9 +149,9 @@ def answering(
                     if warns is not None:
                         warnings.simplefilter("always", UserWarning)
                     print(command(*args, **kwargs))
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
                 print(interrupted, file=sys.stderr)
-                return 130
+                return exit_code_of(stop) or 130
             except Exception as error:
                 return tell(error)
             for warning in caught or ():

@@ -32,6 +32,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from ohlora_gan.checked import check_settings
 from ohlora_gan.errors import UserError, as_typed
 
 T = TypeVar("T")
@@ -136,13 +137,14 @@ def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
 
 
 def typed(kind: type[T], given: Mapping[str, Any]) -> T:
-    """Flat settings as the dataclass that documents them; ValueError for one that it does not have."""
+    """Flat settings as the dataclass that documents them; ValueError for one that it lacks, or an unfit value."""
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if unknown := next((key for key in given if key not in known), None):
         raise ValueError(
             f"{unknown}= is no setting of {kind.__name__}: {did_you_mean(unknown, known)}expected some of "
             f"{', '.join(known)}"
         )
+    check_settings(kind, given)
     return kind(**given)
 
 

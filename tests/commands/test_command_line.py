@@ -14,7 +14,7 @@ from ohlora_gan import __main__ as command_line
 from ohlora_gan import options
 from ohlora_gan.__main__ import app, main
 from ohlora_gan.commands import flat
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import Terminated, UserError
 
 COMMANDS = typer.main.get_command(app).commands
 HYDRA = {"train": "train.py", "find-vectors": "find_vectors.py", "chain": "chain"}
@@ -125,6 +125,7 @@ def test_a_device_that_is_not_there(capsys, tmp_path):
     ("error", "code", "told"),
     [
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here\n"),
+        (Terminated(), 143, "interrupted; the same command goes on from here\n"),
         (RuntimeError("a mistake of ours"), 1, "Traceback"),
         (ValueError("out of a library"), 1, "Traceback"),
         (PermissionError(13, "Permission denied", "x"), 2, "error: cannot use x (Permission denied): give another"),

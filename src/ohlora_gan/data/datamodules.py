@@ -242,6 +242,7 @@ class ImageFolderDataModule(DealingDataModule):
     min_size: int = 16
     strict: bool = False
     report: str | Path | None = None
+    missing: Sequence[float] | None = ()
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -249,14 +250,16 @@ class ImageFolderDataModule(DealingDataModule):
         if self.labels is None and self.attributes is not None:
             raise ValueError(f"data.attributes={self.attributes} needs a file of labels: give data.labels=FILE.csv")
         source = PictureSource(self.folder)
-        table = None if self.labels is None else ChosenLabels(read_labels(self.labels), self.attributes, source.names)
+        read = None if self.labels is None else read_labels(self.labels, self.missing)
+        table = None if read is None else ChosenLabels(read, self.attributes, source.names)
         self.attribute_names = tuple(table.columns) if table else ()
         self.labelled = bool(self.attribute_names)
         names = table.names if table else source.names
         with Bar(desc="reading pictures", total=len(names), unit="", disable=len(names) <= FEW_PICTURES) as bar:
             self.pictures = Pictures(source, names, self.resolution, self.crop, self.min_size, self.strict, bar)
         report_skipped(self.pictures, self.report)
-        default = min(len(self.pictures) // 10, MAX_EVAL) if self.labelled else 0
+        tenth = len(self.pictures) // 10
+        default = min(max(tenth, 2 * min(tenth, 1)), MAX_EVAL) if self.labelled else 0  # figures need two
         num_val, num_test = (default if num is None else num for num in (self.num_val, self.num_test))
         self._indices = split(self.pictures.names, self.seed, num_val, num_test, self.partition)
         self.normalization = Normalization({}, {})

@@ -14,28 +14,26 @@ import hashlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.errors import UserError, as_typed
-from ohlora_gan.files import write_json
+from ohlora_gan.errors import Terminated, UserError, as_typed
+from ohlora_gan.files import locked, write_json
 from ohlora_gan.models.checkpoint import file_hash
+from ohlora_gan.names import LAST
 
 log = logging.getLogger(__name__)
 
 MAX_HASHED = 1 << 28  # larger files are known by size and time of change
-RECORD, LAST = "stage.json", "last.ckpt"
+RECORD = "stage.json"
 
 
 class StageError(UserError):
@@ -180,30 +178,6 @@ def make_room(stage: Stage) -> None:
     log.info("%s: what it depends on has changed; its old folder is now %s", stage.name, old)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Holds the chain's folder, and yields the lock's descriptor for the stage to inherit.
-
-    A process that is killed unlocks nothing: the lock then ends with the stage, the last that has the file open.
-    StageError if another process holds it, such as a stage that outlived a killed chain.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptors: list[int] = []
-    lock = FileLock(folder / ".lock", on_acquired=descriptors.append)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise StageError(f"another process works in {folder}: wait for it or stop it, then start again") from None
-    try:
-        yield descriptors[0]
-    finally:
-        lock.release()
-
-
-def raise_interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def run_stage(stage: Stage, key: str, project: Path, lock: int, environment: Mapping[str, str] | None) -> None:
     """Runs a stage, or goes on with it; KeyboardInterrupt if it was interrupted. ``project`` holds the programs."""
     resumed = stage.read(RECORD).get("key") == key
@@ -220,8 +194,10 @@ def run_stage(stage: Stage, key: str, project: Path, lock: int, environment: Map
         process.terminate()
         process.wait()
         raise
-    if code in (130, -2, -15):
+    if code in (130, -2):
         raise KeyboardInterrupt
+    if code in (143, -15):
+        raise Terminated
     if code != 0:
         raise StageError(f"stage {stage.name} failed (exit code {code}), see above; what it has made is kept")
     if not (stage.folder / stage.output).is_file():
@@ -234,7 +210,6 @@ def run_chain(cfg: DictConfig, project: Path, environment: Mapping[str, str] | N
 
     ``environment`` is that of the stages; None: this process's.
     """
-    signal.signal(signal.SIGTERM, raise_interrupt)
     stages = read_stages(cfg, Path.cwd())
     with locked(Path(cfg.paths.output_dir)) as lock:
         for number, stage in enumerate(stages, start=1):

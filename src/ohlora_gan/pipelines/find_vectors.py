@@ -10,7 +10,6 @@ import numpy as np
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import DirectionFinder
@@ -47,6 +46,7 @@ from ohlora_gan.reports.report import (
 )
 from ohlora_gan.settings import given_keys
 from ohlora_gan.training.loggers import log_files, open_loggers
+from ohlora_gan.trust import instantiate
 
 log = logging.getLogger(__name__)
 
