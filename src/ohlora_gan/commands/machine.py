@@ -69,7 +69,7 @@ def findings() -> Iterator[Finding]:
     """What there is, a thing at a time."""
     import torch
 
-    from ohlora_gan.devices import WORTH_IT, Device, bf16_speed, has_mps
+    from ohlora_gan.devices import WORTH_IT, Device, bf16_speed, gflops, has_mps
 
     low, high = (".".join(map(str, version)) for version in PYTHONS)
     fits = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
@@ -79,8 +79,12 @@ def findings() -> Iterator[Finding]:
     gpus = [torch.cuda.get_device_name(i) for i in range(num_gpus)]
     yield Finding("devices", ", ".join(["cpu", *gpus, *(["mps"] if has_mps() else [])]))
     speed = bf16_speed()
-    choice = "device=auto and cpu_bf16 use it" if speed >= WORTH_IT else "device=auto leaves it, so should you"
-    yield Finding("bfloat16 on CPU", f"{speed:.3g} times as fast as float32: {choice}")
+    if speed < 1:
+        choice = "device=auto leaves it, device=cpu_bf16 is refused"
+    else:
+        choice = "device=auto uses it" if speed >= WORTH_IT else "device=auto leaves it: no gain"
+    both = f"{gflops(torch.bfloat16):.3g} GFLOP/s, float32 {gflops(torch.float32):.3g}"
+    yield Finding("bfloat16 on CPU", f"{both}, {speed:.3g} times as fast: {choice}")
     chosen = Device("auto", "auto", "auto").check()
     yield Finding("device=auto", f"{chosen.accelerator} in {chosen.precision}")
     yield from memory(num_gpus)

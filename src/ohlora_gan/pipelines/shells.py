@@ -67,9 +67,9 @@ def run(shell: Callable[[], None], experiments: str | None = None) -> None:
     errors.look_in_working_folder()
     code = 0
     try:
-        settings.check_options(sys.argv[1:])
         trust.check_words(sys.argv[1:])
         trust.guard()
+        settings.check_options(sys.argv[1:])
         shell()
     except JobError as error:
         code = error.args[0]
