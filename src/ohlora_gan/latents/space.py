@@ -188,8 +188,8 @@ class FaceSpace:
             bad &= ~scores.isnan().all(dim=1, keepdim=True)
         if num_bad := int(bad.any(dim=1).sum()):
             raise ValueError(
-                f"{num_bad} of {len(images)} pictures have scores that are not finite: check the weights of the scorer, "
-                f"or give a smaller step"
+                f"{num_bad} of {len(images)} pictures have scores that are not finite: check the scorer's "
+                f"weights, or give a smaller step"
             )
         return scores
 
