@@ -36,11 +36,14 @@ KEYS = [(task, key, hint) for task, hints in TYPES.items() for key, hint in hint
 @given(value=PLAIN)
 def test_a_value_is_of_its_settings_type_or_is_told_in_a_sentence(task, key, hint, value):
     """No other type passes in silence: what passes is of the annotated type, what does not names key and value."""
+    said = ""
     try:
         check_value(key, value, hint)
     except UserError as error:
-        assert str(error).startswith(key)
-        assert "expected" in str(error)
+        said = str(error)
+    if said:
+        assert said.startswith(key)
+        assert "expected" in said
         return
     assert fits(value, hint)
     if isinstance(value, bool):
@@ -54,9 +57,7 @@ def test_a_value_is_of_its_settings_type_or_is_told_in_a_sentence(task, key, hin
 def test_a_number_is_in_the_range_of_its_name_wherever_it_stands(name, value):
     low, high = RANGES[name]
     nested = {"model": {"module": {name: [value]}}}
-    if (np.isfinite(float(value) if abs(value) < 1e300 else np.inf) and low <= value <= high) or (
-        value == value and low <= value <= high and abs(value) < 1e300
-    ):
+    if low <= value <= high:  # no infinity, and no NaN
         check_ranges(nested)
     else:
         with pytest.raises(UserError, match=rf"model\.module\.{name} is "):
@@ -72,11 +73,13 @@ def test_a_cell_of_a_table_computes_nothing_and_is_read_as_it_was(cell):
 
 @pytest.mark.parametrize(
     "value",
-    ["data.batch_size=0", "data.num_workers=-1", "data.num_val=true", "data.mirror=maybe", "data.min_size=-1"]
-    + ["data.strict=5", "data.batch_size=1.5", "data.folder=5", "data.missing=-999", "data.crop=true"],
+    [
+        *("data.batch_size=0", "data.num_workers=-1", "data.num_val=true", "data.mirror=maybe", "data.min_size=-1"),
+        *("data.strict=5", "data.batch_size=1.5", "data.folder=5", "data.missing=-999", "data.crop=true"),
+    ],
 )
 def test_a_setting_of_a_class_is_checked_by_its_annotations(value):
-    key, _, text = value.partition("=")
+    key = value.partition("=")[0]
     node = {"_target_": "ohlora_gan.data.datamodules.ImageFolderDataModule", "folder": "x"}
     content = {"data": node | OmegaConf.to_container(OmegaConf.from_dotlist([value]))["data"]}
     with pytest.raises(UserError, match=rf"{key} is .*, expected"):
@@ -192,24 +195,15 @@ def test_names_in_a_zip_lead_nowhere(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.stem)
 def test_pictures_and_descriptions_are_opened_in_one_place(path):
-    """``Image.open`` knows formats that start programs, ``json.loads`` and ``safe_open`` raise errors of many kinds."""
+    """``Image.open`` knows formats that start programs, YAML expands without end, and pickles run code."""
     if path.name == "reading.py":
         return
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    dotted = {
-        f"{call.value.id}.{call.attr}"
-        for call in calls
-        if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name)
-    }
-    assert not dotted & {
-        "Image.open",
-        "yaml.load",
-        "yaml.safe_load",
-        "OmegaConf.load",
-        "pickle.load",
-        "pickle.loads",
-    } - (
-        {"OmegaConf.load"} if path.name == "settings.py" else set()  # our own configs
+    named = {ast.unparse(call) for call in calls}
+    ours = {"OmegaConf.load"} if path.name == "settings.py" else set()  # our own configs
+    assert (
+        not named
+        & {"Image.open", "yaml.load", "yaml.safe_load", "OmegaConf.load", "pickle.load", "pickle.loads"} - ours
     )
 
 

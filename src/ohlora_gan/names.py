@@ -30,6 +30,9 @@ def published_or(published: Sequence[str], names: Sequence[str], others: Sequenc
     return tuple(published if {*published} <= {*names} else others)
 
 
+LAST = "last.ckpt"
+"""What a training goes on from."""
+
 FAILED_FILE = "failed.txt"
 """What a job of a sweep that failed leaves in its folder: the sentence that says why."""
 

@@ -32,6 +32,7 @@ from omegaconf.errors import (
 )
 
 from ohlora_gan.checked import check_settings
+from ohlora_gan.errors import as_typed
 
 T = TypeVar("T")
 EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
@@ -104,6 +105,7 @@ def config_file(loader: Any, name: str) -> Path | None:
 
 
 OmegaConf.register_new_resolver("choices", choices, replace=True)
+OmegaConf.register_new_resolver("call", lambda program: as_typed(f"python {program}"), replace=True)
 OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
 
 

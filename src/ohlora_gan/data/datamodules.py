@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.data.datasets import (
@@ -47,6 +46,7 @@ from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters, world_of
 from ohlora_gan.names import PROPERTIES, REFERENCE, WORLD, Threshold, read_thresholds, within
+from ohlora_gan.progress import Bar
 from ohlora_gan.world.face import ATTRIBUTES
 
 log = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ class ImageFolderDataModule(DealingDataModule):
         self.attribute_names = tuple(table.columns) if table else ()
         self.labelled = bool(self.attribute_names)
         names = table.names if table else source.names
-        with tqdm(desc="reading pictures", total=len(names), unit="", disable=len(names) <= FEW_PICTURES) as bar:
+        with Bar(desc="reading pictures", total=len(names), unit="", disable=len(names) <= FEW_PICTURES) as bar:
             self.pictures = Pictures(source, names, self.resolution, self.crop, self.min_size, self.strict, bar)
         report_skipped(self.pictures, self.report)
         tenth = len(self.pictures) // 10
@@ -459,7 +459,7 @@ class GeneratedDataModule(DealingDataModule):
         thresholds = read_thresholds(bounds, filters, "data.require")
         stored = min(bank.num_stored(), self.num_generated)
         log.info("%s holds %d of the %d generated images", bank.folder, stored, self.num_generated)
-        with tqdm(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:
+        with Bar(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:
             scores = bank.scores(self.num_generated, bar)
         lost = np.isnan(scores).any(axis=1)
         kept = within(scores, filters, thresholds) & ~lost

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 
 from ohlora_gan.checked import check_settings
 from ohlora_gan.directions.base import ALL, DirectionFinder
@@ -123,7 +123,7 @@ def save_directions(path: str | Path, found: DirectionSet) -> Path:
     tensors |= {STATE + name: np.asarray(value) for name, value in found.state.items()}
     kept = {name: np.ascontiguousarray(value) for name, value in tensors.items() if value is not None}
     with replacing(path) as partial:
-        save_file(kept, partial, metadata={METADATA_KEY: json.dumps(description)})
+        partial.write_bytes(to_bytes(kept, metadata={METADATA_KEY: json.dumps(description)}))
     return Path(path)
 
 

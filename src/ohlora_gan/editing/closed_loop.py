@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,14 +20,17 @@ from torch import nn
 from tqdm import tqdm
 
 from ohlora_gan.directions.base import Costs
-from ohlora_gan.editing.moves import Changes, Moved, SafeRange, beyond_samples, realism
+from ohlora_gan.editing.moves import Changes, Moved, Mover, SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.metric import Weights, own_probes
+from ohlora_gan.latents.metric import SETTINGS
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
+from ohlora_gan.progress import Bar
 
 TARGETS = ("change", "score")
 """What is asked for: a change against the face's own score, or a score, which all faces then share."""
 BEYOND = ("clip", "refuse", "allow")
+METRIC: dict[str, Any] = {"name": "image", **SETTINGS["image"], "shrinkage": 0.01, "cloud": 0.01}
+"""How what steps cost is measured where nothing else is asked for, as ``conf/method/closed_loop.yaml`` says it too."""
 NEAR = 0.25
 """A target counts as reached within so many sigmas."""
 
@@ -75,25 +78,6 @@ class Steps:
             )
 
 
-@dataclass(frozen=True)
-class Own:
-    """What a change of the unedited picture itself costs, besides the metric, which holds the mean over faces.
-
-    Attributes:
-        times: its ``J^T J`` is added to the metric so many times, at least 0 (see ``latents.metric.own_probes``).
-        num: random pictures by which that is measured, once a face, at least 1.
-        weights: how much a change of each part of the picture counts; None: all alike.
-    """
-
-    times: float = 0.0
-    num: int = 192
-    weights: Weights | None = None
-
-    def __post_init__(self) -> None:
-        if not self.times >= 0 or self.num < 1:
-            raise ValueError(f"closed loop: own={self.times}, num_own={self.num}, expected at least 0 and at least 1")
-
-
 class ClosedLoop:
     """Edits codes at a layer until their scores are what was asked for.
 
@@ -112,14 +96,13 @@ class ClosedLoop:
         layer: Layer,
         metric: ArrayLike | None = None,
         steps: Steps | None = None,
-        own: Own | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
         layer.check(space.generator)
         self.space, self.layer = space, layer
         self.free = layer.free(space.generator)
         self.costs = Costs(metric, self.free.stop - self.free.start)
-        self.steps, self.own = steps or Steps(), own or Own()
+        self.steps = steps or Steps()
         self.discriminator = None if discriminator is None else space.device.place(discriminator)
 
     @cached_property
@@ -163,10 +146,12 @@ class ClosedLoop:
             if not np.isfinite(change[:, p]).all():
                 raise ValueError(f"the change of {name} is not a finite number: give sigmas such as 1.0")
         codes, parts, notes = np.asarray(codes), [], []
-        for first in range(0, len(codes), self.space.batch_size):
-            batch = slice(first, first + self.space.batch_size)
-            absolute = asked if targets == "score" else []
-            *arrays, words = self._edit_batch(codes[batch], change[batch], asked, beyond, absolute)
+        absolute = asked if targets == "score" else []
+
+        def edit(batch: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+            return self._edit_batch(codes[batch], change[batch], asked, beyond, absolute)
+
+        for *arrays, words in self.space.batches(len(codes), edit):
             parts.append(arrays)
             notes += words
             if progress is not None:
@@ -205,10 +190,9 @@ class ClosedLoop:
         def miss(scores: np.ndarray) -> np.ndarray:
             return np.linalg.norm((wanted - scores)[:, used], axis=1)
 
-        costs = self._costs(codes)
         scores, best, best_scores, best_miss = start, v.copy(), start, miss(start)
         for step in range(1, self.steps.num + 1):
-            move = self._step(jacobian[:, used], (wanted - scores)[:, used], costs)
+            move = self._step(jacobian[:, used], (wanted - scores)[:, used])
             v = v.copy()
             v[:, self.free] += move
             if step == self.steps.num or step % self.steps.refresh:
@@ -243,17 +227,9 @@ class ClosedLoop:
             wanted[:, p] = np.clip(wanted[:, p], low[:, p], high[:, p])
         return wanted, notes
 
-    def _costs(self, codes: np.ndarray) -> Costs:
-        """What steps from codes ``[n, D]`` cost; what a face's own picture adds is measured once a face."""
-        if self.own.times == 0:
-            return self.costs
-        unique, where = distinct(codes)
-        pulled = [own_probes(self.space, self.layer, code, self.own.num, self.own.weights) for code in unique]
-        return self.costs.raised(np.sqrt(self.own.times) * np.stack(pulled), where)
-
-    def _step(self, rows: np.ndarray, missing: np.ndarray, costs: Costs) -> np.ndarray:
+    def _step(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
-        cheap = costs.cheapest(rows)
+        cheap = self.costs.cheapest(rows)
         normal = cheap @ np.swapaxes(rows, 1, 2)
         own = np.einsum("nss->ns", normal)
         least = np.maximum(1e-9 * own.mean(axis=1, keepdims=True), 1e-30)  # a score that nothing moves divides by this
@@ -323,7 +299,54 @@ class ClosedLoopMover:
         shape = (len(codes), np.shape(next(iter(changes.values())))[-1])
         flat = {name: np.broadcast_to(values, shape).reshape(-1) for name, values in changes.items()}
         repeated, how = np.repeat(codes, shape[1], axis=0), {"beyond": self.beyond, "targets": self.targets}
-        with tqdm(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
+        with Bar(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
             found = self.loop.edit(repeated, flat, self.hold, **how, progress=bar)
         notes = [found.notes[i : i + shape[1]] for i in range(0, len(found.notes), shape[1])]
         return Moved(found.codes.reshape(*shape, -1), notes)
+
+
+class HeldMover:
+    """Straight moves, bent as little as it takes for scores to be held by their derivatives at the unedited face.
+
+    What the move itself promises the scores that are asked for stays promised. For small edits this is the projection
+    of InterFaceGAN (Shen et al. 2020, section 3.3), with the face's own derivatives; for large ones a closed loop,
+    which looks again, holds better.
+
+    Args:
+        mover: what moves codes of the layer.
+        hold: ``rest``, all scores that are not asked for, or names.
+    """
+
+    def __init__(self, mover: Mover, space: FaceSpace, layer: Layer, hold: str | Sequence[str] = "rest") -> None:
+        self.mover, self.space, self.layer, self.hold = mover, space, layer, hold
+        self.medians = mover.medians
+        if not isinstance(hold, str) and (unknown := [name for name in hold if name not in space.property_names]):
+            raise ValueError(f"{unknown[0]} cannot be held: the scorer measures {', '.join(space.property_names)}")
+        self._seen: tuple[bytes, np.ndarray] = b"", np.empty(0)
+
+    def __call__(
+        self, codes: np.ndarray, groups: Sequence[str] | np.ndarray, changes: Changes, unit: str = "sigma"
+    ) -> Moved:
+        """See ``Mover``; ValueError for a score that is to be changed and held."""
+        names = self.space.property_names
+        if both := [name for name in self.hold if name in changes and not isinstance(self.hold, str)]:
+            raise ValueError(f"{both[0]} is to be changed and held: give one of them")
+        moved, notes = self.mover(codes, groups, changes, unit)
+        held = [name for name in names if name not in changes] if self.hold == "rest" else [*self.hold]
+        asked = [name for name in changes if name in names]
+        free = self.layer.free(self.space.generator)
+        step = moved[..., free] - codes[:, None, free].astype(np.float64)
+        for n, jacobian in enumerate(self.derivatives(codes)):
+            rows = jacobian[[names.index(name) for name in (*asked, *held)]][:, free]
+            missing = -(step[n] @ rows.T)
+            missing[:, : len(asked)] = 0
+            step[n] += missing @ np.linalg.pinv(rows, rcond=1e-3).T
+        bent = moved.copy()
+        bent[..., free] = codes[:, None, free] + step
+        return Moved(bent, notes)
+
+    def derivatives(self, codes: np.ndarray) -> np.ndarray:
+        """Of the scores at codes, ``[N, P, D]``; those of the last codes are kept, as sliders ask for them again."""
+        if self._seen[0] != (key := codes.tobytes()):
+            self._seen = key, score_jacobian(self.space, self.layer, codes)[1].astype(np.float64)
+        return self._seen[1]

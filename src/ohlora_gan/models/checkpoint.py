@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ohlora_gan.errors import UserError
@@ -84,7 +84,7 @@ def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False
     }
     description = {"format": FORMAT, "networks": {n: NETWORKS.describe(net) for n, net in networks.items()}, **info}
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
+        partial.write_bytes(to_bytes(tensors, metadata={METADATA_KEY: json.dumps(description)}))
     return path
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ohlora_gan.data.datasets import Normalization, ParseFolder, fit_normalization
 from ohlora_gan.data.landmarks import (
@@ -29,6 +28,7 @@ from ohlora_gan.data.pictures import PictureSource, Rows, UnusablePictureError, 
 from ohlora_gan.files import claim, save_png, write_rows
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.options import Labelling, Parsing
+from ohlora_gan.progress import Bar
 from ohlora_gan.reading import open_picture
 from ohlora_gan.reports.pages import map_sheet
 
@@ -67,7 +67,7 @@ def label_all(
     """Labels the pictures that neither table holds yet, and brings both tables into the pictures' order."""
     done = {name for name in source.names if name in skipped.cells or (name in rows.cells and maps[name].exists())}
     left = [name for name in source.names if name not in done]
-    for name in tqdm(left, desc="pictures", initial=len(done), total=len(source.names), unit=""):
+    for name in Bar(left, desc="pictures", initial=len(done), total=len(source.names), unit=""):
         try:
             measures, codes = labeller(name, read_square(source, name))
         except (UnusablePictureError, NoFace, SeveralFaces) as error:
@@ -140,7 +140,7 @@ def score_folder(folder: ParseFolder, generation: Generation) -> tuple[list[int]
     """Numbers and raw scores of all faces that can be read, a chunk in memory at a time."""
     numbers: list[int] = []
     parts: list[Scores] = []
-    faces = iter(tqdm(folder, desc=str(folder.folder), unit=" faces"))
+    faces = iter(Bar(folder, desc=str(folder.folder), unit=" faces"))
     while chunk := list(islice(faces, CHUNK)):
         numbers += [number for number, _, _ in chunk]
         maps, images = (np.stack([face[i] for face in chunk]) for i in (1, 2))

@@ -21,9 +21,10 @@ from ohlora_gan.files import write_json
 from ohlora_gan.latents import bank as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.hub import is_on_hub, pinned
 from ohlora_gan.models.wrapped import is_code_of_others, is_factory
 from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve, world_of
-from ohlora_gan.names import FAILED_FILE
+from ohlora_gan.names import FAILED_FILE, LAST
 from ohlora_gan.reading import UnreadableError, bounded_yaml
 
 VECTORS, SETTINGS = "vectors.safetensors", "config.yaml"
@@ -146,8 +147,9 @@ class Origin:
     """A network that a run was made from.
 
     Attributes:
-        name: as it was asked for: a shipped model's name, a path, or ``package.module:factory``.
-        path: of a file, absolute; None for a shipped model or a factory, whose size is 0.
+        name: as it was asked for: a shipped model's name, a path, ``hf://...`` (with its commit), or
+            ``package.module:factory``.
+        path: of a file, absolute; None for a shipped model, a file of the Hub or a factory, whose size is 0.
         sha256: see `content_hash`.
     """
 
@@ -164,6 +166,8 @@ class Origin:
         path = Path(name) if Path(name).is_dir() else resolve(name)
         if path.parent == ASSETS:
             return cls(path.stem, sha256=file_hash(path))
+        if is_on_hub(name):
+            return cls(pinned(name, path), sha256=file_hash(path))
         return cls(str(name), str(path.resolve()), size_of(path), content_hash(path))
 
     def find(self, folder: Path, key: str) -> str:
@@ -237,7 +241,7 @@ def read_origins(folder: Path) -> dict[str, Origin | list[Origin]]:
 
 # --- What files and folders say of themselves ---
 
-MODEL, RESUMED, METRICS, JUDGED = "model.safetensors", "last.ckpt", "metrics.json", "judge.json"
+MODEL, METRICS, JUDGED = "model.safetensors", "metrics.json", "judge.json"
 FIGURES = ("test/r2_mean", "test/auroc", "test/accuracy", "scores/all", "train/images_seen", "sum_mean_corr")
 """Of a run's metrics, the first that is there is its main figure."""
 STILL_WRITING = 120.0
@@ -411,7 +415,7 @@ def state_of(folder: Path, idle: float) -> str:
         return "done"
     if idle < STILL_WRITING:
         return "running"
-    resumable = f": go on with ckpt_path={folder / RESUMED}" if (folder / RESUMED).is_file() else ""
+    resumable = f": go on with ckpt_path={folder / LAST}" if (folder / LAST).is_file() else ""
     return f"unfinished{resumable}"
 
 

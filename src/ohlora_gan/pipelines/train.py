@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ohlora_gan import rng
 from ohlora_gan.devices import Device, keep_freed_memory
+from ohlora_gan.errors import as_typed
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
@@ -32,7 +33,7 @@ from ohlora_gan.pipelines.checks import (
 )
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
-from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, filters_for, was_stopped
+from ohlora_gan.training.callbacks import GracefulStop, StopDiverged, TrainingProgress, end_if_stopped, filters_for
 from ohlora_gan.training.filters import CrossValidation, FilterModule, Fit, FoldData
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers
@@ -104,15 +105,14 @@ def train_module(
 ) -> dict[str, float]:
     """Fits and, where the model asks for it, tests a module; returns what it logged.
 
-    Raises KeyboardInterrupt when a signal has ended training early, and all is saved.
+    Raises KeyboardInterrupt (`errors.Terminated`) when a signal has ended training early, and all is saved.
     """
     if device.compile and isinstance(module, GanModule):
         module.compile_networks()
     callbacks = make_callbacks(cfg)
     trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
     trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
-    if was_stopped(callbacks):
-        raise KeyboardInterrupt
+    end_if_stopped(callbacks)
     if cfg.model.test and not trainer.should_stop:
         trainer.test(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -190,7 +190,7 @@ def open_device(cfg: DictConfig) -> Device:
 def command_line() -> str:
     """The command that started this run, without what only says where on this machine files lie."""
     kept = [a for a in sys.argv[1:] if not a.startswith(("paths.", "ckpt_path="))]
-    return " ".join(["python", Path(sys.argv[0]).name, *kept])
+    return " ".join([as_typed(f"python {Path(sys.argv[0]).name}"), *kept])
 
 
 def make_callbacks(cfg: DictConfig) -> list[Callback]:
@@ -274,7 +274,8 @@ def make_fit(cfg: DictConfig, device: Device, loggers: Sequence[Logger]) -> Fit:
             else:
                 parent = parents[int(stream.partition("/")[0].removeprefix("fold_")) % len(parents)]
                 load_strictly(module.net, parent.state_dict(), str(start))
-            callbacks = [c for c in make_callbacks(cfg) if isinstance(c, GracefulStop | TrainingProgress)]
+            used = GracefulStop | StopDiverged | TrainingProgress
+            callbacks = [callback for callback in make_callbacks(cfg) if isinstance(callback, used)]
             # not strict: a signal in the first epoch ends it without validation
             trainer: pl.Trainer = instantiate(
                 cfg.trainer,
@@ -284,9 +285,7 @@ def make_fit(cfg: DictConfig, device: Device, loggers: Sequence[Logger]) -> Fit:
                 **device.trainer_options(),
             )
             trainer.fit(module, *data.loaders(seed))
-        if was_stopped(callbacks):
-            log.info("Stopped in %s; finished folds stay: go on with paths.output_dir=%s", stream, cfg.paths.output_dir)
-            raise KeyboardInterrupt
+        end_if_stopped(callbacks)
         return module
 
     return fit
