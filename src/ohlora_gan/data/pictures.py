@@ -122,7 +122,7 @@ def is_text(name: str) -> bool:
         name.encode()
     except UnicodeEncodeError:
         return False
-    return len(name.splitlines()) == 1 and "\0" not in name
+    return name.splitlines() == [name] and "\0" not in name
 
 
 def escaped(name: str) -> str:

@@ -222,19 +222,22 @@ class FaceSpace:
         scorer = self.scorer
         try:
             with self.device.autocast():
-                scores = scorer(images).float()
+                return self.checked(scorer(images).float())
         except (RuntimeError, MemoryError) as error:
             if len(images) == 1:
                 raise
             self.halve(error)
-            return torch.cat([self.score(half) for half in images.tensor_split(2)])
+        return torch.cat([self.score(half) for half in images.tensor_split(2)])
+
+    def checked(self, scores: Tensor) -> Tensor:
+        """Scores [N, P] as they are; ValueError where they are not finite, but for a row of NaN, see `may_lose`."""
         bad = ~scores.isfinite()
         if self.may_lose:
             bad &= ~scores.isnan().all(dim=1, keepdim=True)
         if num_bad := int(bad.any(dim=1).sum()):
             raise ValueError(
-                f"{num_bad} of {len(images)} pictures have scores that are not finite: check the weights of the "
-                f"scorer, or give a smaller step"
+                f"{num_bad} of {len(scores)} pictures have scores that are not finite: check the scorer's weights, or "
+                f"give a smaller step"
             )
         return scores
 
