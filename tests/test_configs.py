@@ -301,7 +301,7 @@ def test_a_run_is_resumed_from_a_whole_checkpoint_alone(tmp_path):
     cut.write_bytes(whole.read_bytes()[:2000])
     weights.write_bytes(b"weights")
     check_train(composed("train", f"ckpt_path={whole}"))
-    with pytest.raises(ValueError, match=r"^ckpt_path=none\.ckpt does not exist, expected the last\.ckpt of the run"):
+    with pytest.raises(ValueError, match=r"^ckpt_path=none\.ckpt does not exist: expected the last\.ckpt of the run"):
         check_train(composed("train", "ckpt_path=none.ckpt"))
     for path in (cut, weights):
         with pytest.raises(ValueError, match=r"no run's last\.ckpt"):

@@ -91,7 +91,7 @@ def test_several_folders_are_compared_elsewhere(sweep, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "is no folder, expected a run folder"),
+        (["nowhere"], "is no folder: expected a run folder"),
         (["2"], "no judge.json: the run ended before it was judged: give run folders of find_vectors.py"),
         (["trained"], "no judged run under"),
         (["0", "1"], "say with --output FOLDER where to write"),
