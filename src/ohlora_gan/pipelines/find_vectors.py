@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
@@ -278,29 +276,15 @@ def save_passed(search: Search, judgement: Judgement) -> None:
 class Leaderboard(Callback):
     """Hydra's callback at the end of a sweep: writes the leaderboard of all jobs into the sweep's folder.
 
-    Hydra calls ``on_multirun_end`` only where every job went well, so after a failed one the leaderboard is written
-    again with each job. What went wrong in writing is told, and ends no sweep.
+    What went wrong in writing is told, and ends no sweep.
     """
 
-    has_failed = False
-    told = ""
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self.has_failed |= job_return.status == JobStatus.FAILED
-        if self.has_failed and config.hydra.mode == RunMode.MULTIRUN:
-            self._write(config)
-
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        self._write(config)
-
-    def _write(self, config: DictConfig) -> None:
         from ohlora_gan.pipelines import compare  # here, so that --help and errors in keys come at once
 
         try:
             page = compare.compare_runs([config.hydra.sweep.dir])
         except (ValueError, OSError) as error:
-            if self.told != str(error):
-                log.warning("no leaderboard: %s", error)
-            self.told = str(error)
+            log.warning("no leaderboard: %s", error)
         else:
             log.info("leaderboard: %s", page)

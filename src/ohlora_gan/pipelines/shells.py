@@ -8,6 +8,7 @@ import contextlib
 import errno
 import functools
 import logging
+import math
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -28,6 +30,7 @@ from ohlora_gan import errors, settings
 from ohlora_gan.errors import FULL_DISK, modules_of, one_line
 from ohlora_gan.files import write_text
 from ohlora_gan.names import FAILED_FILE
+from ohlora_gan.pipelines.records import RECORD, read_record, recorded
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +55,22 @@ INTERRUPTED = (
 )
 
 
-class JobError(Exception):
-    """A job of a sweep failed and the user was told so; its argument is the exit code that the sweep ends with."""
+class SweepEnd(Callback):
+    """Hydra's callback at the end of a sweep: says which jobs failed, for the exit code of the program.
+
+    A failed job returns NaN, so that the others run and a sweeper that looks for the best goes on: see `job`. Jobs may
+    have run in other processes, so that their folders are asked.
+    """
+
+    exit_code = 0
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        jobs = {path.parent: read_record(path.parent) for path in sorted(Path(config.hydra.sweep.dir).rglob(RECORD))}
+        failed = {folder: of["exit_code"] for folder, of in jobs.items() if of.get("exit_code")}
+        if failed:
+            SweepEnd.exit_code = next(iter(failed.values()))
+            names = ", ".join(str(folder.relative_to(config.hydra.sweep.dir)) for folder in failed)
+            log.warning("%d of %d jobs failed, the others are whole: %s", len(failed), len(jobs), names)
 
 
 def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: str | None = None) -> None:
@@ -66,13 +83,13 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: 
     """
     if experiments is not None:
         sys.argv[1:] = settings.own_experiments(sys.argv[1:], experiments)
+    sys.argv[1:] = settings.with_fixed_keys(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
     errors.look_in_working_folder()
-    code = 0
+    SweepEnd.exit_code = code = 0
     try:
         shell()
-    except JobError as error:
-        code = error.args[0]
+        code = SweepEnd.exit_code
     except Exception as error:
         code = tell(error)
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -91,25 +108,35 @@ def environment() -> dict[str, str]:
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Decorator of a shell's function, below ``hydra.main``, which would add lines of its own to errors.
 
-    They are told here and leave Hydra as an exit code: a single run's at once, a sweep's after its other jobs.
+    They are told here. A single run's leave Hydra as an exit code at once; a job of a sweep returns NaN instead, and
+    its code waits in its folder for the end of the sweep, see `SweepEnd`.
     """
+
+    show_tracebacks = errors.SHOW_TRACEBACKS
 
     @functools.wraps(function)
     def guarded(cfg: DictConfig) -> Any:
+        errors.SHOW_TRACEBACKS = show_tracebacks  # a launcher's process took it from the environment that `run` set
         try:
             quiet()
             folder = task_folder(cfg)
             (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
-            result = function(cfg)
-            if os.environ.get("LOCAL_RANK", "0") == "0":
-                log.info("the run's folder: %s", folder)
+            if os.environ.get("LOCAL_RANK", "0") != "0":
+                return function(cfg)
+            with recorded(folder, cfg) as record:
+                try:
+                    result = function(cfg)
+                except Exception as error:
+                    hydra_cfg = HydraConfig.get()
+                    if hydra_cfg.mode != RunMode.MULTIRUN:
+                        raise
+                    keep_failure(folder, error)
+                    where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
+                    record["exit_code"] = tell(error, where=where)
+                    return math.nan
+            log.info("the run's folder: %s", folder)
             return result
         except Exception as error:
-            hydra_cfg = HydraConfig.get()
-            if hydra_cfg.mode == RunMode.MULTIRUN:
-                where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
-                keep_failure(Path(hydra_cfg.runtime.output_dir), error)
-                raise JobError(tell(error, where=where)) from error
             raise SystemExit(tell(error)) from error
 
     return guarded

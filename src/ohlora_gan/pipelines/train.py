@@ -1,7 +1,6 @@
 """train(cfg): instantiate in order, run, save; no maths."""
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from ohlora_gan.pipelines.checks import (
     open_parents,
     start_gan,
 )
+from ohlora_gan.pipelines.records import command_line
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
 from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, filters_for, was_stopped
@@ -185,12 +185,6 @@ def open_device(cfg: DictConfig) -> Device:
     if device.accelerator == "cpu":
         keep_freed_memory()
     return device
-
-
-def command_line() -> str:
-    """The command that started this run, without what only says where on this machine files lie."""
-    kept = [a for a in sys.argv[1:] if not a.startswith(("paths.", "ckpt_path="))]
-    return " ".join(["python", Path(sys.argv[0]).name, *kept])
 
 
 def make_callbacks(cfg: DictConfig) -> list[Callback]:
