@@ -230,7 +230,10 @@ def test_a_job_folder_is_named_by_what_sets_it_apart_and_can_be_given_as_it_is(s
         0,
         "",
     )
-    assert start(lambda cfg: seen.append(Path(cfg.paths.output_dir).name), "-m", f"checkpoint=a,{'long' * 99}") == (0, "")
+    assert start(lambda cfg: seen.append(Path(cfg.paths.output_dir).name), "-m", f"checkpoint=a,{'long' * 99}") == (
+        0,
+        "",
+    )
     assert len(seen[-1]) == 120
 
 

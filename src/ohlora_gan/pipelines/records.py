@@ -1,4 +1,4 @@
-"""``run.json``: what a run says of itself in its folder: command, versions, machine, seed, device, time, how it ended."""
+"""``run.json`` in a run's folder: its command, versions, machine, seed, device, time, and how it ended."""
 
 import json
 import os

@@ -30,6 +30,7 @@ from ohlora_gan.pipelines.checks import (
     open_parents,
     start_gan,
 )
+from ohlora_gan.pipelines.logged import log_model, log_start, make_loggers
 from ohlora_gan.pipelines.records import command_line
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
@@ -53,12 +54,12 @@ def train(cfg: DictConfig) -> float | None:
         check_data(cfg.model.name, module, data)
     save_config(cfg, made_from(cfg))
     with open_loggers(make_loggers(cfg)) as loggers:
-        for logger in loggers:
-            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        log_start(loggers, cfg, made_from(cfg))
         if module is None:
             metrics = train_filter(cfg, device, data, loggers, world)
         else:
             metrics = train_module(cfg, module, device, data, loggers)
+        log_model(loggers, cfg)
     rank_zero_only(write_json)(Path(cfg.paths.output_dir) / "metrics.json", metrics)
     wanted = cfg.optimized_metric
     if wanted is not None and wanted not in metrics:
@@ -192,11 +193,6 @@ def make_callbacks(cfg: DictConfig) -> list[Callback]:
     flags = {"enable_progress_bar": ProgressBar, "enable_checkpointing": Checkpoint}
     switched_off = tuple(kind for flag, kind in flags.items() if not cfg.trainer[flag])
     return [c for c in instantiate(cfg.callbacks).values() if not isinstance(c, switched_off)]
-
-
-def make_loggers(cfg: DictConfig) -> list[Logger]:
-    """The loggers of ``conf/logger``, whose other keys (``mode``) are settings that they share."""
-    return [logger for logger in instantiate(cfg.logger).values() if isinstance(logger, Logger)]
 
 
 def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:
