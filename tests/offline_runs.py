@@ -63,8 +63,8 @@ class OfflineRun:
             elif kind == "artifact":
                 self.artifacts[message.artifact.name] = message.artifact
             elif kind == "metric":
-                told = message.metric.summary
-                self.aims |= {message.metric.name: name for name in ("max", "min", "last") if getattr(told, name)}
+                chosen = [name for name in ("max", "min", "last") if getattr(message.metric.summary, name)]
+                self.aims |= dict.fromkeys([message.metric.name] if chosen else [], "".join(chosen))
             elif kind == "exit":
                 self.exit_code = message.exit.exit_code
 

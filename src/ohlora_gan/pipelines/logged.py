@@ -80,7 +80,12 @@ def group_of(cfg: DictConfig) -> str | None:
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """Name, group, job type, tags and notes of a run, where the logger's settings do not give them."""
     if cfg.task == "find_vectors":
-        what = [str(cfg.method.name), layer_name(cfg), network_name(cfg.checkpoint), network_name(cfg.scorer)]
+        what = [
+            str(cfg.method.name),
+            instantiate(cfg.layer).name,
+            network_name(cfg.checkpoint),
+            network_name(cfg.scorer),
+        ]
         name = f"{what[0]} at {what[1]}" + ("" if what[0] == "closed_loop" else f", n={cfg.n}")
     else:
         what = [str(cfg.model.name), str(cfg.attribute or ""), *dataset_words(cfg)]
@@ -88,10 +93,6 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     tags = list(dict.fromkeys(word[:MAX_TAG] for word in what if word))
     notes = about(cfg)["command"]
     return {"name": name, "group": group_of(cfg), "job_type": job_type(cfg), "tags": tags, "notes": notes}
-
-
-def layer_name(cfg: DictConfig) -> str:
-    return str(cfg.layer["_target_"]).rpartition(".")[2].lower() if "name" not in cfg.layer else str(cfg.layer.name)
 
 
 def dataset_words(cfg: DictConfig) -> list[str]:

@@ -133,6 +133,20 @@ def correlation_histogram(property: str, values: ArrayLike, threshold: float | N
         return as_plot(figure, label)
 
 
+MAX_POINTS = 400
+"""Of a curve: more make a page heavy and a line no finer."""
+
+
+def thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A curve of at most `MAX_POINTS` points, means of equal stretches of what is known."""
+    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+    if len(x) <= MAX_POINTS:
+        return x, y
+    parts = [np.array_split(values, MAX_POINTS) for values in (x, y)]
+    means = [np.array([part.mean() for part in values]) for values in parts]
+    return means[0], means[1]
+
+
 def heat_map(values: ArrayLike, rows: Sequence[str], columns: Sequence[str]) -> NDArray[np.uint8]:
     """A matrix ``[R, C]`` with its numbers as a picture uint8 ``[H, W, 3]``, red below 0 and blue above."""
     matrix = np.asarray(values, float)
@@ -157,7 +171,7 @@ def curves(steps: ArrayLike, series: Mapping[str, ArrayLike], title: str) -> Plo
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.4, 2.1)
         for i, (label, values) in enumerate(series.items()):
-            x, y = np.asarray(steps, float), np.asarray(values, float)
+            x, y = thinned(np.asarray(steps, float), np.asarray(values, float))
             axes.plot(x, y, color=SERIES[i % len(SERIES)], linewidth=1.5, label=label)
         _legend(axes)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))

@@ -6,6 +6,7 @@ All take figures, settings, pictures ``log_image``, histograms ``log_histograms`
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class WandbRun(WandbLogger):
             action(self.experiment)
         except Exception as error:  # whatever the client makes of a full disk or of its own process' end
             self.lost = True
+            logging.getLogger("wandb").setLevel(logging.CRITICAL)  # it would say so at every figure
             log.warning("wandb has stopped (%s): the run goes on, its figures are in csv/", first_line(error))
 
     def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
@@ -211,6 +213,7 @@ def mlflow_logger(
 ) -> MlflowRun:
     """A logger to ``mlruns/`` in the run's folder, or to a server; UserError where the package is missing."""
     check_installed("mlflow", "mlflow")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # a folder a run needs no data base
     told = {key: str(value) for key, value in tags.items() if value is not None}
     where = tracking_uri or f"file:{Path(save_dir).absolute() / 'mlruns'}"
     return MlflowRun(project, run_name=name, tracking_uri=where, tags=told)
