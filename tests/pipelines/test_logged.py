@@ -1,7 +1,9 @@
 """What runs log to dashboards: who they are, lineage by names and hashes, a vector run and a sweep read back."""
 
+import json
+
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import open_dict
 
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import file_hash
@@ -85,9 +87,11 @@ def test_a_vector_run_is_read_back_key_by_key(found):
     assert list(run.run.tags) == ["ridge", "w", "g", "s"]
     assert run.config["n"] == 40
     assert {"versions", "machine", "command", "seed", "device"} <= run.config["run"].keys()
-    figures = [key for row in run.rows for key in row if key.startswith(("judg", "find"))]
-    assert figures[0].startswith("judged/")
-    assert figures.index("judging/j/sum_corr") < figures.index("finding/s/sum_corr")
+    figures = logged.figures_of(json.loads((found / "0" / "judge.json").read_text()))
+    assert all(run.of(name) == [pytest.approx(value)] for name, value in figures.items())
+    order = list(figures)
+    assert order[:2] == ["judged/sum_corr", "judged/pass_share"]
+    assert order.index("judging/j/sum_corr") < order.index("finding/s/sum_corr")
     for name in ("eyes", "mouth", "pose"):
         for kind in ("corr", "slope", "passes", "side_effect", "miss"):
             assert {f"judging/j/{kind}/{name}", f"finding/s/{kind}/{name}"} <= run.keys
@@ -108,7 +112,8 @@ def test_a_vector_run_is_read_back_key_by_key(found):
 
 
 def test_a_sweep_is_summed_up_in_a_run_of_its_own(found):
-    with OmegaConf.open_dict(cfg := composed("find_vectors")):
+    cfg = composed("find_vectors")
+    with open_dict(cfg):
         cfg.hydra = {"sweep": {"dir": str(found)}}
     Leaderboard().on_multirun_end(cfg)
     run = OfflineRun(found / "wandb")

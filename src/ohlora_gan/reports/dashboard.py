@@ -108,7 +108,7 @@ def headline(data: Dashboard) -> list[tuple[str, str, str]]:
     scored = [(card.figures["test/r2_mean"], card) for card in data.training if "test/r2_mean" in card.figures]
     if scored:
         r2, card = max(scored, key=lambda pair: pair[0])
-        cards.append(("best scorer’s R²", number(r2), card.run.what))
+        cards.append(("best scorer’s R²", number(r2, 3), card.run.what))
     told = [(row.figures["test/auroc"], row) for row in data.filters if "test/auroc" in row.figures]
     if told:
         auroc, row = max(told, key=lambda pair: pair[0])

@@ -121,10 +121,22 @@ class TrainingProgress(TQDMProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         # A run that continues within an epoch never passes on_train_epoch_start.
-        if math.isfinite(self.total_train_batches):
-            self.train_progress_bar.total = int(self.total_train_batches)
+        self._set_total(trainer, done=trainer.fit_loop.epoch_loop.batch_progress.current.completed)
         self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch}")
         self._images, self._since = 0, time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        super().on_train_epoch_start(trainer)
+        self._set_total(trainer, done=0)
+
+    def _set_total(self, trainer: pl.Trainer, done: int) -> None:
+        """Batches of the epoch, of which so many are done, or those until ``max_steps`` where these are fewer."""
+        total = self.total_train_batches
+        if trainer.max_steps >= 0:
+            left = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
+            total = min(total, done + left)
+        if math.isfinite(total):
+            self.train_progress_bar.total = int(total)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
