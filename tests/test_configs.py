@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from dataclasses import fields
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +40,15 @@ from ohlora_gan.pipelines.checks import (
 from ohlora_gan.settings import EXPERIMENTS, own_experiments
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+PLUGINS = {
+    "sweep_joblib": "hydra-joblib-launcher",
+    "sweep_submitit": "hydra-submitit-launcher",
+    "sweep_ray": "hydra-ray-launcher",
+    "sweep_optuna": "hydra-optuna-sweeper",
+}
+"""Experiments that need a package of the extra ``sweeps``."""
 
 
 def options(group: str) -> list[str]:
@@ -165,6 +175,9 @@ def test_a_method_says_what_suits_it_and_the_command_line_wins():
     [(shell, name) for kind, shell in EXPERIMENTS.items() for name in options(f"experiment/{kind}")],
 )
 def test_experiments_compose(shell, name):
+    plugin = PLUGINS.get(name)
+    if plugin and plugin not in {package.name for package in distributions()}:
+        pytest.skip(f"{plugin} is not installed")
     cfg = composed(shell.removesuffix(".py"), f"experiment={name}", "checkpoint=x", "scorer=y")
     OmegaConf.to_container(cfg, resolve=True)
 

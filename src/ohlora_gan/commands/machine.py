@@ -18,7 +18,10 @@ PYTHONS = ((3, 10), (3, 13))
 LOW_DISK = 2e9
 EXTRAS = {
     "mediapipe": "label photographs by landmarks: make landmarks",
-    "wandb": "a dashboard: pip install wandb",
+    "wandb_workspaces": "make a wandb workspace: pip install 'ohlora-gan[dashboard]'",
+    "tensorboard": "log to TensorBoard: pip install 'ohlora-gan[loggers]'",
+    "mlflow": "log to MLflow: pip install 'ohlora-gan[loggers]'",
+    "hydra_plugins": "sweep in parallel or by optuna: pip install 'ohlora-gan[sweeps]'",
     "nbclient": "run the notebook: pip install nbclient ipykernel",
 }
 

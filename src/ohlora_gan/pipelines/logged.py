@@ -253,9 +253,10 @@ def log_sweep(loggers: Sequence[Logger], cells: Sequence[Cell], failed: int, pag
         values = [known(measure.of(cell, first).value) for measure in measures.values()]
         named = [rank, cell.folder.name, cell.way, cell.layer, cell.n]
         rows.append([*named, *values, known(seconds_of(cell)), *faces])
-    best = {f"best/{name}": value for name, value in zip(measures, rows[0][5:], strict=False) if value is not None}
+    best = [(name, known(measure.of(cells[0], first).value)) for name, measure in measures.items()]
+    told = {f"best/{name}": value for name, value in best if value is not None}
     for logger in loggers:
-        logger.log_metrics(best | {"cells": float(len(cells)), "failed": float(failed)})
+        logger.log_metrics(told | {"cells": float(len(cells)), "failed": float(failed)})
     show(loggers, "log_table", "leaderboard", columns, rows)
     show(loggers, "log_page", "leaderboard_page", page)
     show(loggers, "make", Thing("report", page.parent.name, (page,), {"sha256": content_hash(page)}))

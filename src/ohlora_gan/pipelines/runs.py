@@ -447,5 +447,5 @@ def figure_of(folder: Path) -> str:
     flat = metrics | metrics.get("test", {}) if isinstance(metrics.get("test"), dict) else metrics
     for name in FIGURES:
         if isinstance(flat.get(name), int | float):
-            return f"{name} {flat[name]:.4g}"
+            return f"{name} {flat[name]:,.0f}" if flat[name] >= 1000 else f"{name} {flat[name]:.4g}"
     return ""

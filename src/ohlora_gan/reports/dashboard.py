@@ -17,6 +17,7 @@ from ohlora_gan.reports.plots import Plot
 
 SECTIONS = ("training", "filters", "vectors", "sweep")
 """What dashboards show, in this order."""
+STATES = ("done", "running", "unfinished", "failed")
 MAX_TRAININGS, MAX_VECTORS = 12, 30
 """Runs that are shown with pictures, the newest, or the best; the table of all runs has the others."""
 
@@ -31,7 +32,7 @@ class RunRow:
     when: str
     took: str
     figure: str
-    state: str  # its first word is ``done``, ``failed``, ``running`` or ``unfinished``
+    state: str  # its first word is one of `STATES`
 
     @property
     def page(self) -> Path | None:
@@ -99,7 +100,7 @@ def strips_of(cell: Cell) -> dict[str, NDArray[np.uint8]]:
 def headline(data: Dashboard) -> list[tuple[str, str, str]]:
     """The cards at the top: how many runs there are and how they are, and the best figures."""
     states = [run.state.partition(":")[0] for run in data.runs]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    counted = ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
     cards = [("runs", str(len(data.runs)), counted)]
     judged = [cell for cell in best_first(data.vectors) if cell.by[judge_of(cell)].role == "judging"]
     for cell in judged[:1]:

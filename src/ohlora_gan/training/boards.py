@@ -53,7 +53,7 @@ class WandbRun(WandbLogger):
 
     def attempt(self, action: Callable[[Any], Any]) -> None:
         """Does something with wandb's run, unless it was lost before."""
-        if self.lost or rank_zero_only.rank != 0:
+        if self.lost or getattr(rank_zero_only, "rank", 0) != 0:
             return
         try:
             action(self.experiment)
@@ -62,13 +62,13 @@ class WandbRun(WandbLogger):
             logging.getLogger("wandb").setLevel(logging.CRITICAL)  # it would say so at every figure
             log.warning("wandb has stopped (%s): the run goes on, its figures are in csv/", first_line(error))
 
-    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
+    def log_hyperparams(self, params: Any) -> None:
         self.attempt(lambda _: super(WandbRun, self).log_hyperparams(params))
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.attempt(lambda _: super(WandbRun, self).log_metrics(metrics, step))
 
-    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:  # type: ignore[override]
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
         self.attempt(lambda _: super(WandbRun, self).log_image(key, images, step, **kwargs))
 
     def log_histograms(self, values: Mapping[str, ArrayLike], step: int) -> None:
@@ -79,7 +79,7 @@ class WandbRun(WandbLogger):
         made = {name: wandb.Histogram(of[np.isfinite(of)]) for name, of in known.items() if np.isfinite(of).any()}
         self.log_metrics(made, step)  # type: ignore[arg-type]
 
-    def log_table(self, key: str, columns: Any = None, data: Any = None, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    def log_table(self, key: str, columns: Any = None, data: Any = None, *_: Any, **__: Any) -> None:
         """Rows of words, numbers and pictures uint8 ``[H, W, 3]``."""
 
         def send(run: Any) -> None:
@@ -102,9 +102,12 @@ class WandbRun(WandbLogger):
 
     def aim(self, figures: Mapping[str, str]) -> None:
         """What the summary keeps of figures: ``max`` where more is better, ``min``, or ``last``."""
-        step = "trainer/global_step"
-        for name, kind in figures.items():
-            self.attempt(lambda run, name=name, kind=kind: run.define_metric(name, step_metric=step, summary=kind))
+
+        def send(run: Any) -> None:
+            for name, kind in figures.items():
+                run.define_metric(name, step_metric="trainer/global_step", summary=kind)
+
+        self.attempt(send)
 
     def use(self, thing: Thing) -> None:
         """Says that the run is made from something."""
@@ -124,8 +127,8 @@ def artifact_of(thing: Thing) -> Any:
     for file in thing.files:
         made.add_file(str(file), policy="immutable", skip_cache=True)
     if not thing.files:
-        with made.new_file("about.json", mode="w") as file:
-            json.dump(dict(thing.about), file, indent=2, default=str)
+        with made.new_file("about.json", mode="w") as about:
+            json.dump(dict(thing.about), about, indent=2, default=str)
     return made
 
 
