@@ -200,6 +200,24 @@ def test_progress_of_a_resumed_epoch_knows_its_length(tmp_path, capsys):
     assert "Epoch 0: 100%" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("max_steps", "max_epochs", "totals"), [(2, -1, ["2/2"]), (5, -1, ["3/3", "2/2"]), (9, 1, ["3/3"])]
+)
+def test_progress_counts_to_what_will_be_done(tmp_path, capsys, max_steps, max_epochs, totals):
+    fit(
+        *(tmp_path, gan(), [TrainingProgress(1)]),
+        enable_progress_bar=True,
+        max_steps=max_steps,
+        max_epochs=max_epochs,
+    )
+    output = capsys.readouterr().out
+    for epoch, total in enumerate(totals):
+        assert f"Epoch {epoch}: 100%" in output
+        assert f" {total} [" in output
+    if max_steps == 2:
+        assert "/3 [" not in output
+
+
 def test_progress_of_a_regressor(tmp_path):
     bar, data = Bar(), DataLoader(dataset(), 4)
     trainer = pl.Trainer(

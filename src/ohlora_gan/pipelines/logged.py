@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 from tqdm import tqdm
 
 from ohlora_gan.judging.judge import Judgement, network_name
@@ -146,6 +147,7 @@ def used_things(cfg: DictConfig, used: Mapping[str, Any]) -> Iterator[Thing]:
                 yield network(kind, name)
 
 
+@rank_zero_only
 def log_model(loggers: Sequence[Logger], cfg: DictConfig) -> None:
     """The weights that a training has written."""
     path = Path(cfg.paths.output_dir) / "model.safetensors"
