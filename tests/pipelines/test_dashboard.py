@@ -109,3 +109,6 @@ def test_the_workspace_is_made_offline(tmp_path, monkeypatch, capsys):
     ]
     assert panels["vectors"][0]["config"]["metrics"] == ["judged/sum_corr"]
     assert len(panels["sweep"]) == 6
+    report = workspace.report("me", "mine")
+    titles = [block.text for block in report.blocks if type(block).__name__ == "H1"]
+    assert titles == [name.capitalize() for name in SECTIONS]
