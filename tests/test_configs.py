@@ -61,10 +61,12 @@ NEEDS["filter_cnn_256"] = ["attribute=gender", "resolution=256"]
 
 
 def composed(name: str, *overrides: str, tmp_path: Path | None = None):
-    """The config of a program, as its command line would give it."""
+    """The config of a program, as its command line would give it; of a run in ``tmp_path`` with CSV files alone."""
     overrides = tuple(own_experiments(overrides, {"find_vectors": "vectors"}.get(name, name)))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         folder = [] if tmp_path is None else [f"paths.output_dir={tmp_path}"]
+        if folder and name != "chain" and not any(word.startswith("logger") for word in overrides):
+            folder.append("logger=csv")
         return compose(name, overrides=[*overrides, *folder])
 
 

@@ -77,7 +77,7 @@ def found(tmp_path_factory):
     files = [f"checkpoint={root}/g.safetensors", f"scorer={root}/s.safetensors", f"judge={root}/j.safetensors"]
     small = ["layer=w", "n=40", "groups=none", "method=ridge", "num_calibration=4", "test.num_latents=4"]
     small += ["test.num_saturation=2", "strips.num_faces=2", "strips.steps=5", f"paths.bank_dir={root}/banks"]
-    find_vectors(composed("find_vectors", *files, *small, tmp_path=root / "sweep" / "0"))
+    find_vectors(composed("find_vectors", *files, *small, "logger=wandb", tmp_path=root / "sweep" / "0"))
     return root / "sweep"
 
 
