@@ -8,7 +8,6 @@ import contextlib
 import errno
 import functools
 import logging
-import math
 import os
 import re
 import sys
@@ -58,7 +57,7 @@ INTERRUPTED = (
 class SweepEnd(Callback):
     """Hydra's callback at the end of a sweep: says which jobs failed, for the exit code of the program.
 
-    A failed job returns NaN, so that the others run and a sweeper that looks for the best goes on: see `job`. Jobs may
+    A failed job returns None, so that the others run and a sweeper that looks for the best goes on: see `job`. Jobs may
     have run in other processes, so that their folders are asked.
     """
 
@@ -108,7 +107,7 @@ def environment() -> dict[str, str]:
 def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Decorator of a shell's function, below ``hydra.main``, which would add lines of its own to errors.
 
-    They are told here. A single run's leave Hydra as an exit code at once; a job of a sweep returns NaN instead, and
+    They are told here. A single run's leave Hydra as an exit code at once; a job of a sweep returns None instead, and
     its code waits in its folder for the end of the sweep, see `SweepEnd`.
     """
 
@@ -133,7 +132,7 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
                     keep_failure(folder, error)
                     where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
                     record["exit_code"] = tell(error, where=where)
-                    return math.nan
+                    return None
             log.info("the run's folder: %s", folder)
             return result
         except Exception as error:
