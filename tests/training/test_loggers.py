@@ -167,9 +167,19 @@ def test_a_run_that_wandb_leaves_goes_on(tmp_path, caplog, monkeypatch):
         log_image(loggers, "samples", PICTURE, 3)
         show(loggers, "log_table", "t", ["a"], [[1]])
     told = [r.getMessage() for r in caplog.records if r.name.startswith("ohlora_gan")]
-    assert told == ["wandb has stopped (no space): the run goes on, its figures are in csv/"]
+    assert told == ["wandb takes no more figures (no space): the run goes on"]
     table = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text()
     assert table.split() == ["loss,step", "0.0,0", "1.0,1", "2.0,2"]
+
+
+def test_what_wandb_does_not_take_leaves_the_rest(tmp_path, caplog):
+    with open_loggers([wandb_logger(tmp_path)]) as loggers:
+        for number in range(2):
+            show(loggers, "use", Thing("generator", "gone", (tmp_path / "gone.pth",)))
+            loggers[0].log_metrics({"loss": float(number)}, number)
+    (told,) = [r.getMessage() for r in caplog.records if r.name.startswith("ohlora_gan")]
+    assert told.startswith("wandb takes no more artifacts (")
+    assert OfflineRun(tmp_path).of("loss") == [0, 1]
 
 
 def test_a_full_disk_of_wandbs_ends_no_run(tmp_path):

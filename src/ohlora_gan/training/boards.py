@@ -25,6 +25,7 @@ from ohlora_gan.errors import UserError
 log = logging.getLogger(__name__)
 
 MODES = ("offline", "online", "disabled")
+FIGURES = "figures"
 
 
 @dataclass(frozen=True)
@@ -47,37 +48,46 @@ def first_line(error: Exception) -> str:
 
 
 class WandbRun(WandbLogger):
-    """Lightning's logger for wandb, whose troubles end no run: the first is told, then nothing more is sent."""
+    """Lightning's logger for wandb, whose troubles end no run.
 
-    lost = False
+    Where wandb does not take the figures, nothing more is sent; where it does not take something else, such as tables,
+    nothing more of that kind. Either is told once.
+    """
 
-    def attempt(self, action: Callable[[Any], Any]) -> None:
-        """Does something with wandb's run, unless it was lost before."""
-        if self.lost or getattr(rank_zero_only, "rank", 0) != 0:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.refused: set[str] = set()
+
+    def attempt(self, what: str, action: Callable[[Any], Any]) -> None:
+        """Does something with wandb's run, unless it has refused figures, or the like, before."""
+        if self.refused & {what, FIGURES} or getattr(rank_zero_only, "rank", 0) != 0:
             return
         try:
             action(self.experiment)
         except Exception as error:  # whatever the client makes of a full disk or of its own process' end
-            self.lost = True
-            logging.getLogger("wandb").setLevel(logging.CRITICAL)  # it would say so at every figure
-            log.warning("wandb has stopped (%s): the run goes on, its figures are in csv/", first_line(error))
+            self.refused.add(what)
+            if what == FIGURES:
+                logging.getLogger("wandb").setLevel(logging.CRITICAL)  # it would say so at every figure
+            log.warning("wandb takes no more %s (%s): the run goes on", what, first_line(error))
 
     def log_hyperparams(self, params: Any) -> None:
-        self.attempt(lambda _: super(WandbRun, self).log_hyperparams(params))
+        self.attempt("settings", lambda _: super(WandbRun, self).log_hyperparams(params))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.attempt(lambda _: super(WandbRun, self).log_metrics(metrics, step))
+        self.attempt(FIGURES, lambda _: super(WandbRun, self).log_metrics(metrics, step))
 
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
-        self.attempt(lambda _: super(WandbRun, self).log_image(key, images, step, **kwargs))
+        self.attempt("pictures", lambda _: super(WandbRun, self).log_image(key, images, step, **kwargs))
 
     def log_histograms(self, values: Mapping[str, ArrayLike], step: int) -> None:
         """How numbers spread, NaN left out, by name."""
         import wandb
 
         known = {name: np.asarray(of, float) for name, of in values.items()}
-        made = {name: wandb.Histogram(of[np.isfinite(of)]) for name, of in known.items() if np.isfinite(of).any()}
-        self.log_metrics(made, step)  # type: ignore[arg-type]
+        seen = {name: of[np.isfinite(of)] for name, of in known.items() if np.isfinite(of).any()}
+        step_of = {"trainer/global_step": step}
+        made = {name: wandb.Histogram(of) for name, of in seen.items()}
+        self.attempt("histograms", lambda run: run.log(made | step_of))
 
     def log_table(self, key: str, columns: Any = None, data: Any = None, *_: Any, **__: Any) -> None:
         """Rows of words, numbers and pictures uint8 ``[H, W, 3]``."""
@@ -88,7 +98,7 @@ class WandbRun(WandbLogger):
             rows = [[wandb.Image(cell) if isinstance(cell, np.ndarray) else cell for cell in row] for row in data]
             run.log({key: wandb.Table(columns=list(columns), data=rows)})
 
-        self.attempt(send)
+        self.attempt("tables", send)
 
     def log_page(self, key: str, path: Path) -> None:
         """An HTML page that needs no other file."""
@@ -98,7 +108,7 @@ class WandbRun(WandbLogger):
 
             run.log({key: wandb.Html(path.read_text(encoding="utf-8"), inject=False)})
 
-        self.attempt(send)
+        self.attempt("pages", send)
 
     def aim(self, figures: Mapping[str, str]) -> None:
         """What the summary keeps of figures: ``max`` where more is better, ``min``, or ``last``."""
@@ -107,16 +117,17 @@ class WandbRun(WandbLogger):
             for name, kind in figures.items():
                 run.define_metric(name, step_metric="trainer/global_step", summary=kind)
 
-        self.attempt(send)
+        self.attempt("aims", send)
 
     def use(self, thing: Thing) -> None:
         """Says that the run is made from something."""
         # what run.use_artifact does with an artifact of one's own, which it refuses to do offline
-        self.attempt(lambda run: run._log_artifact(artifact_of(thing), is_user_created=True, use_after_commit=True))
+        told = {"is_user_created": True, "use_after_commit": True}
+        self.attempt("artifacts", lambda run: run._log_artifact(artifact_of(thing), **told))
 
     def make(self, thing: Thing) -> None:
         """Says that the run has made something."""
-        self.attempt(lambda run: run.log_artifact(artifact_of(thing)))
+        self.attempt("artifacts", lambda run: run.log_artifact(artifact_of(thing)))
 
 
 def artifact_of(thing: Thing) -> Any:
