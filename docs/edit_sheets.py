@@ -31,8 +31,9 @@ def good(gan: og.Gan, num: int) -> og.Faces:
 
 
 def walks(found: og.Directions, faces: og.Faces, prop: str, steps: int) -> Pictures:
-    """uint8 ``[N, steps, R, R, 3]``, from one end of the edit to the other."""
-    edited = [found.edit(faces, **{prop: value}).images for value in np.linspace(-REACH, REACH, steps)]
+    """uint8 ``[N, steps, R, R, 3]``, by the closed loop from one end of the edit to the other."""
+    strengths = np.linspace(-REACH, REACH, steps)
+    edited = [found.edit(faces, closed_loop=True, **{prop: value}).images for value in strengths]
     return np.stack(edited, axis=1)
 
 
@@ -68,7 +69,7 @@ def sixty(found: og.Directions, faces: og.Faces, prop: str) -> Image.Image:
 
 if __name__ == "__main__":
     gan = og.load("v9")
-    found = gan.find("mean_jacobian", layer="w", n=4000)
+    found = gan.find("mean_jacobian", layer="z", n=4000)
     three = good(gan, 3)
     strips({prop: walks(found, three, prop, 5) for prop in EDITED_PROPERTIES}).save(IMAGES / "strips.png")
     moving = {prop: walks(found, three, prop, 15) for prop in EDITED_PROPERTIES}

@@ -33,7 +33,7 @@ SEARCH |= {"test.retest": "false", "strips.num_faces": "1", "strips.steps": "3",
 IMAGE_METRIC = {"metric.num_latents": "4", "metric.num_probes": "4"}
 METHODS = {
     "mean_jacobian": {"method.finder.num_jacobians": "8", **IMAGE_METRIC},
-    "closed_loop": {"method.loop.num_own": "8", "method.loop.steps": "1", "test.num_latents": "1", **IMAGE_METRIC},
+    "closed_loop": {"method.loop.steps": "1", "test.num_latents": "1", **IMAGE_METRIC},
 }
 NUM_IMAGES = {"filter-means": "20", "scorers": "40", "quality": "100", "truth": "10", "rescore": "10"}
 NUM_PICTURES = {"render": "32", "sample": "4"}

@@ -167,7 +167,7 @@ def test_a_method_says_what_suits_it_and_the_command_line_wins():
     cfg = composed("find_vectors", "method=mean_jacobian", "metric=cloud", "groups=medians", "correct=false")
     assert (cfg.metric.name, cfg.groups, cfg.correct) == ("cloud", "medians", False)
     loop = composed("find_vectors", "method=closed_loop", "metric=cloud", "method.loop.hold=[pose]").method.loop
-    names = {"steps", "own", "num_own"} | {field.name for field in fields(Steps)}
+    names = {"steps"} | {field.name for field in fields(Steps)}
     assert loop.keys() <= names | inspect.signature(ClosedLoop.edit).parameters.keys()
     assert loop.hold == ["pose"]
 

@@ -21,15 +21,15 @@ from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.derivatives import GradientFinder, LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.files import DirectionSet, fitted, load_directions, open_directions, save_directions
 from ohlora_gan.directions.linear import RidgeFinder, SvmFinder
-from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover
+from ohlora_gan.editing.closed_loop import METRIC, ClosedLoop, ClosedLoopMover
 from ohlora_gan.editing.moves import Mover, StraightMover, groups_of
 from ohlora_gan.editing.search import Wanted, find_directions, made_ready, recalibrated
 from ohlora_gan.files import encoded, grid
 from ohlora_gan.judging.figures import make_plan
 from ohlora_gan.judging.judge import Extent, Judgement, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
-from ohlora_gan.latents.layers import Layer, W, layer_named
-from ohlora_gan.latents.metric import SETTINGS, Region, stored_metric
+from ohlora_gan.latents.layers import Layer, W, Z, layer_named
+from ohlora_gan.latents.metric import SETTINGS, Measured, Region, make_metric, stored_metric
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
@@ -114,6 +114,15 @@ class Gan:
     def __repr__(self) -> str:
         scored = f"scores {', '.join(self.properties)}" if self.properties else "no scorer"
         return f"Gan({self.name!r}, {self.resolution}x{self.resolution}, {scored})"
+
+    @cached_property
+    def closed_loop(self) -> ClosedLoop:
+        """Moves codes at z, where each is a face that the generator knows, until scores are what was asked for.
+
+        What its steps cost is measured at first use, which takes a while.
+        """
+        how = Measured(**{key: value for key, value in METRIC.items() if key != "region"})
+        return ClosedLoop(self.space, Z(), make_metric(self.space, Z(), how))
 
     def sample(self, num: int, seed: int = 0) -> Faces:
         """Fresh faces, at least one; face i of a seed is the same whatever ``num`` is."""
@@ -280,7 +289,8 @@ class Directions:
 
         Args:
             faces: of the same generator.
-            closed_loop: move by feedback until the scores are what was asked for, instead of straight on.
+            closed_loop: move by feedback until the scores are what was asked for, instead of straight on; at z, see
+                `Gan.closed_loop`.
             hold: with ``closed_loop``, what is to stay: ``rest``, ``none``, or names.
             changes: property -> change in sigmas, such as ``eyes=1.0``; of what the scorer does not measure, in
                 standard deviations of the codes along its direction.
@@ -292,13 +302,12 @@ class Directions:
         if not changes or (unknown := [name for name in changes if name not in known]):
             given = f"there is no direction for {unknown[0]!r}" if changes else "no change is given"
             raise ValueError(f"{given}: give some of {', '.join(known)}, such as {known[0]}=1.0")
-        space, codes = faces.space, faces.codes(self.layer)
-        mover: Mover = (
-            ClosedLoopMover(ClosedLoop(space, self.layer), hold) if closed_loop else StraightMover(self.found)
-        )
-        groups = groups_of(space, self.layer, codes, mover.medians)
+        layer = self.gan.closed_loop.layer if closed_loop else self.layer
+        mover: Mover = ClosedLoopMover(self.gan.closed_loop, hold) if closed_loop else StraightMover(self.found)
+        codes = faces.codes(layer)
+        groups = groups_of(faces.space, layer, codes, mover.medians)
         moved = mover(codes, groups, {name: [float(value)] for name, value in changes.items()}).codes[:, 0]
-        return Edit(faces, self.layer, moved, dict(changes))
+        return Edit(faces, layer, moved, dict(changes))
 
     def transfer(self, to: Gan, samples: int = 200, jacobians: int = 0) -> Directions:
         """The same directions for another checkpoint of the same layout, such as a fine-tuned one.

@@ -142,11 +142,11 @@ class Loop:
         "rest", "scores to hold: rest, none, or names", "NAME", shown="rest", typed=list[str], read=read_hold
     )
     targets: Literal["change", "score"] = option("change", "sigmas against the face's own score, or the score to reach")
-    layer: str = option("w", "where there is no RUN to say so", "LAYER")
+    layer: str = option("z", "where it moves; z keeps to faces that the generator knows", "LAYER")
     metric: Literal["euclid", "cloud", "image"] = option(
         "image", "what a step costs: its length, how unlike sampled faces it is, how much it changes the picture"
     )
-    region: Literal["all", "face", "border"] = option("border", "of metric image: what should stay")
+    region: Literal["all", "face", "border"] = option("all", "of metric image: what should stay")
     cloud: float = option(
         0.01, "of metric image: how much of metric cloud is added; with 0 the scorer may be deceived", between=(0, 1000)
     )

@@ -101,19 +101,6 @@ def test_damping_has_a_range(response, damping):
         steps(response, NAMES, ["eyes"], damping=damping)
 
 
-@pytest.mark.parametrize("has_metric", [True, False])
-def test_each_code_may_have_costs_of_its_own(has_metric):
-    rng = np.random.default_rng(5)
-    root, pulled, rows = (rng.standard_normal(shape) for shape in ((SIZE, SIZE), (3, 4, SIZE), (5, 2, SIZE)))
-    metric = root @ root.T + np.eye(SIZE) if has_metric else np.eye(SIZE)
-    which = np.array([2, 0, 0, 1, 2])
-    costs = Costs(metric if has_metric else None, SIZE)
-    found = costs.raised(pulled, which).cheapest(rows)
-    for one, own, number in zip(found, rows, which, strict=True):
-        np.testing.assert_allclose(one, own @ np.linalg.inv(metric + pulled[number].T @ pulled[number]), atol=1e-10)
-    np.testing.assert_allclose(costs.cheapest(rows), rows @ np.linalg.inv(metric), atol=1e-10)  # is as it was
-
-
 def test_a_metric_has_a_shape_and_is_positive():
     with pytest.raises(ValueError, match=r"metric has shape \[3, 3\], expected \[7, 7\]"):
         Costs(np.eye(3), SIZE)

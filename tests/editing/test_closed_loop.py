@@ -5,10 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from ohlora_gan.editing import closed_loop
-from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, Own, Steps, broyden
+from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, Steps, broyden
 from ohlora_gan.latents.layers import W, WPlus
-from ohlora_gan.latents.metric import Measured, make_metric, own_probes
 from ohlora_gan.latents.space import change_map
 from ohlora_gan.testing import Bar
 from tests.analytic_world import SIZE, make_world
@@ -96,30 +94,6 @@ def test_a_metric_makes_steps_cheap(bent, loop, codes):
     plain, cheap = loop.edit(codes, CHANGES), ClosedLoop(bent.space, W(), metric).edit(codes, CHANGES)
     assert miss(cheap) < 0.05
     assert image_change(bent, codes, cheap) < 0.8 * image_change(bent, codes, plain)
-
-
-def test_what_the_picture_itself_would_change_costs_too(codes):
-    """A face far from the others, whose picture reacts otherwise than theirs on average."""
-    world = make_world(painted=torch.tanh, gain=1.0)
-    far = 2 * codes[:4]
-    mean = make_metric(world.space, W(), Measured("image", num_latents=60, num_probes=50))
-    edits = [
-        ClosedLoop(world.space, W(), mean, own=Own(own)).edit(far, {"eyes": 0.1, "mouth": -0.1}, beyond="allow")
-        for own in (0.0, 30.0)
-    ]
-    for found in edits:
-        assert miss(found) < 0.05
-    assert image_change(world, far, edits[1]) < 0.9 * image_change(world, far, edits[0])
-
-
-def test_many_edits_of_a_face_measure_its_picture_once(bent, codes, monkeypatch):
-    measured = []
-    monkeypatch.setattr(closed_loop, "own_probes", lambda *given: measured.append(given) or own_probes(*given))
-    loop = ClosedLoop(bent.space, W(), own=Own(1.0, 20))
-    many = loop.edit(np.repeat(codes[:2], 3, axis=0), {"eyes": np.tile([-0.2, 0.1, 0.3], 2)})
-    assert len(measured) == 2
-    alone = loop.edit(codes[1:2], {"eyes": 0.3})
-    np.testing.assert_allclose(alone.codes[0], many.codes[5], atol=1e-5)
 
 
 def test_steps_keep_to_what_a_layer_may_move():
@@ -287,8 +261,6 @@ def test_what_cannot_be_asked_for(loop, codes, changes, settings, message):
         (Steps, {"num": 0}, "steps=0"),
         (Steps, {"longest": 0}, "longest=0"),
         (Steps, {"refresh": 0}, "refresh=0"),
-        (Own, {"times": -1}, "own=-1"),
-        (Own, {"num": 0}, "num_own=0"),
     ],
 )
 def test_settings_out_of_their_range(make, settings, message):

@@ -62,7 +62,8 @@ def judged(noise=0.0, unit="sigma", signed=True, **settings):
     (along,) = move_along(CODES[:5], GROUPS, StraightMover(Found()), PLAN, scoring)
     if judge.raw:
         along, seen = seen.standardised(along), seen.in_sigmas()
-    return figures_of(seen, replace(PLAN, unit=unit, signed=signed), GROUPS, along, Bootstrap(len(CODES)))
+    plan, clean = replace(PLAN, unit=unit, signed=signed), seen.unedited[:0]
+    return figures_of(seen, plan, GROUPS, along, clean, Bootstrap(len(CODES)))
 
 
 def test_the_truth_of_a_linear_world():
@@ -132,7 +133,8 @@ def test_lengths_have_no_miss_and_leak_by_the_sigma():
 def test_a_judge_may_measure_a_part():
     judge = world.LinearJudge(MATRIX[:, [1, 3]], ("mouth", "hair"), role="judging")
     (seen,) = Scoring(world.render, [judge]).measure(CODES, GROUPS, moved)
-    found = figures_of(seen, PLAN, GROUPS, np.empty((0, 3, len(ALONG), 2), np.float32), Bootstrap(len(CODES)))
+    along = np.empty((0, 3, len(ALONG), 2), np.float32)
+    found = figures_of(seen, PLAN, GROUPS, along, seen.unedited[:0], Bootstrap(len(CODES)))
     assert list(found["corr"]) == ["mouth"]
     assert found["sum_corr"].value == pytest.approx(1)
     assert found["pass_share"].value == 1

@@ -57,7 +57,7 @@ def judged(judge, codes, spoilt=0.0, besides=None):
     groups = np.array(["all"] * len(codes))
     (seen,) = Scoring(render, [judge]).measure(codes, groups, move)
     along = np.zeros((0, 2, 17, len(judge.property_names)), np.float32)
-    return figures_of(seen, PLAN, groups, along, Bootstrap(len(codes)))
+    return figures_of(seen, PLAN, groups, along, seen.unedited[:0], Bootstrap(len(codes)))
 
 
 def test_a_perfect_edit_follows_drifts_nowhere_and_damages_nothing(judge, codes):
@@ -82,10 +82,12 @@ def test_damage_is_seen_and_so_is_what_no_scorer_sees(judge, codes):
 
 def test_damage_of_known_residuals():
     unedited, edited = np.array([1.0, 2.0]), np.array([[1.0, 3.0], [2.0, 2.0]])
-    found = figures.damage(unedited, edited, Bootstrap(2))
+    found = figures.damage(unedited, edited, unedited, Bootstrap(2))
     assert found["ratio"].value == pytest.approx((1 + 3 + 1 + 1) / 4)
     assert found["share"].value == pytest.approx(0.5 * (0.5 + 1.0))  # 2 and 3 are above 1.99
     assert found["ratio"].low <= found["ratio"].value <= found["ratio"].high
+    of_more = figures.damage(unedited, edited, np.array([1.0, 2.0, 2.5]), Bootstrap(2))
+    assert of_more["share"].value == pytest.approx(0.25)  # 3 alone is above 2.49
 
 
 def test_it_is_opened_by_name_and_refuses_another_size(tmp_path):

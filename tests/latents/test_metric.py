@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ohlora_gan.latents.layers import W, WPlus
-from ohlora_gan.latents.metric import METRICS, Measured, image_gram, make_metric, own_probes, scaled
+from ohlora_gan.latents.metric import METRICS, Measured, image_gram, make_metric, scaled
 from tests.analytic_world import SIZE, make_world
 
 
@@ -50,25 +50,6 @@ def test_big_pictures_are_compared_by_blocks():
     codes = world.space.codes(W(), *world.space.latents("bank", range(8)))
     blocks = world.paint.sum(axis=0).reshape(SIZE, 16, 2, 16, 2).mean(axis=(2, 4)).reshape(SIZE, -1)
     assert relative_error(image_gram(world.space, W(), codes, 200), 3 * blocks @ blocks.T) < 0.1
-
-
-def test_a_pictures_own_probes_are_its_own_gram(bent, codes):
-    left = np.repeat([[1.0, 1.0, 0.0, 0.0]], 4, axis=0)
-    for weights, how in ((1.0, None), (left.ravel(), lambda side: left if side == 4 else None)):
-        probes = own_probes(bent.space, W(), codes[3], 2000, how)
-        assert probes.shape == (2000, SIZE)
-        own = scaled(exact_gram(bent, codes[3:4], weights), 0.0)
-        assert relative_error(probes.T @ probes, own) < 0.12
-        assert np.trace(probes.T @ probes) == pytest.approx(SIZE)
-        assert relative_error(scaled(exact_gram(bent, codes[:3], weights), 0.0), own) > 0.12  # others are others
-
-
-def test_own_probes_are_the_same_for_any_batch_size_and_keep_to_a_layer():
-    worlds = [make_world(painted=torch.tanh, gain=0.5, batch_size=size) for size in (3, 64)]
-    layer = WPlus(1, 1)
-    found = [own_probes(w.space, layer, w.space.codes(layer, *w.space.latents("bank", [4]))[0], 10) for w in worlds]
-    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
-    assert found[0].shape == (10, SIZE)
 
 
 @pytest.mark.parametrize("name", ["cloud", "image"])

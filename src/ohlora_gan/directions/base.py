@@ -294,7 +294,6 @@ class Costs:
 
     def __init__(self, metric: ArrayLike | None, size: int) -> None:
         self.inverse: np.ndarray | None = None
-        self._saved: np.ndarray | None = None
         if metric is None:
             return
         matrix = check_metric(metric, size)
@@ -306,21 +305,7 @@ class Costs:
 
     def cheapest(self, rows: np.ndarray) -> np.ndarray:
         """``rows M^-1``, ``[..., D]``: the steepest rise of each row for its cost."""
-        cheap = rows if self.inverse is None else rows @ self.inverse
-        return cheap if self._saved is None else cheap - (rows @ np.swapaxes(self._saved, -1, -2)) @ self._saved
-
-    def raised(self, pulled: np.ndarray, which: np.ndarray) -> "Costs":
-        """The costs of n codes, each with its own metric ``M + G^T G``, its ``G`` being ``pulled[which]``.
-
-        ``pulled`` is ``[u, r, D]``, ``which`` numbers below u, ``[n]``; ``cheapest`` then takes rows ``[n, S, D]``. No
-        ``[D, D]`` matrix is inverted: ``M^-1`` loses ``(L^-1 G M^-1)^T (L^-1 G M^-1)``, L being the Cholesky factor of
-        ``1 + G M^-1 G^T`` (Woodbury 1950).
-        """
-        cheap = self.cheapest(pulled)
-        lower = np.linalg.cholesky(cheap @ np.swapaxes(pulled, 1, 2) + np.eye(pulled.shape[1]))
-        found = Costs(None, pulled.shape[2])
-        found.inverse, found._saved = self.inverse, np.linalg.solve(lower, cheap)[which]
-        return found
+        return rows if self.inverse is None else rows @ self.inverse
 
 
 def check_metric(metric: ArrayLike, size: int) -> np.ndarray:

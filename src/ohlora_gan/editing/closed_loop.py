@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,12 +22,14 @@ from tqdm import tqdm
 from ohlora_gan.directions.base import Costs
 from ohlora_gan.editing.moves import Changes, Moved, SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
-from ohlora_gan.latents.metric import Weights, own_probes
+from ohlora_gan.latents.metric import SETTINGS
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
 
 TARGETS = ("change", "score")
 """What is asked for: a change against the face's own score, or a score, which all faces then share."""
 BEYOND = ("clip", "refuse", "allow")
+METRIC: dict[str, Any] = {"name": "image", **SETTINGS["image"], "shrinkage": 0.01, "cloud": 0.01}
+"""How what steps cost is measured where nothing else is asked for, as ``conf/method/closed_loop.yaml`` says it too."""
 NEAR = 0.25
 """A target counts as reached within so many sigmas."""
 
@@ -75,25 +77,6 @@ class Steps:
             )
 
 
-@dataclass(frozen=True)
-class Own:
-    """What a change of the unedited picture itself costs, besides the metric, which holds the mean over faces.
-
-    Attributes:
-        times: its ``J^T J`` is added to the metric so many times, at least 0 (see ``latents.metric.own_probes``).
-        num: random pictures by which that is measured, once a face, at least 1.
-        weights: how much a change of each part of the picture counts; None: all alike.
-    """
-
-    times: float = 0.0
-    num: int = 192
-    weights: Weights | None = None
-
-    def __post_init__(self) -> None:
-        if not self.times >= 0 or self.num < 1:
-            raise ValueError(f"closed loop: own={self.times}, num_own={self.num}, expected at least 0 and at least 1")
-
-
 class ClosedLoop:
     """Edits codes at a layer until their scores are what was asked for.
 
@@ -112,14 +95,13 @@ class ClosedLoop:
         layer: Layer,
         metric: ArrayLike | None = None,
         steps: Steps | None = None,
-        own: Own | None = None,
         discriminator: nn.Module | None = None,
     ) -> None:
         layer.check(space.generator)
         self.space, self.layer = space, layer
         self.free = layer.free(space.generator)
         self.costs = Costs(metric, self.free.stop - self.free.start)
-        self.steps, self.own = steps or Steps(), own or Own()
+        self.steps = steps or Steps()
         self.discriminator = None if discriminator is None else space.device.place(discriminator)
 
     @cached_property
@@ -205,10 +187,9 @@ class ClosedLoop:
         def miss(scores: np.ndarray) -> np.ndarray:
             return np.linalg.norm((wanted - scores)[:, used], axis=1)
 
-        costs = self._costs(codes)
         scores, best, best_scores, best_miss = start, v.copy(), start, miss(start)
         for step in range(1, self.steps.num + 1):
-            move = self._step(jacobian[:, used], (wanted - scores)[:, used], costs)
+            move = self._step(jacobian[:, used], (wanted - scores)[:, used])
             v = v.copy()
             v[:, self.free] += move
             if step == self.steps.num or step % self.steps.refresh:
@@ -243,17 +224,9 @@ class ClosedLoop:
             wanted[:, p] = np.clip(wanted[:, p], low[:, p], high[:, p])
         return wanted, notes
 
-    def _costs(self, codes: np.ndarray) -> Costs:
-        """What steps from codes ``[n, D]`` cost; what a face's own picture adds is measured once a face."""
-        if self.own.times == 0:
-            return self.costs
-        unique, where = distinct(codes)
-        pulled = [own_probes(self.space, self.layer, code, self.own.num, self.own.weights) for code in unique]
-        return self.costs.raised(np.sqrt(self.own.times) * np.stack(pulled), where)
-
-    def _step(self, rows: np.ndarray, missing: np.ndarray, costs: Costs) -> np.ndarray:
+    def _step(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
-        cheap = costs.cheapest(rows)
+        cheap = self.costs.cheapest(rows)
         normal = cheap @ np.swapaxes(rows, 1, 2)
         own = np.einsum("nss->ns", normal)
         least = np.maximum(1e-9 * own.mean(axis=1, keepdims=True), 1e-30)  # a score that nothing moves divides by this

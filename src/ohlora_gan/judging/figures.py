@@ -219,16 +219,18 @@ def miss(grid: NDArray[Any], unedited: NDArray[Any], scores: NDArray[Any]) -> Fl
     return _mean_size(scores - unedited[:, None] - grid)
 
 
-def damage(unedited: NDArray[Any], edited: NDArray[Any], bootstrap: Bootstrap) -> dict[str, Interval]:
-    """What edits do to pictures besides what was asked, by the residuals of the unedited pictures of N latents ``[N]``
-    and of their edited ones ``[N, K]``, see ``measure.DAMAGE``.
+def damage(
+    unedited: NDArray[Any], edited: NDArray[Any], clean: NDArray[Any], bootstrap: Bootstrap
+) -> dict[str, Interval]:
+    """What edits do to pictures besides what was asked, by the residuals of the unedited pictures of N latents ``[N]``,
+    of their edited ones ``[N, K]``, and of clean pictures ``[M]``, see ``measure.DAMAGE``.
 
     Returns:
         ``ratio``: an edited picture's residual over that of the unedited one, mean; ``ratio_p95``: 95th percentile of
-        the ratio; ``share``: share of the pictures whose residual is above the 99th percentile of the unedited ones.
+        the ratio; ``share``: share of the pictures whose residual is above the 99th percentile of the clean ones.
     """
     ratio = edited.astype(np.float64) / np.maximum(unedited, 1e-6)[:, None]
-    over = (edited > np.quantile(unedited, 0.99)).mean(axis=1)
+    over = (edited > np.quantile(clean, 0.99)).mean(axis=1)
     highest = [np.quantile(np.repeat(ratio, counts.astype(int), axis=0), 0.95) for counts in bootstrap.counts]
     p95 = Interval.of_draws(float(np.quantile(ratio, 0.95)), np.array(highest))
     return {"ratio": bootstrap.mean(ratio.mean(axis=1)), "ratio_p95": p95, "share": bootstrap.mean(over)}

@@ -36,15 +36,19 @@ from ohlora_gan.models.zoo import is_truth, open_scorer
 from ohlora_gan.world.truth import Truth
 
 ALONG = np.linspace(-4, 4, 17)  # strengths of each property alone, in sigmas, between which its saturation is sought
+CLEAN = 200  # unedited pictures, at least, whose 99th percentile of damage says what is damaged
 
 
-def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootstrap: Bootstrap) -> dict[str, Any]:
+def figures_of(
+    seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, clean: Scores, bootstrap: Bootstrap
+) -> dict[str, Any]:
     """One judge's figures; those of a property are there for every edited property that the judge measures.
 
     Args:
         seen: what the judge saw of N latents, in sigmas.
         groups: of the latents, ``[N]``.
         along: scores along each property alone, ``[n, k, S, P]``, see ``move_along``.
+        clean: scores of more unedited pictures, ``[M, P]``; only what is damaged is told by them.
 
     Returns:
         ``role``, ``names`` (what is measured), ``lost`` (share of pictures without a score); as `Interval`: ``corr``
@@ -57,7 +61,8 @@ def figures_of(seen: Seen, plan: Plan, groups: np.ndarray, along: Scores, bootst
     """
     damage = None
     if seen.names[-1] == DAMAGE:
-        damage = figures.damage(seen.unedited[:, -1], seen.scores[..., -1], bootstrap)
+        unedited = np.concatenate([seen.unedited, clean])[:, -1]
+        damage = figures.damage(seen.unedited[:, -1], seen.scores[..., -1], unedited, bootstrap)
         seen, along = seen.without_last(), along[..., :-1]
     names, strengths = seen.names, plan.grid
     columns = {name: i for i, name in enumerate(plan.strengths)}
@@ -258,7 +263,8 @@ def judge_vectors(
     for judge, found, of_judge in zip(judges, seen, alone, strict=True):
         if judge.raw:
             of_judge, found = found.standardised(of_judge), found.in_sigmas()
-        by[found.name] = figures_of(found, plan, groups[:num], of_judge, bootstrap)
+        clean = clean_scores(space, layer, judge, num)
+        by[found.name] = figures_of(found, plan, groups[:num], of_judge, clean, bootstrap)
     cases = make_cases(plan, groups[:num], seen[0].scores, seen[0].names)
     change = meter.result(num, len(plan.grid))
     return Judgement(
@@ -269,6 +275,14 @@ def judge_vectors(
         features_by=networks[0].name if networks else None,
         seconds=time.monotonic() - started,
     )
+
+
+def clean_scores(space: FaceSpace, layer: Layer, judge: Judge, num: int) -> Scores:
+    """Scores ``[CLEAN - num, P]`` of the test's further latents, unedited, by a judge that sees damage; else none."""
+    if judge.property_names[-1] != DAMAGE or num >= CLEAN:
+        return np.empty((0, len(judge.property_names)), np.float32)
+    codes = space.codes(layer, *space.latents(REPORT, range(num, CLEAN)))
+    return np.concatenate([judge.score(images) for images in space.render(layer, codes)])
 
 
 def check_judges(judges: Sequence[Judge], plan: Plan) -> None:

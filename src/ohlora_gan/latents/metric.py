@@ -111,24 +111,6 @@ def image_gram(
     return gram / (len(codes) * num_probes)
 
 
-def own_probes(
-    space: FaceSpace, layer: Layer, code: np.ndarray, num_probes: int, weights: Weights | None = None
-) -> NDArray[np.float64]:
-    """Random pictures pulled back to a code ``[D]``: G ``[num_probes, D]`` with ``E[G^T G] = J^T J`` of its picture.
-
-    G^T G has a mean eigenvalue of 1, as metrics have. Each copy of the code in a batch takes a probe of its own: a pass
-    forward and backward a batch of probes.
-    """
-    parts = []
-    for start in range(0, num_probes, space.batch_size):
-        indices = range(start, min(start + space.batch_size, num_probes))
-        v, blocks = weighted_blocks(space, layer, np.repeat(code[None], len(indices), axis=0), weights)
-        u = rng.normal(space.seed, "metric/own", indices, tuple(blocks.shape[1:])).to(blocks.device)
-        parts.append(pull_back(blocks, u, v)[:, layer.free(space.generator)])
-    pulled = np.concatenate(parts)
-    return pulled * np.sqrt(pulled.shape[1] / np.square(pulled).sum())
-
-
 def weighted_blocks(
     space: FaceSpace, layer: Layer, codes: np.ndarray, weights: Weights | None
 ) -> tuple[Tensor, Tensor]:

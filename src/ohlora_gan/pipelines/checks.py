@@ -365,12 +365,6 @@ FINDING = (
         for key in METRIC_SETTINGS["image"]
     ),
     Use(
-        ("method.loop.own", "method.loop.num_own"),
-        lambda cfg: cfg.metric.name == "image",
-        "it is about the face's own picture (metric=image)",
-        "metric.name",
-    ),
-    Use(
         ("method.strengths",),
         lambda cfg: cfg.test.grid == "reference",
         "it names published lengths (test.grid=reference); test.strengths= says what is tested",

@@ -14,7 +14,7 @@ from torch import nn
 
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
-from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own
+from ohlora_gan.editing.closed_loop import METRIC, ClosedLoop, ClosedLoopMover
 from ohlora_gan.editing.moves import Limits, Mover, SafeRange, Session, StraightMover, open_faces
 from ohlora_gan.editing.search import made_ready, unscored
 from ohlora_gan.latents.bank import ScoreBank
@@ -29,16 +29,13 @@ from ohlora_gan.reports.edits import write_edit
 
 NUM_CALIBRATION = 64
 SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
-SHRINKAGE = 0.01
-OWN = 5.0
-"""How a loop's metric is measured and weighed, as ``conf/method/closed_loop.yaml`` says it too."""
 ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "hold", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
 
 
 def metric_settings(loop: Loop) -> dict[str, Any]:
     """What ``latents.metric.stored_metric`` needs."""
-    how = {"name": loop.metric, **SETTINGS[loop.metric], "shrinkage": SHRINKAGE}
+    how = {"name": loop.metric, **SETTINGS[loop.metric], "shrinkage": METRIC["shrinkage"]}
     return how | ({"cloud": loop.cloud, "region": loop.region} if loop.metric == "image" else {"region": "all"})
 
 
@@ -54,8 +51,6 @@ def check(settings: EditSettings) -> None:
     for options, mode in ((ONLY_CLOSED_LOOP, "closed-loop"), (ONLY_JITTER, "jitter")):
         refuse(settings, options if settings.mode != mode else (), f"--mode {mode}")
     refuse(settings, ("region", "cloud") if settings.loop.metric != "image" else (), "--metric image")
-    if "layer" in settings.given and settings.vectors is not None:
-        raise ValueError("--layer is the layer of the vectors where RUN is given: leave one of them out")
     if settings.latents is not None and "faces" in settings.given:
         raise ValueError("--faces and --latents both say which faces to edit: give one of them")
     if len(set(settings.faces)) < len(settings.faces):
@@ -115,7 +110,7 @@ def edit(settings: EditSettings) -> str:
     check_properties(settings, space.property_names, None if closed else found)
     if found is not None and not closed:
         check_directions(settings, found)
-    layer = layer_named(settings.loop.layer if found is None else found.layer)
+    layer = layer_named(settings.loop.layer if closed or found is None else found.layer)
     layer.check(space.generator)
     notes: list[str] = []
     if file and not closed:
@@ -171,8 +166,7 @@ class Scene:
         """The closed loop with its metric, which is measured where nobody has done so."""
         bank = ScoreBank(how.bank_dir, self.space)
         metric = stored_metric(bank, self.layer, metric_settings(how), self.region)
-        own = Own(OWN if how.metric == "image" else 0.0, weights=self.region.weights(how.region))
-        return ClosedLoop(self.space, self.layer, metric, own=own, discriminator=self.discriminator)
+        return ClosedLoop(self.space, self.layer, metric, discriminator=self.discriminator)
 
 
 def usable(found: DirectionSet, space: FaceSpace, layer: Layer) -> tuple[DirectionSet, list[str]]:

@@ -17,14 +17,14 @@ from tqdm import tqdm
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
 from ohlora_gan.directions.foreign import mark_as_ours
-from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Own, Steps
+from ohlora_gan.editing.closed_loop import ClosedLoop, ClosedLoopMover, Steps
 from ohlora_gan.editing.moves import Mover, StraightMover
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
 from ohlora_gan.judging.figures import Plan, summary
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
 from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, sweep_row, write_cases, write_latents
-from ohlora_gan.latents.layers import Layer, W
+from ohlora_gan.latents.layers import Layer, W, Z
 from ohlora_gan.latents.metric import Region, stored_metric
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
@@ -145,12 +145,23 @@ def judging_networks(cfg: DictConfig) -> list[str]:
 
 
 def open_layer(cfg: DictConfig, generator: GeneratorBase) -> Layer:
-    """The layer of a composed config; w where the generator lacks that of the config and the user has named none."""
+    """The layer of a composed config. Where the user has named none, a closed loop moves at z, and others at w if the
+    generator lacks the config's layer."""
     layer, given = instantiate(cfg.layer), given_keys(cfg)
+    named = not given or any(key == "layer" or key.startswith(("layer.", "experiment")) for key in given)
+    if is_closed_loop(cfg) and layer.name != "z":
+        if named:
+            log.warning(
+                "a closed loop at %s may leave the faces that the generator knows: layer=z keeps to them", layer.name
+            )
+        else:
+            log.info("layer=z: there a closed loop keeps to faces that the generator knows")
+            cfg.layer = {"_target_": "ohlora_gan.latents.layers.Z"}
+            layer = Z()
     try:
         layer.check(generator)
     except ValueError as error:
-        if not given or any(key == "layer" or key.startswith(("layer.", "experiment")) for key in given):
+        if named:
             raise
         log.info("layer=w: %s", error)
         cfg.layer = {"_target_": "ohlora_gan.latents.layers.W"}
@@ -206,11 +217,8 @@ def closed_loop_mover(search: Search) -> Mover:
     metric = open_metric(search)
     settings: Any = OmegaConf.to_container(search.cfg.method.loop, resolve=True)
     how = {key: settings.pop(key) for key in ("hold", "beyond", "targets")}
-    times, num_own = settings.pop("own"), settings.pop("num_own")
-    weights = search.region.weights(search.cfg.metric.get("region") or "all")
-    own = Own(times if search.cfg.metric.name == "image" else 0.0, num_own, weights)
     steps = Steps(settings.pop("steps"), **settings)
-    loop = ClosedLoop(search.space, search.layer, metric, steps, own)
+    loop = ClosedLoop(search.space, search.layer, metric, steps)
     search.seconds["finding"] = time.monotonic() - started
     return ClosedLoopMover(loop, **how)
 
