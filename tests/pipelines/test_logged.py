@@ -124,4 +124,8 @@ def test_a_sweep_is_summed_up_in_a_run_of_its_own(found):
     assert run.of("cells") == [1]
     (cell,), _ = read_runs([found])
     assert run.of("best/sum_corr") == [cell.by["j"].sum_corr.value]
+    assert run.used() == {"vectors-0": "vectors"}
+    assert run.used().items() <= OfflineRun(found / "0").made().items()
     assert run.made() == {"report-sweep": "report"}
+    (table,) = [one for one in run.artifacts.values() if one.type == "run_table"]
+    assert sum(part.path.endswith(".png") for part in table.manifest.contents) == 3  # a face a property

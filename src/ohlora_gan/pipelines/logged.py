@@ -130,6 +130,11 @@ def network(kind: str, given: str | Path) -> Thing:
     return Thing(kind, network_name(given), tuple(files_of(path)), {"sha256": content_hash(path), "path": str(path)})
 
 
+def file_of(kind: str, name: str, path: Path) -> Thing:
+    """A file that a run has made."""
+    return Thing(kind, name, (path,), {"sha256": content_hash(path)})
+
+
 def used_things(cfg: DictConfig, used: Mapping[str, Any]) -> Iterator[Thing]:
     """The data that a run learns from, if it trains, and the networks of ``pipelines.train.made_from``, each once."""
     if "data" in cfg:
@@ -231,12 +236,10 @@ def log_search(loggers: Sequence[Logger], judgement: Judgement, strips: Sequence
 def log_found(loggers: Sequence[Logger], folder: Path, bank: ScoreBank) -> None:
     """The bank, the vectors and the report as what the run has made, by the folder's name."""
     made = [Thing("bank", bank.folder.name, (bank.folder / "bank.json",), bank.identity)]
-    for kind, file in (("vectors", "vectors.safetensors"), ("report", "report.html")):
-        path = folder / file
-        made.append(Thing(kind, folder.name, (path,), {"sha256": content_hash(path)} if path.is_file() else {}))
+    found = {"vectors": folder / "vectors.safetensors", "report": folder / "report.html"}
+    made += [file_of(kind, folder.name, path) for kind, path in found.items() if path.is_file()]
     for thing in made:
-        if all(path.is_file() for path in thing.files):
-            show(loggers, "make", thing)
+        show(loggers, "make", thing)
 
 
 # --- A sweep ---
@@ -261,7 +264,10 @@ def log_sweep(loggers: Sequence[Logger], cells: Sequence[Cell], failed: int, pag
         logger.log_metrics(told | {"cells": float(len(cells)), "failed": float(failed)})
     show(loggers, "log_table", "leaderboard", columns, rows)
     show(loggers, "log_page", "leaderboard_page", page)
-    show(loggers, "make", Thing("report", page.parent.name, (page,), {"sha256": content_hash(page)}))
+    for cell in cells:
+        if (path := cell.folder / "vectors.safetensors").is_file():
+            show(loggers, "use", file_of("vectors", cell.folder.name, path))
+    show(loggers, "make", file_of("report", page.parent.name, page))
 
 
 def known(value: float) -> float | None:
