@@ -156,7 +156,7 @@ def wandb_logger(
         options: further arguments of ``wandb.init``, such as ``name``, ``group`` or ``tags``.
     """
     if mode not in MODES:
-        raise ValueError(f"logger mode is {mode!r}, expected one of {', '.join(MODES)}")
+        raise ValueError(f"logger.mode is {mode!r}, expected one of {', '.join(MODES)}")
     settings = {"silent": True, "init_timeout": timeout, "login_timeout": timeout, "finish_timeout": timeout}
     options = {name: list(value) if name == "tags" else value for name, value in options.items() if value is not None}
     # ``mode`` as an argument: Lightning's ``offline=True`` would switch the whole process by a variable.
