@@ -18,7 +18,7 @@ CLEAR := --clear
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo chain landmarks test lint types bench clean always
+.PHONY: help venv demo chain landmarks test lint types docs bench clean always
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ lint: $(STAMP) ## check style
 
 types: $(STAMP) ## check types
 	$(BIN)/python -m mypy
+
+docs: $(STAMP) ## build the site of the docs, into build/site (Python 3.11 or newer)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site: build/site/index.html"
 
 bench: $(STAMP) ## measure how fast samples are made
 	$(BIN)/python bench/bench_sampling.py

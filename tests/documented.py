@@ -1,8 +1,9 @@
 """Runs the commands of a page of the docs as they stand there: ``python tests/documented.py PAGE`` in an empty folder.
 
 The files that pages name are made first. What takes hours is made small by more settings, fewer pictures and a part of
-a sweep's lists. Of ``make`` and of the chain of all stages only the plan is asked for. The programs are called in this
-process, one after the other, so that torch is imported once. Labelling by landmarks runs where MediaPipe is installed.
+a sweep's lists, and the shipped generators by stand-ins with few feature maps. Of ``make`` and of the chain of all
+stages only the plan is asked for. The programs are called in this process, one after the other, so that torch is
+imported once. Labelling by landmarks runs where MediaPipe is installed.
 """
 
 import re
@@ -24,12 +25,16 @@ NAMES = {"GENERATOR": "my_generator.pth", "WEIGHTS": "my_generator.pth", "SCORER
 """Words of a page that stand for a file -> the file."""
 
 TRAIN = {"trainer.enable_progress_bar": "false", "trainer.max_epochs": "1", "logger": "csv", "model.batch_size": "4"}
-GAN = {"trainer.max_steps": "1", "callbacks.samples.num_images": "4"}
+FMAPS = [8, 8, 8, 8, 8]
+GAN = {"trainer.max_steps": "1", "callbacks.samples.num_images": "4", "callbacks.scores.num_images": "8"}
+GAN |= {"model.module.generator.fmaps": str(FMAPS).replace(" ", "")}
 FACES = {"data.num_images": "32", "data.num_val": "16", "data.num_test": "16"}
 FULL_SIZE = {"model.module.generator.fmaps": "[8,8,8,8,8,8,8]"}
 GENERATED = {"data.num_generated": "16", "data.require": "{}", "data.render_batch_size": "16"}
 SEARCH = {"n": "400", "num_calibration": "3", "test.num_latents": "2", "test.num_saturation": "1"}
 SEARCH |= {"test.retest": "false", "strips.num_faces": "1", "strips.steps": "3", "logger": "csv"}
+FEW = {name: SEARCH[name] for name in ("num_calibration", "test.num_saturation", "test.retest")}
+"""What makes a search smaller whose samples and tests the page itself has few of."""
 IMAGE_METRIC = {"metric.num_latents": "4", "metric.num_probes": "4"}
 METHODS = {
     "mean_jacobian": {"method.finder.num_jacobians": "8", **IMAGE_METRIC},
@@ -92,7 +97,14 @@ def small_settings(program: str, given: dict[str, str]) -> dict[str, str]:
             del search["n"], search["num_calibration"]
             given = {**given, "groups": ""}
         groups = {} if given.keys() & {"groups", "group_by"} else {"groups": "none"}
-        return {} if given.get("n") == "20" else {**search, **method, **groups}
+        if given.get("layer") != "mapping_split2" and not given.keys() & {
+            "scorer",
+            "judge",
+            "checkpoint",
+            "experiment",
+        }:
+            search["judge"] = "property_cnn_judge"  # one search is judged by the truth, too, which draws each face anew
+        return FEW if given.get("n") == "20" else {**search, **method, **groups}
     if program != "train.py":
         return {}
     more = TRAIN | (FACES if given.get("data", "faces") == "faces" else {})
@@ -130,8 +142,29 @@ def exit_code(call: Callable[[], object]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def shrink_shipped_models() -> None:
+    """Puts stand-ins of few feature maps in place of the shipped generators, for as long as the process lives."""
+    from ohlora_gan.files import write_json
+    from ohlora_gan.models import checkpoint, gan, zoo
+
+    shipped, zoo.ASSETS = zoo.ASSETS, Path("assets").absolute()
+    zoo.ASSETS.mkdir()
+    for path in shipped.glob("*.safetensors"):
+        weights, copy = checkpoint.load(path), zoo.ASSETS / path.name
+        if "generator" in weights.networks:
+            networks = {
+                name: getattr(gan, described["class"])(**(described["config"] | {"fmaps": FMAPS}))
+                for name, described in weights.networks.items()
+            }
+            checkpoint.save(copy, networks, half=True, **weights.info)
+        else:
+            copy.symlink_to(path)
+        write_json(copy.with_suffix(".json"), {"sha256": checkpoint.file_hash(copy)})
+
+
 def prepare() -> None:
     """Makes the files that the pages name, in the working folder."""
+    shrink_shipped_models()
     import numpy as np
     import pandas as pd
     import torch
@@ -255,8 +288,8 @@ if __name__ == "__main__":
     for command in wanted:
         words = small(shlex.split(command))
         print("\n$", command, "\n  as", shlex.join(words), flush=True)
-        started = time.monotonic()
+        started = time.process_time()
         code = run(words)
         failed += [command] if code else []
-        print(f"  exit code {code} after {time.monotonic() - started:.0f} s", flush=True)
+        print(f"  exit code {code} after {time.process_time() - started:.1f} s", flush=True)
     sys.exit(f"failed: {failed}" if failed else 0)

@@ -4,7 +4,9 @@ import ast
 import json
 import multiprocessing
 import os
+import resource
 import signal
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +15,23 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 from omegaconf import OmegaConf
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ohlora_gan.data.datasets import Normalization
 from ohlora_gan.data.pictures import Rows, write_skipped
 from ohlora_gan.directions.files import DirectionSet, save_directions
-from ohlora_gan.files import claim, replacing, save_png, write_json, write_records, write_rows, write_text
+from ohlora_gan.errors import sentence
+from ohlora_gan.files import (
+    MACHINE,
+    claim,
+    remove_leftovers,
+    replacing,
+    save_png,
+    write_json,
+    write_records,
+    write_rows,
+    write_text,
+)
 from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, save_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
@@ -29,9 +43,11 @@ from ohlora_gan.training.loggers import WholeCSVLogger
 from tests import tiny
 
 
-def save_run(folder, save):
-    """Saves by a trainer that calls ``save(path)``, as the first of its processes."""
-    LastCheckpoint(folder).save(SimpleNamespace(is_global_zero=True, save_checkpoint=save))
+def save_run(folder, content):
+    """Saves as trainers do once `LastCheckpoint` has set them up."""
+    trainer = SimpleNamespace(strategy=SimpleNamespace(checkpoint_io=TorchCheckpointIO()))
+    LastCheckpoint(folder).setup(trainer, None, "fit")
+    trainer.strategy.checkpoint_io.save_checkpoint({"content": content}, folder / "last.ckpt")
 
 
 def log_figures(folder, version):
@@ -81,7 +97,7 @@ WRITERS = {
     "bank": lambda folder, v: ScoreBank(folder, FaceSpace(tiny.generator(), tiny.scorer())).write(
         folder / "scores.safetensors", bytes([v])
     ),
-    "last.ckpt": lambda folder, v: save_run(folder, lambda path: path.write_bytes(bytes([v]))),
+    "last.ckpt": save_run,
     "metrics.csv": log_figures,
     "train_log.csv": score,
 }
@@ -136,20 +152,68 @@ def started(work, *arguments):
     return process
 
 
-def half_a_checkpoint(folder):
-    def save(path):
-        path.write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    save_run(folder, save)
+def kill_own(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_kill_while_last_ckpt_is_written_leaves_the_one_before(tmp_path):
-    save_run(tmp_path, lambda path: path.write_bytes(b"whole"))
-    process = started(half_a_checkpoint, tmp_path)
+def half_a_file(write, folder):
+    """Writes, and is killed when all but the last step is done."""
+    Path.replace = kill_own
+    write(folder, 2)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "bank", "weights", "json"])
+def test_a_kill_before_the_end_leaves_the_old_file_and_the_next_program_clears_up(tmp_path, monkeypatch, name):
+    # as where the folder of temporary files is on another disk: nothing may go through it
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    WRITERS[name](tmp_path, 1)
+    before = contents(tmp_path)
+    process = started(half_a_file, WRITERS[name], tmp_path)
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert (tmp_path / "last.ckpt").read_bytes() == b"whole"
+    after = contents(tmp_path)
+    (left,) = set(after) - set(before)
+    assert left.endswith(f"-{process.pid}.partial")
+    assert {file: after[file] for file in before} == before
+    remove_leftovers.cache_clear()  # as in the next program
+    WRITERS[name](tmp_path, 1)
+    assert contents(tmp_path) == before
+
+
+def test_what_others_are_writing_is_left_alone(tmp_path):
+    names = [f"a.{MACHINE}-{os.getppid()}.partial", "a.0123ab-999999999.partial", "my.partial"]
+    old = tmp_path / "b.0123ab-999999999.partial"
+    for path in (*(tmp_path / name for name in names), old):
+        path.touch()
+    os.utime(old, (0, 0))
+    write_text(tmp_path / "a", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "a"}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_files_are_for_others_to_read_as_the_user_lets_them(tmp_path, write):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path, 1)
+    finally:
+        os.umask(before)
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or path.stat().st_mode & 0o777 == 0o640, path
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_is_told_with_the_file_and_leaves_the_old_one(tmp_path, write):
+    write(tmp_path, 1)
+    before, (_, most) = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as Python does
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        with pytest.raises((OSError, ValueError)) as caught:
+            write(tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert contents(tmp_path) == before
+    assert str(tmp_path) in str(sentence(caught.value))
 
 
 def write_for_ever(path):

@@ -44,7 +44,7 @@ ANSWERS = {
     "train.py experiment=mixed": "experiment=mixed is for find_vectors.py: train.py has demo, reference_256",
     "train.py experiment=dmeo": "unknown experiment 'dmeo': expected one of demo, reference_256 (experiment=demo)",
     # a value that cannot be
-    "train.py seed=-1": "seed is -1, expected a whole number of 0 or more",
+    "train.py seed=-1": "seed is -1, expected 0 or more",
     "find_vectors.py groups=median": "groups is 'median', did you mean medians? expected one of medians, none",
     "find_vectors.py test.grid=sigmas": "test.grid is 'sigmas', did you mean sigma? expected one of sigma, reference",
     "train.py model=filter_cnn attribute=glas": "attribute=glas, did you mean glass? expected one of "

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import logging
 import platform
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -137,6 +138,14 @@ def open_device(name: str) -> Device:
         return NAMED[name].check()
     except DeviceUnavailableError as error:
         raise DeviceUnavailableError(str(error).replace("device=", "--device ")) from error
+
+
+FULL_MEMORY = re.compile("out of memory|(can't|cannot) allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
+
+
+def is_full_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the GPU or the machine is full."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(FULL_MEMORY.search(str(error))))
 
 
 def has_mps() -> bool:

@@ -1,14 +1,18 @@
 """How what goes wrong is told: an error that a user can mend is one sentence on stderr and exit code 2.
 
-The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130 and says how to go on. A
-programming error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors
-too. Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
+The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130, SIGTERM (as Slurm, a spot
+machine or ``kill`` sends it) with 143, and both say how to go on. A programming
+error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors too.
+Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
 """
 
 import errno
 import functools
 import os
+import re
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -16,6 +20,8 @@ from typing import ParamSpec
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+PROGRAMS = {"train.py": "ohlora train", "find_vectors.py": "ohlora find-vectors"}
+"""Programs of Hydra -> the same as a command, for those who have the package without its repository."""
 P = ParamSpec("P")
 
 
@@ -25,8 +31,44 @@ def look_in_working_folder() -> None:
         sys.path.append(folder)
 
 
+def as_typed(text: str) -> str:
+    """A text that calls programs as they can be called here: ``python train.py``, or ``ohlora train`` in a folder
+    without that file."""
+    for program, command in PROGRAMS.items():
+        if not os.path.exists(program):
+            text = re.sub(rf"(?<![\w./-])(python )?{re.escape(program)}\b", command, text)
+    return text
+
+
 class UserError(ValueError):
     """What a user can mend: its text is a sentence that names the value, what was expected, and what to do."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a program ends as after Ctrl+C, with another exit code."""
+
+
+def hear_sigterm() -> None:
+    """Lets SIGTERM end this program by `Terminated`; a second one ends it at once. In the main thread alone."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+
+
+def exit_code_of(stop: BaseException | None) -> int | None:
+    """The exit code after Ctrl+C or SIGTERM, where one is behind an error (Lightning makes ``SystemExit(1)`` of them);
+    None where neither is."""
+    while stop is not None:
+        if isinstance(stop, KeyboardInterrupt):
+            return 143 if isinstance(stop, Terminated) else 130
+        if type(stop).__name__ == "SIGTERMException":  # Lightning's
+            return 143
+        stop = stop.__context__
+    return None
 
 
 def tell(error: BaseException, where: str = "", explain: Callable[[BaseException], str | None] | None = None) -> int:
@@ -39,7 +81,7 @@ def tell(error: BaseException, where: str = "", explain: Callable[[BaseException
         traceback.print_exception(type(error), error, error.__traceback__)
     if message is None:
         return 1
-    print(f"error: {where}{one_line(message)}", file=sys.stderr)
+    print(f"error: {where}{as_typed(one_line(message))}", file=sys.stderr)
     return 2
 
 
@@ -66,6 +108,8 @@ def sentence(error: BaseException) -> str | None:
         return str(error)
     if "OutOfMemoryError" in names:  # torch's
         return "the GPU's memory is full: use a smaller batch size or another device="
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's on the CPU is a RuntimeError
+        return "the machine's memory is full: use a smaller batch size or fewer samples"
     return None
 
 
@@ -79,12 +123,12 @@ def one_line(text: str) -> str:
 
 
 def answering(
-    interrupted: str = "interrupted", warns: str | None = None
+    interrupted: str = "interrupted; the same command starts anew", warns: str | None = None
 ) -> Callable[[Callable[P, str]], Callable[P, int]]:
     """Decorator of a command: what it returns is printed, its errors are told, and the exit code comes back.
 
     Args:
-        interrupted: what to say after Ctrl+C: how to go on.
+        interrupted: what to say after Ctrl+C or SIGTERM: how to go on.
         warns: the name of a kind of warning that the user is told at the end, in a sentence each.
     """
 
@@ -96,9 +140,9 @@ def answering(
                     if warns is not None:
                         warnings.simplefilter("always", UserWarning)
                     print(command(*args, **kwargs))
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
                 print(interrupted, file=sys.stderr)
-                return 130
+                return exit_code_of(stop) or 130
             except Exception as error:
                 return tell(error)
             for warning in caught or ():

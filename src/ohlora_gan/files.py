@@ -2,10 +2,15 @@
 
 import base64
 import csv
+import functools
+import hashlib
 import io
 import json
 import math
 import os
+import platform
+import re
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,31 +19,102 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
 from ohlora_gan.errors import UserError
+from ohlora_gan.reading import UnreadableError, read_json, read_text
+
+DAY = 86400.0
+MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+PARTIAL = re.compile(r".+\.([0-9a-f]{6})-(\d+)\.partial")
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A file beside ``path`` to write to, which becomes ``path`` when the block ends; its folder is made if needed.
 
-    After an error ``path`` is as it was before. So it is in a process that is killed, which leaves
-    ``NAME.PROCESS.partial`` behind; nothing reads that.
+    After an error ``path`` is as it was before. So it is in a process that is killed, and after a power failure: the
+    new file is on the disk before it takes the old one's place. A killed process leaves ``NAME.PROCESS.partial``
+    behind, which nothing reads and the next program that writes to that folder removes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    remove_leftovers(str(path.parent.resolve()))
+    partial = path.with_name(f"{path.name}.{MACHINE}-{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        partial.chmod(mode)  # some libraries make files that their user alone may read
+        sync(partial)
         partial.replace(path)
     except OSError as error:
-        if str(error.filename) != str(partial):
+        if error.errno is None or error.filename not in (None, str(partial)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error  # which users know
     finally:
         partial.unlink(missing_ok=True)
+    with suppress(OSError):  # not every file system can
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def remove_leftovers(folder: str) -> None:
+    """Removes what killed processes left of files that they wrote to a folder; looks once in a process.
+
+    Files of other machines, whose processes nobody here knows, are left overs after a day.
+    """
+    for path in Path(folder).glob("*.partial"):
+        if found := PARTIAL.fullmatch(path.name):
+            with suppress(OSError):  # another process has removed it
+                is_old = time.time() - path.stat().st_mtime > DAY
+                if is_old or (found[1] == MACHINE and not is_alive(int(found[2]))):
+                    path.unlink()
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine is there; always true where asking would end it (Windows)."""
+    try:
+        if os.name == "posix":
+            os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Holds a folder for one program, and yields the lock's descriptor for its child to inherit.
+
+    A process that is killed unlocks nothing: the lock then ends with the child, the last that has the file open.
+    UserError if another process holds it, such as a stage that outlived a killed chain.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptors: list[int] = []
+    lock = FileLock(folder / ".lock", on_acquired=descriptors.append)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"another process works in {folder}: wait for it or stop it, then start again, or give another folder"
+        ) from None
+    try:
+        yield descriptors[0]
+    finally:
+        lock.release()
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -57,7 +133,12 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
     """Makes a folder that of these settings, in a JSON file; ValueError if it holds ``what`` was made with others."""
     path = folder / file
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = read_json(path)
+            if not isinstance(before, dict):
+                raise UnreadableError("no settings")
+        except UnreadableError as error:
+            raise UserError(f"{path} is damaged ({error}): choose another --output, or delete that folder") from error
         if changed := [key for key in settings if before.get(key) != settings[key]]:
             olds = ", ".join(f"{key}={before.get(key, 'unknown')}" for key in changed)
             raise ValueError(f"{folder} holds {what} made with {olds}: choose another --output, or delete that folder")
@@ -67,6 +148,8 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
 # --- CSV tables, read strictly: what is cut off, misplaced or no number is named with file, line and column ---
 
 SHOWN = 8
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a cell begins that spreadsheets compute, or one that was made harmless."""
 
 
 class TableError(UserError):
@@ -121,6 +204,22 @@ class CsvTable:
         return values.astype(np.int64)
 
 
+def harmless(cell: Any) -> Any:
+    """A cell that a spreadsheet shows and does not compute: one that begins as formulas do gets a ``'`` before it."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not is_number(cell) else cell
+
+
+def meant(cell: str) -> str:
+    """The cell that was made `harmless`."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell[1:]) and not is_number(cell[1:]) else cell
+
+
+def is_number(text: str) -> bool:
+    with suppress(ValueError):
+        return math.isfinite(float(text))
+    return False
+
+
 def read_table(path: str | Path, ends: bool = False) -> CsvTable:
     """Reads a CSV in UTF-8 with a header.
 
@@ -131,11 +230,11 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
     """
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        lines = list(csv.reader(text.splitlines(), strict=True))
+        text = read_text(path)
+        lines = [list(map(meant, row)) for row in csv.reader(text.splitlines(), strict=True)]
     except OSError as error:
         raise TableError(f"{path} cannot be read ({error.strerror}): give a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnreadableError, csv.Error) as error:
         raise TableError(f"{path} is no CSV in UTF-8, or is damaged: {error}") from error
     if len(lines) < 2:
         raise TableError(f"{path} holds {len(lines)} lines, expected a header and at least one row: it is cut off")
@@ -153,9 +252,9 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
 
 
 def write_rows(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes rows, the header first; the folder is made where there is none."""
+    """Writes rows, the header first; the folder is made where there is none. Text is made `harmless`."""
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        csv.writer(file, lineterminator="\n").writerows(map(harmless, row) for row in rows)
 
 
 def write_records(path: str | Path, records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:

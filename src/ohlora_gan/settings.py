@@ -33,6 +33,9 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from ohlora_gan.checked import check_settings
+from ohlora_gan.errors import as_typed
+
 T = TypeVar("T")
 EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
 """Folders of ``conf/experiment`` -> the program that they are for."""
@@ -152,6 +155,7 @@ def job_folder(*, _root_: DictConfig) -> str:
 
 OmegaConf.register_new_resolver("choices", choices, replace=True)
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+OmegaConf.register_new_resolver("call", lambda program: as_typed(f"python {program}"), replace=True)
 OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
 
 
@@ -170,13 +174,14 @@ def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
 
 
 def typed(kind: type[T], given: Mapping[str, Any]) -> T:
-    """Flat settings as the dataclass that documents them; ValueError for one that it does not have."""
+    """Flat settings as the dataclass that documents them; ValueError for one that it lacks, or an unfit value."""
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if unknown := next((key for key in given if key not in known), None):
         raise ValueError(
             f"{unknown}= is no setting of {kind.__name__}: {did_you_mean(unknown, known)}expected some of "
             f"{', '.join(known)}"
         )
+    check_settings(kind, given)
     return kind(**given)
 
 

@@ -14,7 +14,7 @@ from ohlora_gan import __main__ as command_line
 from ohlora_gan import options
 from ohlora_gan.__main__ import app, main
 from ohlora_gan.commands import flat
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import Terminated, UserError
 
 COMMANDS = typer.main.get_command(app).commands
 HYDRA = {"train": "train.py", "find-vectors": "find_vectors.py", "chain": "chain"}
@@ -103,6 +103,7 @@ def test_a_device_that_is_not_there(capsys, tmp_path):
     ("error", "code", "told"),
     [
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here\n"),
+        (Terminated(), 143, "interrupted; the same command goes on from here\n"),
         (RuntimeError("a mistake of ours"), 1, "Traceback"),
         (ValueError("out of a library"), 1, "Traceback"),
         (PermissionError(13, "Permission denied", "x"), 2, "error: cannot use x (Permission denied): give another"),
@@ -131,7 +132,7 @@ def test_words_of_a_hydra_program_are_handed_over(name, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["train", "modle=pretrain"], 2, "did you mean model=? `python train.py --cfg job`"),
+        (["train", "modle=pretrain"], 2, "did you mean model=? `ohlora train --cfg job`"),
         (["find-vectors", "method=svn"], 2, "unknown method 'svn'"),
         (["chain", "scale=nope"], 2, "unknown scale 'nope': expected one of celeba64, mini, reference, smoke"),
         (["chain", "scael=smoke"], 2, "unknown key 'scael': did you mean scale=? `ohlora chain --cfg job`"),
@@ -149,15 +150,11 @@ def test_real_programs(words, code, told, tmp_path):
         assert "common:\n  device: cpu\n  logger: none\n" in result.stdout
 
 
-def test_programs_without_their_source_are_told(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "a" / "b" / "c.py"))
-    for name in HYDRA:
-        assert main([name]) == 2
-        assert "holds conf/, which train, find-vectors and chain read" in capsys.readouterr().err
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "train.yaml").touch()
-    assert command_line.project() == tmp_path
+def test_an_installed_package_reads_its_own_configs(monkeypatch, tmp_path):
+    assert command_line.project() == PROJECT
+    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "ohlora_gan" / "__main__.py"))
+    (tmp_path / "ohlora_gan" / "project").mkdir(parents=True)
+    assert command_line.project() == tmp_path / "ohlora_gan" / "project"
 
 
 def test_bounds_and_pairs():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import MappingSplit1, W
@@ -53,12 +54,51 @@ def test_a_bank_that_was_cut_off_goes_on(tmp_path, scores):
     assert np.abs(again.scores(600) - scores).max() < 1e-5
 
 
-def test_a_damaged_shard_is_made_again(tmp_path, scores):
+def flip(path):
+    """Turns the lowest bit of a number round."""
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+
+
+def put_a_folder(path):
+    path.unlink()
+    (path / "inner").mkdir(parents=True)
+
+
+def fill(path):
+    """Other numbers, well written."""
+    ((name, array),) = load_file(path).items()
+    save_file({name: np.full_like(array, 7.0)}, path)
+
+
+DAMAGES = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a flipped bit": flip,
+    "constant": fill,
+    "a folder": put_a_folder,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_named_and_made_again(tmp_path, scores, caplog, damage):
     bank = ScoreBank(tmp_path, space())
     bank.scores(300)
-    path = bank.scores_path(0)
-    path.write_bytes(path.read_bytes()[:100])
+    metric = bank.cached("metric", W(), {}, lambda: np.ones((40, 40)))
+    (path,) = bank.folder.glob("metric_*")
+    assert not caplog.records
+    for file in (bank.scores_path(0), path):
+        damage(file)
+    again, made = ScoreBank(tmp_path, space()), []
+    assert np.abs(again.scores(300) - scores[:300]).max() < 1e-5
+    assert np.array_equal(again.cached("metric", W(), {}, lambda: made.append(1) or np.ones((40, 40))), metric)
+    assert made
+    for file in (bank.scores_path(0), path):
+        assert f"{file} is damaged (" in caplog.text
+    caplog.clear()
     assert np.abs(ScoreBank(tmp_path, space()).scores(300) - scores[:300]).max() < 1e-5
+    assert not caplog.records
 
 
 def test_other_weights_seeds_or_precisions_have_their_own_bank(tmp_path):

@@ -8,7 +8,9 @@ import time
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.pipelines.chain import Stage, StageError, literal, locked, run_chain
+from ohlora_gan.errors import UserError
+from ohlora_gan.files import locked
+from ohlora_gan.pipelines.chain import Stage, StageError, literal, run_chain
 
 WORKER = """
     import json, os, pathlib, sys
@@ -136,7 +138,7 @@ def test_some_stages_only(root):
 
 HOLDER = """
     import pathlib, subprocess, sys, time
-    from ohlora_gan.pipelines.chain import locked
+    from ohlora_gan.files import locked
     with locked(pathlib.Path(sys.argv[1])) as lock:
         stage = "import sys; sys.stdin.read()"
         subprocess.Popen([sys.executable, "-c", stage], stdin=sys.stdin, stdout=subprocess.DEVNULL, pass_fds=[lock])
@@ -151,19 +153,19 @@ def test_a_stage_that_outlives_a_killed_chain_holds_the_folder(root):
         assert killed.stdout.readline() == b"started\n"
         killed.kill()
         killed.wait()
-        with pytest.raises(StageError, match="another process works in"):
+        with pytest.raises(UserError, match="another process works in"):
             run_chain(chain(root), root)
     for _ in range(100):  # until the stage, whose input has ended, is gone
         try:
             with locked(root / "out"):
                 break
-        except StageError:
+        except UserError:
             time.sleep(0.1)
     run_chain(chain(root), root)
 
 
 def test_two_chains_do_not_work_in_one_folder(root):
-    with locked(root / "out"), pytest.raises(StageError, match="another process works in"):
+    with locked(root / "out"), pytest.raises(UserError, match="another process works in"):
         run_chain(chain(root), root)
     run_chain(chain(root), root)
 

@@ -4,8 +4,10 @@ import errno
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import distributions
@@ -17,6 +19,7 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ohlora_gan.files import locked
 from ohlora_gan.models.checkpoint import load
 from ohlora_gan.pipelines import shells
 
@@ -247,30 +250,51 @@ def test_a_missing_launcher_says_what_to_install(start):
 
 
 @pytest.mark.parametrize("turned_into_exit", [False, True])
-def test_interrupted(start, turned_into_exit):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(start, tmp_path, number, expected, turned_into_exit):
     def interrupt(cfg: DictConfig) -> None:
         try:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
+            time.sleep(60)
         except KeyboardInterrupt:
             if turned_into_exit:  # as Lightning does
                 sys.exit(1)
             raise
 
-    code, err = start(interrupt)
-    assert code == 130
-    assert err.startswith("interrupted; ")
-    assert err.count("\n") == 1
+    code, err = start(interrupt, "seed=3", "checkpoint=v1")
+    assert code == expected
+    go_on = (
+        f"interrupted; what was made is kept, go on with: python train.py seed=3 {{}}paths.output_dir={tmp_path}/run\n"
+    )
+    assert err == go_on.format("checkpoint=v1 ")
+    last = tmp_path / "run" / "last.ckpt"
+    last.touch()
+    _, err = start(interrupt, "checkpoint=v1", "seed=3")
+    assert err == go_on.format(f"ckpt_path={last} ")
+    code, err = start(interrupt, "-m", "seed=3,4", f"paths.output_dir={tmp_path / 'sweep'}")
+    assert code == expected
+    assert err.endswith(f"go on with: python train.py -m seed=3,4 paths.output_dir={tmp_path / 'sweep'}\n")
 
 
-def test_a_shell_says_itself_how_to_go_on(capsys, monkeypatch):
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored after the test
+@pytest.fixture(autouse=True)
+def own_handler():
+    """Puts back what the shell does at SIGTERM, and tests of ours may end."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit):
-        shells.run(interrupt, interrupted="interrupted; start again")
-    assert capsys.readouterr().err == "interrupted; start again\n"
+def test_two_runs_never_work_in_one_folder(start, tmp_path):
+    with locked(tmp_path / "run"):
+        err = sentence_of(start(lambda cfg: pytest.fail("ran")))
+    assert f"another process works in {tmp_path / 'run'}: wait for it or stop it" in err
+    assert start(lambda cfg: None) == (0, "")
+
+
+def test_further_processes_of_one_training_share_its_folder(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with locked(tmp_path / "run"):
+        assert start(lambda cfg: None) == (0, "")
 
 
 @pytest.mark.parametrize("asked", [False, True])

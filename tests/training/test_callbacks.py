@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader
 
+from ohlora_gan.errors import Terminated, exit_code_of
 from ohlora_gan.models import checkpoint
 from ohlora_gan.training.callbacks import (
     ExportWeights,
@@ -19,6 +20,7 @@ from ohlora_gan.training.callbacks import (
     SampleGrid,
     ScoreMeans,
     TrainingProgress,
+    end_if_stopped,
 )
 from ohlora_gan.training.scorers import RegressorModule
 from tests import tiny
@@ -104,18 +106,26 @@ def test_a_signal_lets_the_batch_finish_and_saves(tmp_path, handlers, caplog, nu
     assert all(torch.equal(value, record.states[-1][name]) for name, value in saved["state_dict"].items())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_acts_as_usual(tmp_path, number):
-    before = signal.getsignal(number)
-    if number == signal.SIGINT:  # a shell's background job ignores it, and Python then leaves it so
-        signal.signal(number, signal.default_int_handler)
+def test_a_second_interrupt_acts_as_usual(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     record = Record()
     try:
         with pytest.raises(SystemExit):
-            fit(tmp_path, gan(), [record, Send(2, number, number), GracefulStop()], max_epochs=2)
+            fit(tmp_path, gan(), [record, Send(2, signal.SIGINT, signal.SIGINT), GracefulStop()], max_epochs=2)
         assert len(record.steps) <= 2
     finally:  # after Ctrl+C Lightning leaves the process deaf to it
-        signal.signal(number, before)
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_sigterm_that_comes_twice_is_one(tmp_path, handlers):
+    record, stop = Record(), GracefulStop()
+    twice = Send(2, signal.SIGTERM, signal.SIGTERM)
+    fit(tmp_path, gan(), [record, twice, stop, LastCheckpoint(tmp_path, 100)], max_epochs=2)
+    assert record.steps == [1, 2]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
+    with pytest.raises(Terminated):
+        end_if_stopped([stop])
 
 
 def test_handlers_are_put_back_after_an_error(tmp_path, handlers):
@@ -151,6 +161,27 @@ def test_no_validation_after_a_signal(tmp_path, handlers):
         assert module.validated == validations
 
 
+class SendInValidation(pl.Callback):
+    def on_validation_batch_start(self, *_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_in_validation_ends_it(tmp_path, handlers):
+    before = signal.getsignal(signal.SIGINT)
+    data = DataLoader(dataset(), 4)
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=3, num_sanity_val_steps=0, logger=False, enable_progress_bar=False,
+        default_root_dir=tmp_path, callbacks=[SendInValidation(), GracefulStop(), LastCheckpoint(tmp_path, 100)],
+    )  # fmt: skip
+    try:
+        with pytest.raises(SystemExit) as stop:
+            trainer.fit(RegressorModule(tiny.scorer()), data, data)
+    finally:  # Lightning leaves the process deaf
+        signal.signal(signal.SIGINT, before)
+    assert exit_code_of(stop.value) == 143
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
+
+
 @pytest.mark.parametrize("interval", [2, 100])
 def test_last_checkpoint_is_saved_at_intervals_and_after_epochs(tmp_path, monkeypatch, interval):
     saved = []
@@ -181,7 +212,12 @@ class Bar(pl.Callback):
         self.shown = trainer.progress_bar_callback.get_metrics(trainer, pl_module)
 
 
-def test_progress_shows_the_figures_that_matter(tmp_path, capsys):
+@pytest.fixture
+def in_terminal(monkeypatch):
+    monkeypatch.setattr("ohlora_gan.progress.is_drawn", lambda: True)
+
+
+def test_progress_shows_the_figures_that_matter(tmp_path, capsys, in_terminal):
     bar, record = Bar(), Record()
     fit(tmp_path, gan(), [TrainingProgress(1), bar, record], enable_progress_bar=True, logger=CSVLogger(tmp_path))
     figures = record.figures[-1]
@@ -189,33 +225,36 @@ def test_progress_shows_the_figures_that_matter(tmp_path, capsys):
     assert bar.shown["d_loss"] == f"{figures['train/d_loss']:.3f}"
     assert bar.shown["D/G"] == f"{figures['train/d_train_count']:.0f}/{figures['train/g_train_count']:.0f}"
     assert float(bar.shown["img/s"]) > 0
-    output = capsys.readouterr().out
+    output = capsys.readouterr().err
+    assert "Epoch 1 of 1: 100%" in output
     assert "3/3" in output
     assert "g_loss=" in output
 
 
-def test_progress_of_a_resumed_epoch_knows_its_length(tmp_path, capsys):
+def test_progress_of_a_resumed_run_goes_on(tmp_path, capsys, in_terminal):
     fit(tmp_path, gan(), [LastCheckpoint(tmp_path, 1)], max_steps=2, max_epochs=-1)
     fit(tmp_path, gan(), [TrainingProgress(1)], enable_progress_bar=True, ckpt_path=tmp_path / "last.ckpt")
-    assert "Epoch 0: 100%" in capsys.readouterr().out
+    output = capsys.readouterr().err
+    assert "Epoch 1 of 1: 100%" in output
+    assert "1/3" not in output
 
 
 @pytest.mark.parametrize(
-    ("max_steps", "max_epochs", "totals"), [(2, -1, ["2/2"]), (5, -1, ["3/3", "2/2"]), (9, 1, ["3/3"])]
+    ("limits", "total"),
+    [({"max_epochs": 2}, 6), ({"max_epochs": 2, "max_steps": 4}, 4), ({"max_epochs": -1, "max_steps": 4}, 4)],
 )
-def test_progress_counts_to_what_will_be_done(tmp_path, capsys, max_steps, max_epochs, totals):
-    fit(
-        *(tmp_path, gan(), [TrainingProgress(1)]),
-        enable_progress_bar=True,
-        max_steps=max_steps,
-        max_epochs=max_epochs,
-    )
-    output = capsys.readouterr().out
-    for epoch, total in enumerate(totals):
-        assert f"Epoch {epoch}: 100%" in output
-        assert f" {total} [" in output
-    if max_steps == 2:
-        assert "/3 [" not in output
+def test_progress_counts_to_where_training_ends(tmp_path, capsys, in_terminal, limits, total):
+    fit(tmp_path, gan(), [TrainingProgress(1)], enable_progress_bar=True, **limits)
+    last = capsys.readouterr().err.rstrip().split("\r")[-1]
+    assert "100%|" in last
+    assert f" {total}/{total} " in last
+
+
+def test_progress_in_a_log_is_no_bar(tmp_path, capsys):
+    fit(tmp_path, gan(), [TrainingProgress(1)], enable_progress_bar=True)
+    said = capsys.readouterr()
+    assert "\r" not in said.out + said.err
+    assert "Epoch" not in said.out + said.err
 
 
 def test_progress_of_a_regressor(tmp_path):

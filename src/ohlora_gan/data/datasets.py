@@ -1,6 +1,5 @@
 """Map-style data sets: item i is (image float32 [3, R, R] in [-1, 1], scores float32 [A] of A attributes)."""
 
-import json
 import logging
 import re
 import struct
@@ -20,6 +19,7 @@ from ohlora_gan import rng
 from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.files import write_json
 from ohlora_gan.names import PROPERTIES, Part
+from ohlora_gan.reading import open_picture, read_json
 from ohlora_gan.world.face import ATTRIBUTES, BINARY, CONTINUOUS, FaceAttributes, sample_attributes, standardized
 from ohlora_gan.world.latents import latent
 from ohlora_gan.world.painter import render
@@ -245,7 +245,7 @@ class ParseFolder:
     def _read(self, path: Path, read: Callable[[Image.Image], Bytes]) -> Bytes | None:
         """What ``read`` makes of an opened picture, or None with the reason noted."""
         try:
-            with Image.open(path) as image:
+            with open_picture(path) as image:
                 return read(image)
         except UNREADABLE as error:
             self.skipped[path.name] = str(error) or type(error).__name__
@@ -302,7 +302,7 @@ class Normalization:
     def load(cls, path: str | Path) -> "Normalization":
         """Reads what ``save`` wrote; ValueError if the file is missing or holds no such statistics."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = read_json(path)
             mean, std = ({str(k): float(v) for k, v in content[key].items()} for key in ("mean", "std"))
             return cls(mean, std)
         except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:

@@ -22,6 +22,7 @@ from ohlora_gan.data.pictures import UnusablePictureError
 from ohlora_gan.errors import UserError
 from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.names import Part
+from ohlora_gan.reading import open_picture
 
 Bytes = NDArray[np.uint8]
 
@@ -398,7 +399,7 @@ def by_folder(folder: Path, map_names: Mapping[str, str]) -> Labeller:
         if not path.exists():
             raise UnusablePictureError(f"no parse map {map_names[name]}")
         try:
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 codes = np.asarray(picture if picture.mode in ("L", "P") else picture.convert("L"))
         except (OSError, SyntaxError) as error:
             raise UnusablePictureError(f"the parse map {path} cannot be read") from error

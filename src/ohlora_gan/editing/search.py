@@ -23,6 +23,7 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, free_jacobian
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Wanted:
     strengths: Mapping[str, Sequence[float]] = field(default_factory=dict)  # at which that is measured; see correct
     num_calibration: int = 100  # latents on which slopes are measured, at least 2
     method: str = "svm"  # what the method is called
-    bar: type[tqdm] = tqdm  # of progress
+    bar: type[Bar] = Bar  # of progress
 
 
 class Found(NamedTuple):
@@ -259,7 +260,7 @@ def recalibrated(
     at which directions that do not depend on the face are ``decorrelated``, too."""
     if jacobians and found.finder is None:
         found = decorrelated(space, layer, found, jacobians)
-    with tqdm(desc="calibrating", total=len(found.properties)) as bar:
+    with Bar(desc="calibrating", total=len(found.properties)) as bar:
         return made_ready(space, layer, found, jacobians or samples, bar)
 
 

@@ -99,11 +99,10 @@ def check_sampling(n: int, step: float) -> None:
 
 def batches(space: FaceSpace, n: int, progress: tqdm | None) -> Iterator[Batch]:
     """The first n faces of the stream, before they are moved; each is told of when it is done with."""
-    for start in range(0, n, space.batch_size):
-        indices = range(start, min(start + space.batch_size, n))
-        yield face_batch(space, indices)
+    for batch in space.batches(n, lambda part: face_batch(space, range(part.start, part.stop))):
+        yield batch
         if progress is not None:
-            progress.update(len(indices))
+            progress.update(len(batch.z))
 
 
 def face_batch(space: FaceSpace, indices: Sequence[int]) -> Batch:

@@ -1,14 +1,18 @@
 """Banks: what is known of samples 0, 1, 2, ... of a face space, kept on disk.
 
 Sample i depends on (seed, i) alone, so a bank of 4,000 is the beginning of one of 240,000. A bank grows in files of
-some hundred samples; one that was cut off goes on where it stopped, and a damaged file is made again. Only what is dear
-is kept, images and scores: latents and vectors at any layer are made again, so all layers and methods share one bank.
+some hundred samples; one that was cut off goes on where it stopped, and a file whose checksum is wrong is made again.
+Only what is dear is kept, images and scores: latents and vectors at any layer are made again, so all layers and methods
+share one bank.
 """
 
+import functools
 import hashlib
 import io
 import json
+import logging
 import re
+import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save, save_file
+from safetensors.numpy import save
 from tqdm import tqdm
 
 from ohlora_gan.errors import UserError
@@ -31,6 +35,9 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import resized
 from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.reading import UnreadableError, check_described, read_tensors
+
+log = logging.getLogger(__name__)
 
 
 class Bank(ABC):
@@ -73,6 +80,14 @@ class Bank(ABC):
     def read_shard(self, start: int) -> np.ndarray | None:
         """The scores of a file's samples, or None where it is missing or damaged."""
 
+    def checked(self, path: Path, scores: np.ndarray | None) -> np.ndarray | None:
+        """Scores of a file where they are as many as they should be, and finite; else None."""
+        expected = (self.shard, len(self.space.property_names))
+        if scores is not None and (scores.shape != expected or self.num_bad(scores)):
+            tell_damaged(path, f"expected {list(expected)} finite scores")
+            return None
+        return scores
+
     @abstractmethod
     def make_shard(self, start: int) -> np.ndarray:
         """Makes the samples of a file, and returns their scores."""
@@ -90,8 +105,10 @@ class Bank(ABC):
             )
 
     def write(self, path: Path, content: bytes | memoryview) -> None:
-        """Writes a file of the bank, whole or not at all."""
+        """Writes a file of the bank, whole or not at all; a folder of that name is moved out of its way."""
         try:
+            if path.is_dir():
+                path.rename(path.with_name(f"{path.name}.{time.time_ns()}.aside"))
             with replacing(path) as partial:
                 partial.write_bytes(content)
         except OSError as error:
@@ -119,17 +136,12 @@ class ScoreBank(Bank):
         super().__init__(folder, space, identity)
 
     def read_shard(self, start: int) -> np.ndarray | None:
-        try:
-            scores = load_file(self.scores_path(start))["scores"]
-        except (FileNotFoundError, SafetensorError, KeyError):
-            return None
-        shape = (self.shard, len(self.space.property_names))
-        return scores if scores.shape == shape and not self.num_bad(scores) else None
+        return self.checked(self.scores_path(start), read_array(self.scores_path(start), "scores"))
 
     def make_shard(self, start: int) -> np.ndarray:
         scores = self.space.score_codes(W(), self.space.w(FIND, range(start, start + self.shard)))
         self.check_finite(scores, start)
-        self.write(self.scores_path(start), save({"scores": scores}))
+        self.write(self.scores_path(start), with_checksum("scores", scores))
         return scores
 
     def codes(self, layer: Layer, n: int) -> np.ndarray:
@@ -143,12 +155,11 @@ class ScoreBank(Bank):
         """
         described = what if isinstance(what, bytes) else json.dumps(what, sort_keys=True, default=str).encode()
         path = self.folder / f"{kind}_{layer.name}_{hashlib.sha256(described).hexdigest()[:16]}.safetensors"
-        try:
-            return load_file(path)[kind]
-        except (FileNotFoundError, SafetensorError, KeyError):
-            made = np.ascontiguousarray(make())
-            self.write(path, save({kind: made}))
-            return made
+        found = read_array(path, kind)
+        if found is None:
+            found = np.ascontiguousarray(make())
+            self.write(path, with_checksum(kind, found))
+        return found
 
 
 STREAM = "generated"
@@ -179,17 +190,18 @@ class ImageBank(Bank):
         self.psi = psi
 
     def read_shard(self, start: int) -> NDArray[np.float32] | None:
-        side = self.side
+        path, shape = images_path(self.folder, start), (self.shard, self.side, self.side, 3)
         try:
-            images = np.load(images_path(self.folder, start), mmap_mode="r", allow_pickle=False)
-            with safe_open(self.scores_path(start), framework="numpy") as file:
-                scores, checksum = file.get_tensor("scores"), (file.metadata() or {}).get("checksum")
-        except (OSError, ValueError, EOFError, SafetensorError):
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
             return None
-        columns = len(self.space.property_names)
-        whole = images.shape == (self.shard, side, side, 3) and scores.shape == (self.shard, columns)
-        whole &= images.dtype == np.uint8 and not self.num_bad(scores)
-        return scores if whole and checksum == checksum_of(images, scores) else None
+        except (OSError, ValueError, EOFError) as error:
+            tell_damaged(path, error)
+            return None
+        if images.shape != shape or images.dtype != np.uint8:
+            tell_damaged(path, f"it holds {images.dtype} {list(images.shape)}")
+            return None
+        return self.checked(self.scores_path(start), read_array(self.scores_path(start), "scores", images))
 
     def make_shard(self, start: int) -> NDArray[np.float32]:
         pixels, parts = [], []
@@ -204,7 +216,7 @@ class ImageBank(Bank):
         np.save(buffer, images, allow_pickle=False)
         self.write(images_path(self.folder, start), buffer.getbuffer())
         # written last: without it the shard is not there
-        self.write(self.scores_path(start), save({"scores": scores}, {"checksum": checksum_of(images, scores)}))
+        self.write(self.scores_path(start), with_checksum("scores", scores, images))
         return scores
 
 
@@ -221,8 +233,34 @@ def read_image(folder: Path, index: int) -> NDArray[np.uint8]:
     return np.array(np.load(images_path(folder, index - place), mmap_mode="r", allow_pickle=False)[place])
 
 
-def checksum_of(images: NDArray[np.uint8], scores: NDArray[np.float32]) -> str:
-    return str(zlib.crc32(scores.tobytes(), zlib.crc32(np.ascontiguousarray(images).data)))
+def checksum_of(*arrays: NDArray[Any]) -> str:
+    """CRC-32 of arrays one after another."""
+    return str(functools.reduce(lambda crc, array: zlib.crc32(np.ascontiguousarray(array).data, crc), arrays, 0))
+
+
+def with_checksum(name: str, array: NDArray[Any], *of: NDArray[Any]) -> bytes:
+    """A file that holds an array, and the checksum of it and of those that lie elsewhere."""
+    return save({name: array}, {"checksum": checksum_of(*of, array)})
+
+
+def read_array(path: Path, name: str, *of: NDArray[Any]) -> NDArray[Any] | None:
+    """What `with_checksum` wrote; None where there is no such file, or where it or the others are damaged."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            array, checksum = file.get_tensor(name), (file.metadata() or {}).get("checksum")
+    except (OSError, SafetensorError) as error:
+        tell_damaged(path, error)
+        return None
+    if checksum != checksum_of(*of, array):
+        tell_damaged(path, "its content has changed" if checksum else "it has no checksum")
+        return None
+    return array
+
+
+def tell_damaged(path: Path, why: object) -> None:
+    log.warning("%s is damaged (%s) and is made again", path, why)
 
 
 # --- What passed the generation test, and tables about it: our format, and those of Oh-LoRA ---
@@ -230,6 +268,7 @@ def checksum_of(images: NDArray[np.uint8], scores: NDArray[np.float32]) -> str:
 
 METADATA_KEY = "ohlora_gan_latents"
 PUBLISHED_SIZES = (512, 7)
+MAX_LATENT = 1000
 SUM_TOLERANCE = 1e-3  # of sums of numbers with four decimals
 RENAMED = {"background_score": "background_mean"}
 
@@ -267,6 +306,11 @@ class SavedLatents:
             raise LatentsError(f"latents have {shapes}, expected [N, z_dim] and [N, label_dim] with N at least 1")
         if not (np.isfinite(self.z).all() and np.isfinite(self.label).all()):
             raise LatentsError("latents are not all finite: make them again")
+        if (largest := max(float(np.abs(values).max(initial=0)) for values in (self.z, self.label))) > MAX_LATENT:
+            raise LatentsError(
+                f"latents have values up to {largest:.3g}, expected those of N(0, I), {MAX_LATENT} at most: make them "
+                f"again"
+            )
         counts = {"groups": len(self.groups) or n, "cases": len(self.cases) or n}
         for what, count in (counts | {name: len(values) for name, values in self.corrs.items()}).items():
             if count != n:
@@ -315,7 +359,7 @@ def save_latents(path: str | Path, latents: SavedLatents) -> Path:
     tensors = {"z": latents.z, "label": latents.label, "cases": latents.cases, "corrs": corrs}
     description = {"groups": latents.groups, "properties": names, "origin": latents.origin}
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description)})
+        partial.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(description)}))
     return path
 
 
@@ -356,17 +400,37 @@ def read_latents(
     return SavedLatents(found.z, found.label, table.groups, table.cases, table.corrs, found.origin)
 
 
+@dataclass
+class Described:
+    """What the description of a file of latents says."""
+
+    groups: list[str]
+    properties: list[str]
+    origin: dict[str, Any]
+
+
+KINDS = {"z": "f", "label": "f", "cases": "i", "corrs": "f"}
+NUMBERS = {"f": "floats", "i": "whole numbers"}
+
+
 def _load(path: Path) -> SavedLatents:
     try:
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = {name: file.get_tensor(name) for name in ("z", "label", "cases", "corrs")}
+        description, held = read_tensors(path, METADATA_KEY)
+        check_described(Described, description, ("groups", "properties", "origin"))
+        tensors = {name: held[name] for name in KINDS}
+        if wrong := [name for name, kind in KINDS.items() if tensors[name].dtype.kind != kind]:
+            raise UnreadableError(f"its {wrong[0]} are {tensors[wrong[0]].dtype}, expected {NUMBERS[KINDS[wrong[0]]]}")
+        if len(tensors["corrs"]) != len({*description["properties"]}):
+            raise UnreadableError(f"it has correlations of {len(tensors['corrs'])} properties, expected one a name")
     except FileNotFoundError as error:
         raise LatentsError(f"latents {path} do not exist: give a file of find_vectors.py or import_vectors") from error
-    except (SafetensorError, KeyError, OSError) as error:
+    except (UnreadableError, KeyError, OSError) as error:
         raise LatentsError(f"{path} holds no latents of this project, or is cut off: {error}") from error
     corrs = dict(zip(description["properties"], tensors.pop("corrs"), strict=True))
-    return SavedLatents(**tensors, groups=description["groups"], corrs=corrs, origin=description["origin"])
+    try:
+        return SavedLatents(**tensors, groups=description["groups"], corrs=corrs, origin=description["origin"])
+    except (LatentsError, TableError) as error:
+        raise LatentsError(f"{path}: {error}") from error
 
 
 # --- Tables in the names and formats of Oh-LoRA ---

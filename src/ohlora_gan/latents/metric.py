@@ -23,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FIND, FaceSpace, render_with_graph
+from ohlora_gan.progress import Bar
 
 Metric = NDArray[np.float64]
 Weights = Callable[[int], NDArray[np.floating]]
@@ -99,15 +99,20 @@ def image_gram(
     pass backward each instead of one a pixel.
     """
     gram = np.zeros((codes.shape[1], codes.shape[1]))
-    with tqdm(desc="metric", total=len(codes)) as bar:
-        for start in range(0, len(codes), space.batch_size):
-            indices = range(start, min(start + space.batch_size, len(codes)))
-            v, blocks = weighted_blocks(space, layer, codes[start : indices.stop], weights)
-            for probe in range(num_probes):
-                u = rng.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
-                pulled = pull_back(blocks, u, v, last=probe + 1 == num_probes)
-                gram += pulled.T @ pulled
-            bar.update(len(indices))
+
+    def gram_of(batch: slice) -> tuple[np.ndarray, int]:
+        added, indices = np.zeros_like(gram), range(batch.start, batch.stop)
+        v, blocks = weighted_blocks(space, layer, codes[batch], weights)
+        for probe in range(num_probes):
+            u = rng.normal(space.seed, f"metric/probe{probe}", indices, tuple(blocks.shape[1:])).to(blocks.device)
+            pulled = pull_back(blocks, u, v, last=probe + 1 == num_probes)
+            added += pulled.T @ pulled
+        return added, len(indices)
+
+    with Bar(desc="metric", total=len(codes)) as bar:
+        for added, num in space.batches(len(codes), gram_of):
+            gram += added
+            bar.update(num)
     return gram / (len(codes) * num_probes)
 
 

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,14 +12,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.devices import Device
+from ohlora_gan.devices import Device, is_full_memory
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.wrapped import wrapped_in
+from ohlora_gan.progress import Bar
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FIND, CHOOSE, REPORT = "bank", "choose", "test"
 """The three sets of latents, as streams: directions are found on the first, calibrated and chosen on the second, and
@@ -111,11 +115,14 @@ class FaceSpace:
         own number decide, counted from ``first``. ValueError for a picture that is not finite.
         """
         layer.check(self.generator)
-        for i in range(0, len(codes), self.batch_size):
-            v = torch.from_numpy(np.ascontiguousarray(codes[i : i + self.batch_size], dtype=np.float32))
+
+        def render(batch: slice) -> Tensor:
+            v = torch.from_numpy(np.ascontiguousarray(codes[batch], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
-            noise = None if noise_seed is None else self.noise(noise_seed, range(first + i, first + i + len(v)))
-            images = self.synthesize(w, noise)
+            indices = range(first + batch.start, first + batch.stop)
+            return self.synthesize(w, None if noise_seed is None else self.noise(noise_seed, indices))
+
+        for images in self.batches(len(codes), render):
             if num_bad := int((~images.isfinite()).flatten(1).any(dim=1).sum()):
                 raise ValueError(
                     f"{num_bad} of {len(images)} pictures hold values that are not finite: use device=cpu, or weights "
@@ -140,6 +147,27 @@ class FaceSpace:
         """uint8 images [N, R, R, 3] from vectors [N, D]."""
         return np.concatenate([to_uint8(images).cpu().numpy() for images in self.render(layer, codes)])
 
+    def batches(self, num: int, work: Callable[[slice], T]) -> Iterator[T]:
+        """What ``work`` makes of the slices of ``num`` things, batch by batch; of smaller ones where memory is full."""
+        done = 0
+        while done < num:
+            batch = slice(done, min(done + self.batch_size, num))
+            try:
+                made = work(batch)
+            except (RuntimeError, MemoryError) as error:
+                self.halve(error)
+                continue
+            yield made
+            done = batch.stop
+
+    def halve(self, error: Exception) -> None:
+        """Halves the batches after an error that says that memory is full; other errors, and one of a batch of one, are
+        raised."""
+        if self.batch_size == 1 or not is_full_memory(error):
+            raise error
+        self.batch_size //= 2
+        log.warning("memory is full: %d pictures at a time from here on (batch_size=)", self.batch_size)
+
     def seeded(self, seed: int) -> "FaceSpace":
         """The same space with another seed; the networks are shared."""
         other = copy.copy(self)
@@ -156,7 +184,7 @@ class FaceSpace:
                 plain = copy.copy(self)
                 plain.seed, plain.truncation_psi = 0, 1.0
                 rendered = plain.render(W(), plain.w("units", range(NUM_MEASURED)))
-                with tqdm(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
+                with Bar(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
                     tables = []
                     for images in rendered:
                         tables.append(part.table(images).cpu())
@@ -174,8 +202,15 @@ class FaceSpace:
         """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1]; ValueError where there is no scorer."""
         if self.quantize:
             images = from_uint8(to_uint8(images))
-        with self.device.autocast():
-            return self.scorer(images).float()
+        scorer = self.scorer
+        try:
+            with self.device.autocast():
+                return scorer(images).float()
+        except (RuntimeError, MemoryError) as error:
+            if len(images) == 1:
+                raise
+            self.halve(error)
+        return torch.cat([self.score(half) for half in images.tensor_split(2)])
 
     def score_codes(self, layer: Layer, codes: np.ndarray, progress: tqdm | None = None) -> np.ndarray:
         """Property scores float32 [N, P] of the images of vectors [N, D]."""
@@ -192,9 +227,9 @@ def score_jacobian(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[n
 
     Both networks are in eval mode, with the generator's fixed noise. ValueError if a derivative is not finite.
     """
-    all_scores, parts = [], []
-    for start in range(0, len(codes), space.batch_size):
-        v, images = render_with_graph(space, layer, codes[start : start + space.batch_size])
+
+    def differentiate(batch: slice) -> tuple[np.ndarray, np.ndarray]:
+        v, images = render_with_graph(space, layer, codes[batch])
         with space.device.autocast():
             scores = space.scorer(images).float()
         if not scores.requires_grad:
@@ -207,9 +242,10 @@ def score_jacobian(space: FaceSpace, layer: Layer, codes: np.ndarray) -> tuple[n
             torch.autograd.grad(scores[:, p].sum(), v, retain_graph=p + 1 < scores.shape[1])[0]
             for p in range(scores.shape[1])
         ]
-        all_scores.append(scores.detach().cpu().numpy())
-        parts.append(torch.stack(rows, dim=1).cpu().numpy())
-    jacobian = np.concatenate(parts)
+        return scores.detach().cpu().numpy(), torch.stack(rows, dim=1).cpu().numpy()
+
+    all_scores, jacobians = zip(*space.batches(len(codes), differentiate), strict=True)
+    jacobian = np.concatenate(jacobians)
     if num_bad := int((~np.isfinite(jacobian)).any(axis=(1, 2)).sum()):
         raise ValueError(f"{num_bad} of {len(codes)} vectors have derivatives that are not finite: use device=cpu")
     return np.concatenate(all_scores), jacobian

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ohlora_gan.files import locked
 from ohlora_gan.judging.figures import markdown
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.scorers import PhotoCNN
 from ohlora_gan.models.zoo import open_generator, open_scorer
 from ohlora_gan.options import Distilling
-from ohlora_gan.pipelines.chain import Stage, locked, run_stage
+from ohlora_gan.pipelines.chain import Stage, run_stage
 from ohlora_gan.pipelines.shells import environment
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 from hydra.experimental.callback import Callback
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
-from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
@@ -38,6 +36,7 @@ from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_
 from ohlora_gan.pipelines.distill import distil
 from ohlora_gan.pipelines.logged import LiveBar, log_found, log_search, log_start, log_sweep, make_loggers
 from ohlora_gan.pipelines.train import open_device, save_config
+from ohlora_gan.progress import Bar
 from ohlora_gan.reports.leaderboard import ranked, scorer_order
 from ohlora_gan.reports.pages import save_strips
 from ohlora_gan.reports.report import (
@@ -50,6 +49,7 @@ from ohlora_gan.reports.report import (
 )
 from ohlora_gan.settings import given_keys
 from ohlora_gan.training.loggers import open_loggers
+from ohlora_gan.trust import instantiate
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Search:
     found: DirectionSet | None = None
     num_reused: int = 0  # samples that the bank held already
     seconds: dict[str, float] = field(default_factory=dict)  # what each part took
-    bar: type[tqdm] = tqdm  # of progress
+    bar: type[Bar] = Bar  # of progress
 
     @property
     def folder(self) -> Path:

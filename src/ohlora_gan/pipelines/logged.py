@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
-from tqdm import tqdm
 
 from ohlora_gan.judging.judge import Judgement, network_name
 from ohlora_gan.latents.bank import ScoreBank
@@ -23,11 +21,13 @@ from ohlora_gan.models.zoo import resolve
 from ohlora_gan.names import WORLD
 from ohlora_gan.pipelines.records import about
 from ohlora_gan.pipelines.runs import content_hash, files_of
+from ohlora_gan.progress import Bar
 from ohlora_gan.reports.leaderboard import LEAK, PASS, SUM, Cell, saved_rows, scorer_order, seconds_of
 from ohlora_gan.reports.pages import Strip, ends, plain
 from ohlora_gan.reports.plots import heat_map
 from ohlora_gan.training.boards import Thing
 from ohlora_gan.training.loggers import log_image, show
+from ohlora_gan.trust import instantiate
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def log_model(loggers: Sequence[Logger], cfg: DictConfig) -> None:
 # --- A vector run ---
 
 
-class LiveBar(tqdm):
+class LiveBar(Bar):
     """A progress bar that loggers see too, a dozen times a bar: ``progress/sampling``, how many are done."""
 
     loggers: Sequence[Logger] = ()

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ohlora_gan.errors import as_typed
 from ohlora_gan.files import write_json
 from ohlora_gan.settings import FIXED
 
@@ -31,7 +32,7 @@ def command_line() -> str:
     program, words = Path(sys.argv[0]).name, sys.argv[1:]
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:  # perhaps in a launcher's process
         program, words = f"{HydraConfig.get().job.name}.py", list(HydraConfig.get().overrides.task)
-    start = program.split() if program.startswith("ohlora") else ["python", program]
+    start = (program if program.startswith("ohlora") else as_typed(f"python {program}")).split()
     return shlex.join([*start, *(word for word in words if not word.startswith(ONLY_PLACES))])
 
 

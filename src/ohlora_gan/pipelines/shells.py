@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import sys
 import tempfile
 import traceback
@@ -25,10 +26,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ohlora_gan import errors, settings
+from ohlora_gan import errors, settings, trust
 from ohlora_gan.errors import FULL_DISK, modules_of, one_line
-from ohlora_gan.files import write_text
-from ohlora_gan.names import FAILED_FILE
+from ohlora_gan.files import locked, write_text
+from ohlora_gan.names import FAILED_FILE, LAST
 from ohlora_gan.pipelines.records import RECORD, read_record, recorded
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,6 @@ QUIET_WARNINGS = (
     ".*does not have many workers.*",  # samples are made in the process: workers would only copy them
     ".*LeafSpec.*is deprecated.*",  # Lightning's business with torch
     ".*`val_dataloader` but have no `validation_step`.*",  # a GAN has no validation loss
-)
-
-
-INTERRUPTED = (
-    "interrupted; what the run folder holds stays: go on with ckpt_path=FOLDER/last.ckpt, or with the same "
-    "paths.output_dir=FOLDER where there is no last.ckpt"
 )
 
 
@@ -72,14 +67,16 @@ class SweepEnd(Callback):
             log.warning("%d of %d jobs failed, the others are whole: %s", len(failed), len(jobs), names)
 
 
-def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: str | None = None) -> None:
+def run(shell: Callable[[], None], experiments: str | None = None) -> None:
     """Calls a function under ``hydra.main`` and exits with 0, 2 for a user's error, or 1 for a programming error.
+
+    After Ctrl+C it exits with 130, after SIGTERM with 143.
 
     Args:
         shell: the function.
-        interrupted: what to say after Ctrl+C (exit code 130): how to go on.
         experiments: the folder of ``conf/experiment`` that holds the program's own, see `settings.EXPERIMENTS`.
     """
+    errors.hear_sigterm()
     if experiments is not None:
         sys.argv[1:] = settings.own_experiments(sys.argv[1:], experiments)
     sys.argv[1:] = settings.with_fixed_keys(sys.argv[1:])
@@ -87,15 +84,15 @@ def run(shell: Callable[[], None], interrupted: str = INTERRUPTED, experiments: 
     errors.look_in_working_folder()
     SweepEnd.exit_code = code = 0
     try:
+        trust.check_words(sys.argv[1:])
+        trust.guard()
         shell()
         code = SweepEnd.exit_code
     except Exception as error:
         code = tell(error)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if not was_interrupted(stop):
-            raise
-        print(interrupted, file=sys.stderr)
-        code = 130
+    except KeyboardInterrupt as stop:
+        print("interrupted before anything was done", file=sys.stderr)
+        code = errors.exit_code_of(stop) or 130
     sys.exit(code)
 
 
@@ -104,11 +101,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "HYDRA_FULL_ERROR": str(int(errors.SHOW_TRACEBACKS))}
 
 
-def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+def job(function: Callable[[DictConfig], Any], locks: bool = True) -> Callable[[DictConfig], Any]:
     """Decorator of a shell's function, below ``hydra.main``, which would add lines of its own to errors.
 
     They are told here. A single run's leave Hydra as an exit code at once; a job of a sweep returns None instead, and
-    its code waits in its folder for the end of the sweep, see `SweepEnd`.
+    its code waits in its folder for the end of the sweep, see `SweepEnd`. Ctrl+C and SIGTERM are told with the command
+    that goes on. Two programs never work in one folder, which a function that ``locks`` no folder sees to itself.
     """
 
     show_tracebacks = errors.SHOW_TRACEBACKS
@@ -119,10 +117,10 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         try:
             quiet()
             folder = task_folder(cfg)
-            (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
-            if os.environ.get("LOCAL_RANK", "0") != "0":
+            if not is_first_process():
                 return function(cfg)
-            with recorded(folder, cfg) as record:
+            with locked(folder) if locks else contextlib.nullcontext(), recorded(folder, cfg) as record:
+                (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
                 try:
                     result = function(cfg)
                 except Exception as error:
@@ -135,10 +133,36 @@ def job(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
                     return None
             log.info("the run's folder: %s", folder)
             return result
+        except (KeyboardInterrupt, SystemExit) as stop:
+            code = errors.exit_code_of(stop)
+            if code is None:
+                raise
+            if is_first_process():
+                print(f"interrupted; {how_to_go_on()}", file=sys.stderr)
+            raise SystemExit(code) from stop
         except Exception as error:
             raise SystemExit(tell(error)) from error
 
     return guarded
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that train together, or the only one."""
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next(filter(None, ranks), "0") == "0"
+
+
+def how_to_go_on() -> str:
+    """What to do after a job was interrupted: the command that goes on."""
+    cfg = HydraConfig.get()
+    is_sweep = cfg.mode == RunMode.MULTIRUN
+    folder = Path(cfg.sweep.dir if is_sweep else cfg.runtime.output_dir).absolute()
+    words, given = ["paths.output_dir=", f"++{settings.FIXED}="], [f"paths.output_dir={folder}"]
+    if not is_sweep and (last := folder / LAST).is_file():
+        words, given = [*words, "ckpt_path=", "checkpoint="], [f"ckpt_path={last}", *given]
+    kept = [word for word in sys.argv[1:] if not word.startswith(tuple(words))]
+    program = sys.argv[0].split() if sys.argv[0].startswith("ohlora") else ["python", sys.argv[0]]
+    return f"what was made is kept, go on with: {shlex.join([*program, *kept, *given])}"
 
 
 def task_folder(cfg: DictConfig) -> Path:
@@ -163,13 +187,6 @@ def quiet() -> None:
     for name in NOISY_LOGGERS:
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(QUIET_LOGS))
     logging.getLogger("wandb").setLevel(logging.WARNING)  # its service reports every connection
-
-
-def was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl+C is behind an exit (Lightning turns it into ``SystemExit(1)``)."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
 
 
 def tell(error: Exception, where: str = "") -> int:
@@ -228,21 +245,21 @@ EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
 """Kinds of errors and what explains them; the first that fits counts."""
 
 
-def chain(root: Path, words: Sequence[str]) -> None:
+def chain(project: Path, words: Sequence[str]) -> None:
     """Runs every stage from pictures to directions, and exits: ``ohlora chain scale=smoke``.
 
     Args:
-        root: the project's folder, with ``conf`` and ``train.py``; the stages run in it.
+        project: the folder of ``conf`` and ``train.py``.
         words: what the user gave, in Hydra's grammar.
     """
 
-    @hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="chain")
-    @job
+    @hydra.main(version_base="1.3", config_path=str(project / "conf"), config_name="chain")
+    @functools.partial(job, locks=False)
     def main(cfg: DictConfig) -> None:
         from ohlora_gan.pipelines.chain import run_chain  # here, so that --help and errors in keys come at once
 
-        run_chain(cfg, root, environment())
+        run_chain(cfg, project, environment())
 
     # device and logger are settings of the stages here; conf/ has groups of these names, which Hydra would look for
     sys.argv = ["ohlora chain", *(re.sub(r"^(device|logger)=", r"common.\1=", word) for word in words)]
-    run(main, interrupted="interrupted; the same command goes on from here")
+    run(main)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger
@@ -34,10 +33,11 @@ from ohlora_gan.pipelines.logged import log_model, log_start, make_loggers
 from ohlora_gan.pipelines.records import command_line
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
-from ohlora_gan.training.callbacks import GracefulStop, TrainingProgress, filters_for, was_stopped
+from ohlora_gan.training.callbacks import GracefulStop, StopDiverged, TrainingProgress, end_if_stopped, filters_for
 from ohlora_gan.training.filters import CrossValidation, FilterModule, Fit, FoldData
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers
+from ohlora_gan.trust import check_secrets, instantiate
 
 log = logging.getLogger(__name__)
 
@@ -105,15 +105,14 @@ def train_module(
 ) -> dict[str, float]:
     """Fits and, where the model asks for it, tests a module; returns what it logged.
 
-    Raises KeyboardInterrupt when a signal has ended training early, and all is saved.
+    Raises KeyboardInterrupt (`errors.Terminated`) when a signal has ended training early, and all is saved.
     """
     if device.compile and isinstance(module, GanModule):
         module.compile_networks()
     callbacks = make_callbacks(cfg)
     trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **device.trainer_options())
     trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
-    if was_stopped(callbacks):
-        raise KeyboardInterrupt
+    end_if_stopped(callbacks)
     if cfg.model.test and not trainer.should_stop:
         trainer.test(module, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -197,7 +196,9 @@ def make_callbacks(cfg: DictConfig) -> list[Callback]:
 
 def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:
     """Keeps the run's whole configuration in its folder, and the networks that it uses so that they are found again."""
-    write_text(Path(cfg.paths.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    content = OmegaConf.to_yaml(cfg, resolve=True)
+    check_secrets(content)
+    write_text(Path(cfg.paths.output_dir) / "config.yaml", content)
     write_origins(Path(cfg.paths.output_dir), used)
 
 
@@ -262,7 +263,8 @@ def make_fit(cfg: DictConfig, device: Device, loggers: Sequence[Logger]) -> Fit:
             else:
                 parent = parents[int(stream.partition("/")[0].removeprefix("fold_")) % len(parents)]
                 load_strictly(module.net, parent.state_dict(), str(start))
-            callbacks = [c for c in make_callbacks(cfg) if isinstance(c, GracefulStop | TrainingProgress)]
+            used = GracefulStop | StopDiverged | TrainingProgress
+            callbacks = [callback for callback in make_callbacks(cfg) if isinstance(callback, used)]
             # not strict: a signal in the first epoch ends it without validation
             trainer: pl.Trainer = instantiate(
                 cfg.trainer,
@@ -272,9 +274,7 @@ def make_fit(cfg: DictConfig, device: Device, loggers: Sequence[Logger]) -> Fit:
                 **device.trainer_options(),
             )
             trainer.fit(module, *data.loaders(seed))
-        if was_stopped(callbacks):
-            log.info("Stopped in %s; finished folds stay: go on with paths.output_dir=%s", stream, cfg.paths.output_dir)
-            raise KeyboardInterrupt
+        end_if_stopped(callbacks)
         return module
 
     return fit

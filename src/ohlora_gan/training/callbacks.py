@@ -1,11 +1,12 @@
 """Callbacks: checkpoints to continue from, signals, the bar, exported weights; pictures drawn while a GAN trains."""
 
+import io
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -14,18 +15,20 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint, TQDMProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from ohlora_gan import rng
+from ohlora_gan.errors import Terminated, UserError
 from ohlora_gan.files import grid, replacing, save_png, write_records
 from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8, to_uint8
+from ohlora_gan.names import LAST
+from ohlora_gan.progress import shown_on
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import log_image, show
-
-LAST = "last.ckpt"
 
 
 def check_positive(**numbers: int) -> None:
@@ -33,6 +36,59 @@ def check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name} is {number}, expected at least 1")
+
+
+class DivergedError(UserError):
+    """A training whose loss or weights are no numbers any more."""
+
+    def __init__(self, trainer: pl.Trainer, what: str):
+        last = Path(trainer.default_root_dir) / LAST
+        kept = f"; {last} is of before, checkpoint={last} starts from its weights" if last.is_file() else ""
+        super().__init__(
+            f"the training has diverged: {what} at batch {trainer.global_step}; nothing of it is saved: start again "
+            f"with a lower model.module.lr{kept}"
+        )
+
+
+def check_weights(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    """Raises DivergedError where a weight or buffer is not finite; a GAN has no last loss at first, it is NaN."""
+    for name, value in pl_module.state_dict().items():
+        if name != "last_g_loss" and not value.isfinite().all():
+            raise DivergedError(trainer, f"{name} is not finite")
+
+
+class StopDiverged(Callback):
+    """Ends a training whose loss is no number before anything of it is saved, on all processes alike.
+
+    A 16-bit training scales its gradients and leaves out steps that are too large: its weights are looked at instead.
+    """
+
+    GAN_LOSSES = ("train/d_loss", "train/g_loss")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        losses = {"train/loss": outputs["loss"]} if isinstance(outputs, Mapping) and "loss" in outputs else {}
+        losses |= {name: value for name, value in trainer.callback_metrics.items() if name in self.GAN_LOSSES}
+        bad = [f"{name} is {float(value)}" for name, value in losses.items() if not math.isfinite(float(value))]
+        if trainer.precision == "16-mixed":
+            check_weights(trainer, pl_module)
+        elif trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
+            raise DivergedError(trainer, ", ".join(bad) or "a loss of another process is not finite")
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside the old ones, as all files are written.
+
+    Lightning's own way goes through the folder of temporary files. Where that is on another disk, the file is copied
+    over the old one, and a kill in between leaves neither.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        content = io.BytesIO()  # to a file torch says nothing of a full disk
+        torch.save(checkpoint, content)
+        with replacing(path) as partial:
+            partial.write_bytes(content.getbuffer())
 
 
 class LastCheckpoint(Checkpoint):
@@ -48,43 +104,56 @@ class LastCheckpoint(Checkpoint):
         self.path = Path(dirpath) / LAST
         self.every_n_train_steps = every_n_train_steps
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         step = trainer.global_step
         ends = trainer.should_stop or trainer.is_last_batch or step == trainer.max_steps
         if ends or step % self.every_n_train_steps == 0:
-            self.save(trainer)
+            check_weights(trainer, pl_module)
+            trainer.save_checkpoint(self.path)
         if trainer.should_stop:
             rank_zero_info(f"Stopped at batch {step}; continue with ckpt_path={self.path}")
 
-    def save(self, trainer: pl.Trainer) -> None:
-        """Saves on all processes, of which the first one writes; a kill leaves the checkpoint before."""
-        with replacing(self.path) if trainer.is_global_zero else nullcontext(self.path) as path:
-            trainer.save_checkpoint(path)
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Counts the epochs of a run that was continued as those of one that never stopped.
+
+        Lightning's counters lag behind after a resume; the next resume would repeat an epoch.
+        """
+        done = trainer.current_epoch
+        for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
 
 
 class GracefulStop(Callback):
-    """The first SIGINT or SIGTERM ends training after the batch in progress; a second one acts as usual.
+    """SIGINT or SIGTERM ends training after the batch in progress, or the batch of a validation.
 
     The run then ends as it would have after its last epoch: `LastCheckpoint` saves, weights are exported.
     Validation is left out, and ``min_epochs`` and ``min_steps`` do not hold it back. A signal to one of
-    several processes stops all.
+    several processes stops all. A second SIGINT acts as usual; a second SIGTERM is the same one, which whatever
+    started the program has passed on.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested: int | None = None
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # By now Lightning has set its own handlers, which end training by an exception: they are the usual.
-        self.requested = False
+        self.requested = None
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._request) for number in self.SIGNALS}
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        self.requested = self.requested or number
+        if signal.SIGINT in self._previous:
+            signal.signal(signal.SIGINT, self._previous.pop(signal.SIGINT))
 
     def _restore(self) -> None:
         while self._previous:
@@ -97,20 +166,38 @@ class GracefulStop(Callback):
         self._restore()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
+        if trainer.strategy.reduce_boolean_decision(self.requested is not None, all=False):
             trainer.should_stop = True
             trainer.fit_loop.min_epochs = 0
             trainer.fit_loop.epoch_loop.min_steps = None
             trainer.limit_val_batches = 0
 
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.requested is not None, all=False):
+            self.requested = self.requested or signal.SIGTERM  # of another process
+            end_if_stopped([self])  # what a run needs to go on was saved before
 
-def was_stopped(callbacks: Iterable[Callback]) -> bool:
-    """Whether a signal has ended the training that these callbacks watched."""
-    return any(isinstance(callback, GracefulStop) and callback.requested for callback in callbacks)
+
+def end_if_stopped(callbacks: Iterable[Callback]) -> None:
+    """Raises KeyboardInterrupt where a signal has ended the training that these callbacks watched."""
+    for callback in callbacks:
+        if isinstance(callback, GracefulStop) and callback.requested is not None:
+            raise Terminated if callback.requested == signal.SIGTERM else KeyboardInterrupt
+
+
+def num_batches(trainer: pl.Trainer) -> int | None:
+    """Batches of the whole training; None where nothing but time or a callback ends it."""
+    bounds = [float(trainer.max_steps)] if trainer.max_steps >= 0 else []
+    if (trainer.max_epochs or -1) > 0 and math.isfinite(trainer.num_training_batches):
+        bounds.append(trainer.max_epochs * trainer.num_training_batches)  # type: ignore[operator]
+    return int(min(bounds)) if bounds else None
 
 
 class TrainingProgress(TQDMProgressBar):
-    """A progress bar of the figures that matter: losses, updates of D and G, AUROC or R^2, images a second."""
+    """A progress bar of the whole training and the figures that matter: losses, updates of D and G, images a second.
+
+    It counts the batches of all epochs, up to ``max_steps``; in a log it is a line a minute, see `progress`.
+    """
 
     SHORT_NAMES: ClassVar = {"train/loss": "loss", "val/loss": "val_loss", "val/r2_mean": "r2"}
 
@@ -118,35 +205,43 @@ class TrainingProgress(TQDMProgressBar):
         super().__init__(refresh_rate=refresh_rate)
         self._images, self._since, self._images_per_second = 0, 0.0, 0.0
 
+    def init_train_tqdm(self) -> Any:
+        with redirect_stdout(shown_on()):
+            return super().init_train_tqdm()
+
+    def init_validation_tqdm(self) -> Any:
+        with redirect_stdout(shown_on()):
+            return super().init_validation_tqdm()
+
+    def init_test_tqdm(self) -> Any:
+        with redirect_stdout(shown_on()):
+            return super().init_test_tqdm()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        # A run that continues within an epoch never passes on_train_epoch_start.
-        self._set_total(trainer, done=trainer.fit_loop.epoch_loop.batch_progress.current.completed)
-        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch}")
+        self.train_progress_bar.reset(num_batches(trainer))
+        self.train_progress_bar.initial = trainer.global_step  # of a run that goes on: no time was spent on these
+        self.on_train_epoch_start(trainer)  # which a run that goes on within an epoch does not pass
         self._images, self._since = 0, time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        super().on_train_epoch_start(trainer)
-        self._set_total(trainer, done=0)
-
-    def _set_total(self, trainer: pl.Trainer, done: int) -> None:
-        """Batches of the epoch, of which so many are done, or those until ``max_steps`` where these are fewer."""
-        total = self.total_train_batches
-        if trainer.max_steps >= 0:
-            left = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
-            total = min(total, done + left)
-        if math.isfinite(total):
-            self.train_progress_bar.total = int(total)
+        of_all = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
+        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}{of_all}")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._images += len(batch[0]) * trainer.world_size
-        now = time.monotonic()
-        if (batch_idx + 1) % max(self.refresh_rate, 1) == 0 and now > self._since:
+        now, bar = time.monotonic(), self.train_progress_bar
+        is_last = trainer.global_step == bar.total
+        if (batch_idx + 1) % max(self.refresh_rate, 1) and not is_last:
+            return
+        if now > self._since:
             self._images_per_second = self._images / (now - self._since)
             self._images, self._since = 0, now
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if not bar.disable:
+            bar.n = trainer.global_step
+            bar.set_postfix(self.get_metrics(trainer, pl_module))
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -165,9 +260,9 @@ class TrainingProgress(TQDMProgressBar):
 class ExportWeights(Callback):
     """Writes the trained networks to a ``.safetensors`` file when training ends, however it ends.
 
-    After an exception they are written only if a batch was done. Where the weights come from, the module's ``parent``
-    and ``world``, is kept in checkpoints: a run that goes on has no other way to know. ``command``, which started the
-    run, is kept in the file.
+    After an exception they are written only if a batch was done, and never where training has diverged. Where the
+    weights come from, the module's ``parent`` and ``world``, is kept in checkpoints: a run that goes on has no other
+    way to know. ``command``, which started the run, is kept in the file.
     """
 
     def __init__(self, path: str | Path, command: str | None = None):
@@ -191,12 +286,14 @@ class ExportWeights(Callback):
         self.export(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if self._num_batches:
-            self.export(trainer, pl_module)
+        if self._num_batches and not isinstance(exception, DivergedError):
+            with suppress(DivergedError):  # which is not what ended it
+                self.export(trainer, pl_module)
 
     def export(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
+        check_weights(trainer, pl_module)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         data = getattr(trainer, "datamodule", None)
         said: dict[str, Any] = {"attribute_names": list(getattr(data, "attribute_names", ()))}

@@ -27,7 +27,7 @@ from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError
 from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.settings import typed
-from ohlora_gan.training.scorers import Batch, augment, warming_adamw, warmup_cosine
+from ohlora_gan.training.scorers import Batch, augment, total_steps, warming_adamw, warmup_cosine
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class FilterModule(pl.LightningModule):
             logger.log_metrics(figures, self.current_epoch)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        made, total = self.settings, self.trainer.estimated_stepping_batches
+        made, total = self.settings, total_steps(self.trainer)
         warmup = max(made.warmup, 1)
 
         def share(step: int) -> float:

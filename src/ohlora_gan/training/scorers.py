@@ -206,6 +206,18 @@ def warmup_cosine(step: int, total_steps: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
+def total_steps(trainer: pl.Trainer) -> float:
+    """Optimizer steps of a whole training; infinite where nothing ends it.
+
+    Lightning starts the loader to count its batches. That one is thrown away: a checkpoint, which is read later, says
+    where in an epoch the loader of a run that continues has to start.
+    """
+    total = trainer.estimated_stepping_batches
+    trainer.fit_loop.teardown()
+    trainer.fit_loop._combined_loader = None
+    return total
+
+
 def warming_adamw(
     module: pl.LightningModule, lr: float, weight_decay: float, share: Callable[[int], float]
 ) -> OptimizerLRSchedulerConfig:
@@ -403,7 +415,7 @@ class RegressorModule(pl.LightningModule):
         rank_zero_info("Test:\n" + self.tables["test"])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        total = self.trainer.estimated_stepping_batches
+        total = total_steps(self.trainer)
         if math.isinf(total):
             raise ValueError("the schedule needs an end: set the trainer's max_epochs or max_steps")
         hp = self.hparams
