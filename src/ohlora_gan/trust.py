@@ -24,7 +24,10 @@ REGISTRIES: tuple[Registry, ...] = (NETWORKS, LAYERS, FINDERS)
 TARGETS = frozenset(
     {
         *(f"data.datamodules.{name}DataModule" for name in ("Faces", "ImageFolder", "CelebA", "Generated")),
-        *(f"training.callbacks.{name}" for name in ("LastCheckpoint", "GracefulStop", "TrainingProgress")),
+        *(
+            f"training.callbacks.{name}"
+            for name in ("LastCheckpoint", "GracefulStop", "StopDiverged", "TrainingProgress")
+        ),
         *(f"training.callbacks.{name}" for name in ("ExportWeights", "SampleGrid", "ScoreMeans")),
         *(f"training.scorers.{name}" for name in ("RegressorModule", "TruthModule")),
         *(f"training.filters.{name}" for name in ("CrossValidation", "FilterModule")),
