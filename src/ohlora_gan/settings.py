@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -34,7 +35,7 @@ from omegaconf.errors import (
 )
 
 from ohlora_gan.checked import check_settings
-from ohlora_gan.errors import as_typed
+from ohlora_gan.errors import UserError, as_typed
 
 T = TypeVar("T")
 EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
@@ -55,6 +56,18 @@ PLUGINS = {
 """What of Hydra is not part of it -> the package that brings it, of the extra ``sweeps``."""
 NO_CHOICE = ("experiment", "model/base", "scale")
 """Groups that nothing is chosen of in the program that has them at hand: parts of others."""
+
+
+def check_options(words: Sequence[str]) -> None:
+    """Raises UserError for ``--model``, where ``model=`` is meant: options of Hydra's own are few."""
+    known = get_args_parser()._option_string_actions
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            value = value if equals else next((w for w in words[i + 1 : i + 2] if not w.startswith("-")), "VALUE")
+            raise UserError(
+                f"{name} is no option, expected KEY=VALUE: give {name.lstrip('-').replace('-', '_')}={value}"
+            )
 
 
 def own_experiments(arguments: Sequence[str], kind: str) -> list[str]:
@@ -273,7 +286,7 @@ def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
 def unreadable_override(error: OverrideParseException) -> str:
     """An argument that is no ``key=value`` of Hydra's grammar."""
     quoted = "'checkpoint=\"a=b.pth\"'"
-    return f"cannot read {error.override!r}: expected key=value, with special characters in quotes: {quoted}"
+    return f"cannot read {error.override!r}: expected key=value without spaces, special characters in quotes: {quoted}"
 
 
 def value_error(error: OmegaConfBaseException) -> str:

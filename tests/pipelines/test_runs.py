@@ -53,7 +53,10 @@ def test_settings_that_cannot_be_read_are_named(tmp_path, content):
     [
         ({"checkpoint": "v9"}, r"names its scorer: say which it was"),
         ({"checkpoint": "v9", "scorer": "property_cnn", "seed": "x"}, r"seed is 'x', expected a whole number"),
-        ({"checkpoint": "v9", "scorer": "property_cnn", "batch_size": [1]}, r"has batch_size=\[1\], expected a number"),
+        (
+            {"checkpoint": "v9", "scorer": "property_cnn", "batch_size": [1]},
+            r"batch_size is \[1\], expected a whole number",
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(settings, message):

@@ -263,9 +263,8 @@ def test_interrupted(start, tmp_path, number, expected, turned_into_exit):
 
     code, err = start(interrupt, "seed=3", "checkpoint=v1")
     assert code == expected
-    go_on = (
-        f"interrupted; what was made is kept, go on with: python train.py seed=3 {{}}paths.output_dir={tmp_path}/run\n"
-    )
+    told = "interrupted; what was made is kept, go on with: python train.py seed=3"
+    go_on = f"{told} {{}}paths.output_dir={tmp_path}/run\n"
     assert err == go_on.format("checkpoint=v1 ")
     last = tmp_path / "run" / "last.ckpt"
     last.touch()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 from ohlora_gan.files import harmless, meant, write_rows
 from ohlora_gan.reading import FORMATS, UnreadableError, open_picture, read_text
 
@@ -59,7 +59,8 @@ class PictureSource:
             found = [info.filename for info in self._archive().infolist() if not info.is_dir()]
         else:
             raise ValueError(
-                f"data.folder={folder} is no folder and no whole zip file: give a folder or a .zip that holds pictures"
+                f"data.folder={folder} is no folder and no whole zip file: {near_file(folder)}"
+                f"give a folder or a .zip that holds pictures"
             )
         pictures = sorted(filter(is_picture_name, found), key=lambda name: name.split("/"))
         self.names = list(filter(is_text, pictures))
@@ -313,7 +314,9 @@ def read_labels(path: str | Path, missing: Sequence[float] | None = ()) -> Label
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
-        raise ValueError(f"data.labels={path} cannot be read ({error.strerror}): give a CSV file") from error
+        raise ValueError(
+            f"data.labels={path} cannot be read ({error.strerror}): {near_file(path)}give a CSV file"
+        ) from error
     except UnreadableError as error:
         raise ValueError(f"data.labels={path} is {error}: save it as CSV in UTF-8") from error
     celeba = bool(lines) and lines[0].strip().isdigit()

@@ -61,7 +61,7 @@ class Inversion:
 
 @dataclass(frozen=True)
 class Learning:
-    """How the encoder learns: from so many faces of the generator, in so many passes. None: there is no encoder."""
+    """How the encoder learns: from so many faces of the generator, at least 1, in so many passes."""
 
     num: int = 4000
     epochs: int = 12

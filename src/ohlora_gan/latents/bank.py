@@ -97,13 +97,6 @@ class Bank(ABC):
         bad = ~np.isfinite(scores)
         return int(np.count_nonzero(bad.any(axis=1) & ~(np.isnan(scores).all(axis=1) & self.space.may_lose)))
 
-    def check_finite(self, scores: np.ndarray, start: int) -> None:
-        if bad := self.num_bad(scores):
-            raise ValueError(
-                f"{bad} of samples {start} to {start + self.shard - 1} have scores that are not finite: "
-                f"check the weights of the generator and of what scores its images"
-            )
-
     def write(self, path: Path, content: bytes | memoryview) -> None:
         """Writes a file of the bank, whole or not at all; a folder of that name is moved out of its way."""
         try:
@@ -116,6 +109,9 @@ class Bank(ABC):
                 f"samples cannot be written to {path.parent} ({error.strerror}): free space there or choose another "
                 f"folder with {self.folder_key}=, then start again; the {self.num_stored()} that are there are kept"
             ) from error
+
+
+LATENTS_AT_ONCE = 8192
 
 
 class ScoreBank(Bank):
@@ -140,13 +136,18 @@ class ScoreBank(Bank):
 
     def make_shard(self, start: int) -> np.ndarray:
         scores = self.space.score_codes(W(), self.space.w(FIND, range(start, start + self.shard)))
-        self.check_finite(scores, start)
         self.write(self.scores_path(start), with_checksum("scores", scores))
         return scores
 
     def codes(self, layer: Layer, n: int) -> np.ndarray:
-        """Vectors float32 [n, D] of the first n samples at a layer."""
-        return self.space.codes(layer, *self.space.latents(FIND, range(n)))
+        """Vectors float32 [n, D] of the first n samples at a layer; little more than these is in memory at a time."""
+        made: np.ndarray | None = None
+        for start in range(0, n, LATENTS_AT_ONCE):
+            part = self.space.codes(layer, *self.space.latents(FIND, range(start, min(start + LATENTS_AT_ONCE, n))))
+            made = np.empty((n, part.shape[1]), np.float32) if made is None else made
+            made[start : start + len(part)] = part
+        assert made is not None
+        return made
 
     def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], Any]) -> np.ndarray:
         """An array that is dear to make (``kind``: ``jacobian``, ``metric``), from the folder where it was made before.
@@ -211,7 +212,6 @@ class ImageBank(Bank):
             pixels.append(small.cpu().numpy())
             parts.append(self.space.score(from_uint8(kept)).cpu().numpy())
         images, scores = np.concatenate(pixels), np.concatenate(parts)
-        self.check_finite(scores, start)
         buffer = io.BytesIO()
         np.save(buffer, images, allow_pickle=False)
         self.write(images_path(self.folder, start), buffer.getbuffer())

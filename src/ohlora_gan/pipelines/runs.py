@@ -16,7 +16,7 @@ from ohlora_gan import reading
 from ohlora_gan.checked import check_settings
 from ohlora_gan.devices import open_device
 from ohlora_gan.directions import files as directions
-from ohlora_gan.errors import UserError, one_line
+from ohlora_gan.errors import UserError, near_file, one_line
 from ohlora_gan.files import write_json
 from ohlora_gan.latents import bank as latents
 from ohlora_gan.latents.space import FaceSpace
@@ -386,7 +386,9 @@ class Run:
 def find_runs(folder: Path) -> list[Run]:
     """All runs at or below a folder, the oldest first; raises UserError where there is none."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder, expected one that holds runs: give it, as in ohlora runs FOLDER")
+        raise UserError(
+            f"{folder} is no folder: {near_file(folder)}expected one that holds runs: give it, as in ohlora runs FOLDER"
+        )
     runs = [read_run(path) for path in sorted(folders_of_settings(folder))]
     known = [run for run in runs if run.task in ("train", "find_vectors")]
     if not known:

@@ -86,6 +86,7 @@ def run(shell: Callable[[], None], experiments: str | None = None) -> None:
     try:
         trust.check_words(sys.argv[1:])
         trust.guard()
+        settings.check_options(sys.argv[1:])
         shell()
         code = SweepEnd.exit_code
     except Exception as error:

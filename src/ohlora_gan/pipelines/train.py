@@ -31,6 +31,7 @@ from ohlora_gan.pipelines.checks import (
 )
 from ohlora_gan.pipelines.logged import log_model, log_start, make_loggers
 from ohlora_gan.pipelines.records import command_line
+from ohlora_gan.pipelines.resume import check_resumed
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
 from ohlora_gan.training.callbacks import GracefulStop, StopDiverged, TrainingProgress, end_if_stopped, filters_for
@@ -52,6 +53,8 @@ def train(cfg: DictConfig) -> float | None:
     if module is not None:
         module.world = world  # type: ignore[assignment]
         check_data(cfg.model.name, module, data)
+        if cfg.ckpt_path is not None:
+            check_resumed(cfg, module)
     save_config(cfg, made_from(cfg))
     with open_loggers(make_loggers(cfg)) as loggers:
         log_start(loggers, cfg, made_from(cfg))
