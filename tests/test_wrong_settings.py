@@ -44,7 +44,7 @@ ANSWERS = {
     "find_vectors.py +n=4000": "+n= adds a key, but it is already at 'n': give n=, without the plus",
     # an experiment of the other program, or of none
     "find_vectors.py experiment=demo": "experiment=demo is for train.py: find_vectors.py has demo_vectors, mixed, "
-    "published_sweep, reference_256, svm_ms2",
+    "published_sweep, reference_256, svm_ms2, sweep_joblib, sweep_optuna, sweep_ray, sweep_submitit",
     "train.py experiment=mixed": "experiment=mixed is for find_vectors.py: train.py has demo, reference_256",
     "train.py experiment=dmeo": "unknown experiment 'dmeo': expected one of demo, reference_256 (experiment=demo)",
     # a value that cannot be

@@ -17,9 +17,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     CompactHydraException,
     ConfigCompositionException,
+    HydraException,
     MissingConfigException,
     OverrideParseException,
 )
@@ -44,6 +46,14 @@ WHAT_TO_GIVE = {
     "data_folder": "the folder that holds the pictures and their labels",
     "folder": "a folder of pictures, or a .zip file of them",
 }
+PLUGINS = {
+    "hydra/launcher=joblib": "hydra-joblib-launcher",
+    "hydra/launcher=submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher=submitit_slurm": "hydra-submitit-launcher",
+    "hydra/launcher=ray": "hydra-ray-launcher",
+    "hydra/sweeper=optuna": "hydra-optuna-sweeper",
+}
+"""What of Hydra is not part of it -> the package that brings it, of the extra ``sweeps``."""
 NO_CHOICE = ("experiment", "model/base", "scale")
 """Groups that nothing is chosen of in the program that has them at hand: parts of others."""
 
@@ -117,7 +127,47 @@ def config_file(loader: Any, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+MAX_NAME = 120
+"""Characters of a job folder's name."""
+FIXED = "hydra.job.config.override_dirname.exclude_keys"
+"""Hydra's list of keys that name no job folder."""
+
+
+def with_fixed_keys(arguments: Sequence[str]) -> list[str]:
+    """Arguments that tell a sweep's jobs besides which keys have one value in all of them."""
+    parser, keys, first = OverridesParser.create(), {}, None
+    for i, word in enumerate(arguments):
+        try:
+            override = parser.parse_override(word)
+        except HydraException:  # a flag, or what Hydra will refuse itself
+            continue
+        first = i if first is None else first
+        keys[override.key_or_group] = override.is_sweep_override()  # of a key that is given twice the last counts
+    fixed = [key for key, is_swept in keys.items() if not is_swept]
+    told = [f"++{FIXED}={quoted(fixed)}"] if fixed else []
+    return [*arguments[:first], *told, *arguments[first:]] if told else list(arguments)
+
+
+def quoted(words: Sequence[str]) -> str:
+    """A list of words in Hydra's grammar."""
+    return "[" + ",".join(f"'{word}'" for word in words) + "]"
+
+
+def job_folder(*, _root_: DictConfig) -> str:
+    """The name of a sweep's job folder (the resolver ``job_folder``): its number, and what sets it apart from others.
+
+    ``0_method-svm_layer-w``: characters that Hydra's grammar or a file system reads otherwise become ``-``, so that a
+    path in it can be given as it is.
+    """
+    job: Any = _root_.hydra.job
+    fixed = OmegaConf.select(_root_, FIXED) or ()
+    told = [word.lstrip("+~") for word in _root_.hydra.overrides.task]
+    named = [re.sub(r"[^\w.]+", "-", word).strip("-") for word in told if word.partition("=")[0] not in fixed]
+    return "_".join([str(job.num), *named])[:MAX_NAME].rstrip("-_.")
+
+
 OmegaConf.register_new_resolver("choices", choices, replace=True)
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("call", lambda program: as_typed(f"python {program}"), replace=True)
 OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
 
@@ -151,6 +201,9 @@ def typed(kind: type[T], given: Mapping[str, Any]) -> T:
 def unknown_choice(error: MissingConfigException) -> str:
     """``method=foo``, where conf/method has no foo."""
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    if f"{group}={choice}" in PLUGINS:
+        package = PLUGINS[f"{group}={choice}"]
+        return f"{group}={choice} is not installed: pip install {package}, or pip install 'ohlora-gan[sweeps]' for all"
     options = list(error.options or ())
     if not group or not options:
         return str(error).partition("\n")[0]

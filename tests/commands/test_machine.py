@@ -130,6 +130,13 @@ def test_runs_are_listed(folder, capsys):
     assert "failed: " in rows["failed"]
     assert f"unfinished: go on with ckpt_path={folder / 'stopped' / 'last.ckpt'}" in rows["stopped"]
     assert said.endswith(f"4 runs: {folder}\n")
+    record = {"state": "interrupted", "seconds": 200.4, "started": "2026-01-02T03:04:05"}
+    (folder / "stopped" / "run.json").write_text(json.dumps(record))
+    assert main(["runs", str(folder)]) == 0
+    first = capsys.readouterr().out.splitlines()[1]  # by when they began
+    assert first.startswith("2026-01-02 03:04  3 min 20 s  train")
+    assert "  unfinished: go on with" in first
+    (folder / "stopped" / "run.json").unlink()
     (folder / "stopped" / "last.ckpt").touch()
     assert main(["runs", str(folder)]) == 0
     assert "  running  " in capsys.readouterr().out

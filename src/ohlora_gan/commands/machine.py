@@ -179,7 +179,8 @@ def runs(
     path: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to look, at any depth")] = Path("runs"),
     output: JsonOrNone = None,
 ) -> str:
-    """Lists runs: date, task, model or method, main figure, state and folder, the oldest first.
+    """Lists runs: when they began, how long they took, task, model or method, main figure, state and folder, the oldest
+    first.
 
     \b
     Examples:
@@ -190,7 +191,7 @@ def runs(
     from ohlora_gan.pipelines.runs import find_runs
 
     rows = [run.row() for run in find_runs(path)]
-    names = ("date", "task", "what", "figure", "state", "folder")
+    names = ("date", "took", "task", "what", "figure", "state", "folder")
     lines = [{name: name for name in names}, *rows]
     wide = {name: max(len(row[name]) for row in lines) for name in names}
     table = "\n".join("  ".join(f"{row[name]:{wide[name]}}" for name in names).rstrip() for row in lines)

@@ -6,6 +6,7 @@ table for a README). A sweep (``python find_vectors.py -m ...``) does so by itse
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -93,7 +94,12 @@ def job_folders(folder: Path) -> list[Path]:
         )
     judged = {path.parent for path in folder.rglob(JUDGED)}
     begun = {path for path in folders_of_settings(folder) if known_settings(path).get("task") == "find_vectors"}
-    return sorted(judged | begun, key=lambda path: [(len(part), part) for part in path.parts])  # 2 before 10
+    return sorted(judged | begun, key=lambda path: [in_order(part) for part in path.parts])
+
+
+def in_order(name: str) -> list[tuple[int, str]]:
+    """What sorts names with the numbers in them by size: 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
