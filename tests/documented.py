@@ -269,7 +269,7 @@ def write_latent_tables(draws) -> None:
     """Latents as Oh-LoRA keeps them."""
     import numpy as np
 
-    from ohlora_gan.latents.bank import SavedLatents, write_latents
+    from ohlora_gan.latents.saved import SavedLatents, write_latents
 
     z, label = draws.standard_normal((2, 512)), draws.standard_normal((2, 7))
     corrs = {name: np.ones(2) for name in ("eyes", "mouth", "pose")}

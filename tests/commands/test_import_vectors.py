@@ -15,8 +15,8 @@ from ohlora_gan.editing.given import read_given
 from ohlora_gan.editing.moves import move
 from ohlora_gan.judging.figures import PASS_THRESHOLDS
 from ohlora_gan.judging.rescoring import measure_response, turn_up
-from ohlora_gan.latents.bank import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.layers import MappingSplit2, W
+from ohlora_gan.latents.saved import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from tests import tiny

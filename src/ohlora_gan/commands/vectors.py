@@ -165,7 +165,7 @@ def import_vectors(
 def import_latents(values: str, groups: str | None, foreign: Foreign, output: Path) -> str:
     """Converts others' latents; says what they are."""
     from ohlora_gan.editing.given import GivenW, read_given, save_w
-    from ohlora_gan.latents.bank import save_latents
+    from ohlora_gan.latents.saved import save_latents
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator
 
@@ -242,7 +242,7 @@ def write_directions_file(output: Path, found: "DirectionSet", said: str) -> str
 
 def read_medians_option(text: str | None) -> dict[str, float] | None:
     """``hair_color=-0.43,pose=0`` or a file like ``property_scores_mean_and_median.csv``; None where not given."""
-    from ohlora_gan.latents.bank import read_medians
+    from ohlora_gan.latents.saved import read_medians
 
     if not text or text.endswith(".csv"):
         return read_medians(text) if text else None

@@ -21,8 +21,8 @@ from torch import Tensor
 from ohlora_gan.directions.arrays import read
 from ohlora_gan.editing.invert import anchored
 from ohlora_gan.files import replacing
-from ohlora_gan.latents.bank import METADATA_KEY, LatentsError, SavedLatents, read_latents
 from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.saved import METADATA_KEY, LatentsError, SavedLatents, read_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 

@@ -21,9 +21,10 @@ from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
 from ohlora_gan.judging.figures import Plan, summary
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
-from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, sweep_row, write_cases, write_latents
+from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, W, Z
 from ohlora_gan.latents.metric import Region, stored_metric
+from ohlora_gan.latents.saved import SavedLatents, append_sweep_row, sweep_row, write_cases, write_latents
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.generator import GeneratorBase

@@ -18,7 +18,7 @@ from ohlora_gan.devices import open_device
 from ohlora_gan.directions import files as directions
 from ohlora_gan.errors import UserError, near_file, one_line
 from ohlora_gan.files import write_json
-from ohlora_gan.latents import bank as latents
+from ohlora_gan.latents import saved as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.hub import is_on_hub, pinned
