@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from ohlora_gan.editing.photos import Photos, take_photos
 from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import save_png
 from ohlora_gan.latents.bank import ScoreBank
-from ohlora_gan.latents.layers import Layer, W, layer_named
+from ohlora_gan.latents.layers import Layer, W, Z, layer_named
 from ohlora_gan.latents.metric import Region
 from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.scorers import fitting
@@ -109,6 +109,7 @@ class Engine:
         self.settings = SpaceSettings.of(SHIPPED | recorded, checkpoint=generator, scorer=scorer, seed=seed)
         self.space, self.cache, self.device = self.settings.open(device), cache, device
         self.notes: list[str] = []
+        self._at_z: tuple[Face, Face] | None = None  # the last face, and the same at z
         self.layer: Layer
         if vectors is None:
             self.layer = layer_named(layer)
@@ -147,6 +148,11 @@ class Engine:
     def safe(self) -> SafeRange:
         """Where sampled faces lie."""
         return SafeRange.sampled(self.space, self.layer)
+
+    @cached_property
+    def safe_at_z(self) -> SafeRange:
+        """The same at z, where a closed loop moves."""
+        return SafeRange.sampled(self.space, Z())
 
     def range_of(self, face: Face, name: str) -> tuple[float, float] | None:
         """Changes of a property, in sigmas, between which sampled faces lie; None of what is not scored."""
@@ -198,15 +204,30 @@ class Engine:
 
     # --- Edits ---
 
+    def placed(self, face: Face, closed: bool) -> Face:
+        """The face where it is edited: by a closed loop at z, else at the layer of the directions."""
+        if not closed or isinstance(face.layer, Z):
+            return face
+        if self._at_z is None or self._at_z[0] is not face:
+            layer: Layer = Z()
+            if face.photo is not None:
+                layer, codes = codes_of(GivenW(face.photo.found.w), self.space, layer)
+            else:
+                codes = self.space.codes(layer, *self.space.latents(STREAM, [face.faces.indices[0]]))
+            faces = look_at(self.space, layer, codes, {}, face.faces.names, face.faces.indices)
+            self._at_z = face, replace(face, layer=layer, faces=faces)
+        return self._at_z[1]
+
     def edit(self, face: Face, asked: Asked) -> Edited:
         """A face after an edit, held in its safe range."""
+        face, safe = self.placed(face, asked.closed), self.safe_at_z if asked.closed else self.safe
         changes = {name: value for name, value in asked.changes.items() if value and name in self.movable(asked.closed)}
         session = Session(self.space, face.layer, face.faces, self.mover(face, asked), self.limits)
         code, note = face.faces.codes[0], ""
         if changes:
             code = session.move({name: np.array([value]) for name, value in changes.items()})[0, 0]
             note = " ".join(f"{text}: held there." for text in self.limits.beyond(face.faces, changes))
-            far = self.safe.distance(code[None, face.layer.free(self.space.generator)])[0]
+            far = safe.distance(code[None, face.layer.free(self.space.generator)])[0]
             note += f" {far:.2f} times as far out as sampled faces." if far > 1 else ""
         images, scores = session.look(code[None])
         return Edited(code, images[0], scores[0], note.strip())
@@ -228,8 +249,7 @@ class Engine:
 
     def _make_mover(self, layer: Layer, asked: Asked) -> Mover:
         if asked.closed:
-            scene = Scene(self.space, self.layer, Region(), None)
-            loop = scene.closed_loop(Loop(metric="cloud", bank_dir=self.cache / "banks"), layer)
+            loop = Scene(self.space, Z(), Region(), None).closed_loop(Loop(bank_dir=self.cache / "banks"), layer)
             return ClosedLoopMover(loop, asked.locked or "none", beyond="allow")
         straight = StraightMover(self.found)
         return HeldMover(straight, self.space, layer, asked.locked) if asked.locked else straight
@@ -253,23 +273,21 @@ class Engine:
         else:
             given["faces"] = (face.number,)
         hold: Any = tuple(asked.locked) or "none"
-        how = {"metric": "cloud", "layer": self.layer.name} if asked.closed else {}
         models = Models(self.settings.checkpoint, self.settings.scorer, self.settings.seed, self.device)  # type: ignore[arg-type]
         settings = EditSettings(
             changes=changes,
             models=models,
-            loop=Loop(hold=hold, bank_dir=self.cache / "banks", **how),  # type: ignore[arg-type]
+            loop=Loop(hold=hold, bank_dir=self.cache / "banks"),
             vectors=self.vectors,
-            given={"hold", *given, *how},
+            given={"hold", *given},
             **given,
         )
         edit(settings)
         edited = self.edit(face, Asked(changes, asked.locked, asked.closed))
         save_png(folder / "picture.png", edited.image)
         with torch.no_grad():
-            w = face.layer.to_w(
-                self.space.generator, torch.from_numpy(edited.code[None]).to(self.space.device.torch_device)
-            )
+            code = torch.from_numpy(edited.code[None]).to(self.space.device.torch_device)
+            w = self.placed(face, asked.closed).layer.to_w(self.space.generator, code)
         save_w(folder / "edited.safetensors", GivenW(w.cpu().numpy()))
         if face.photo is not None:
             save_png(folder / "pasted.png", face.photo.pasted(edited.image[None])[0])
@@ -288,7 +306,7 @@ def command(settings: EditSettings) -> str:
     else:
         words += ["--faces", ",".join(map(str, settings.faces))]
     if settings.mode == "closed-loop":
-        words += ["--mode", "closed-loop", "--metric", settings.loop.metric, "--layer", settings.loop.layer]
+        words += ["--mode", "closed-loop"]
     held: Sequence[str] = [hold] if isinstance(hold, str) else hold
     for name in held if settings.mode == "closed-loop" or hold != "none" else ():
         words += ["--hold", name]
