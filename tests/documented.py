@@ -1,13 +1,15 @@
 """Runs the commands of a page of the docs as they stand there: ``python tests/documented.py PAGE`` in an empty folder.
 
 The files that pages name are made first. What takes hours is made small by more settings, fewer pictures and a part of
-a sweep's lists. Of ``make`` and of the chain of all stages only the plan is asked for. The programs are called in this
-process, one after the other, so that torch is imported once. Labelling by landmarks runs where MediaPipe is installed.
+a sweep's lists, and the shipped generators by stand-ins with few feature maps. Of ``make`` and of the chain of all
+stages only the plan is asked for. The programs are called in this process, one after the other, so that torch is
+imported once. Labelling by landmarks runs where MediaPipe is installed.
 """
 
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -24,12 +26,16 @@ NAMES = {"GENERATOR": "my_generator.pth", "WEIGHTS": "my_generator.pth", "SCORER
 """Words of a page that stand for a file -> the file."""
 
 TRAIN = {"trainer.enable_progress_bar": "false", "trainer.max_epochs": "1", "logger": "csv", "model.batch_size": "4"}
-GAN = {"trainer.max_steps": "1", "callbacks.samples.num_images": "4"}
+FMAPS = [8, 8, 8, 8, 8]
+GAN = {"trainer.max_steps": "1", "callbacks.samples.num_images": "4", "callbacks.scores.num_images": "8"}
+GAN |= {"model.module.generator.fmaps": str(FMAPS).replace(" ", "")}
 FACES = {"data.num_images": "32", "data.num_val": "16", "data.num_test": "16"}
 FULL_SIZE = {"model.module.generator.fmaps": "[8,8,8,8,8,8,8]"}
 GENERATED = {"data.num_generated": "16", "data.require": "{}", "data.render_batch_size": "16"}
 SEARCH = {"n": "400", "num_calibration": "3", "test.num_latents": "2", "test.num_saturation": "1"}
 SEARCH |= {"test.retest": "false", "strips.num_faces": "1", "strips.steps": "3", "logger": "csv"}
+FEW = {name: SEARCH[name] for name in ("num_calibration", "test.num_saturation", "test.retest")}
+"""What makes a search smaller whose samples and tests the page itself has few of."""
 IMAGE_METRIC = {"metric.num_latents": "4", "metric.num_probes": "4"}
 METHODS = {
     "mean_jacobian": {"method.finder.num_jacobians": "8", **IMAGE_METRIC},
@@ -79,7 +85,8 @@ def small(words: list[str]) -> list[str]:
         return [*words, "--n", NUM_IMAGES[name]]
     if name == "edit":
         cheap = ["--metric", "cloud"] if "closed-loop" in words else []
-        return [*words, "--faces", "0", "--steps", "3", "--frames", "2", *cheap]
+        which = ["--learn", "0"] if "--image" in words else [] if "--latents" in words else ["--faces", "0"]
+        return [*words, *which, "--steps", "3", "--frames", "2", *cheap]
     return words
 
 
@@ -92,7 +99,14 @@ def small_settings(program: str, given: dict[str, str]) -> dict[str, str]:
             del search["n"], search["num_calibration"]
             given = {**given, "groups": ""}
         groups = {} if given.keys() & {"groups", "group_by"} else {"groups": "none"}
-        return {} if given.get("n") == "20" else {**search, **method, **groups}
+        if given.get("layer") != "mapping_split2" and not given.keys() & {
+            "scorer",
+            "judge",
+            "checkpoint",
+            "experiment",
+        }:
+            search["judge"] = "property_cnn_judge"  # one search is judged by the truth, too, which draws each face anew
+        return FEW if given.get("n") == "20" else {**search, **method, **groups}
     if program != "train.py":
         return {}
     more = TRAIN | (FACES if given.get("data", "faces") == "faces" else {})
@@ -111,6 +125,8 @@ def run(words: list[str]) -> int:
         return subprocess.run(["make", "--dry-run", *words[1:]], cwd=PROJECT, stdout=subprocess.DEVNULL).returncode
     if words[0].startswith(".venv-landmarks") and ("label" not in words or not find_spec("mediapipe")):
         return 0  # what is distilled from landmarks needs a generator of faces, see test_faces_of_a_stranger
+    if words[1:2] == ["explore"]:
+        words = [*words, "--help"]  # it serves until Ctrl+C
     if words[0] != "python":
         plan = ["--cfg", "job"] if words[1] == "chain" else []
         return exit_code(lambda: main([*words[1:], *plan]))
@@ -130,8 +146,29 @@ def exit_code(call: Callable[[], object]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def shrink_shipped_models() -> None:
+    """Puts stand-ins of few feature maps in place of the shipped generators, for as long as the process lives."""
+    from ohlora_gan.files import write_json
+    from ohlora_gan.models import checkpoint, gan, zoo
+
+    shipped, zoo.ASSETS = zoo.ASSETS, Path("assets").absolute()
+    zoo.ASSETS.mkdir()
+    for path in shipped.glob("*.safetensors"):
+        weights, copy = checkpoint.load(path), zoo.ASSETS / path.name
+        if "generator" in weights.networks:
+            networks = {
+                name: getattr(gan, described["class"])(**(described["config"] | {"fmaps": FMAPS}))
+                for name, described in weights.networks.items()
+            }
+            checkpoint.save(copy, networks, half=True, **weights.info)
+        else:
+            copy.symlink_to(path)
+        write_json(copy.with_suffix(".json"), {"sha256": checkpoint.file_hash(copy)})
+
+
 def prepare() -> None:
     """Makes the files that the pages name, in the working folder."""
+    shrink_shipped_models()
     import numpy as np
     import pandas as pd
     import torch
@@ -155,6 +192,8 @@ def prepare() -> None:
     Path("my_net.py").write_text(NETWORK, encoding="utf-8")
     Path("my_scores.py").write_text(TEXTS, encoding="utf-8")
     write_latent_tables(draws)
+    shutil.copy("PICTURES/000000.png", "photo.jpg")
+    np.save("encoded.npy", draws.standard_normal((10, 256)).astype(np.float32))
     snapshot = {"G_ema": nvidia_files.store(nvidia_files.generator(resolution=64))}
     nvidia_files.write(Path("network-snapshot.pkl"), snapshot)
     generator, discriminator = (make(resolution=64, fmaps=[8] * 5) for make in (tiny.generator, tiny.discriminator))
@@ -204,8 +243,6 @@ def segment(image):
 
 def make_labelled(labels) -> None:
     """What labelling by landmarks would leave, a segmenter, and a folder in Oh-LoRA's layout."""
-    import shutil
-
     from ohlora_gan.files import save_png
     from ohlora_gan.world.face import sample_attributes
     from ohlora_gan.world.painter import render_with_parse_map
@@ -255,8 +292,8 @@ if __name__ == "__main__":
     for command in wanted:
         words = small(shlex.split(command))
         print("\n$", command, "\n  as", shlex.join(words), flush=True)
-        started = time.monotonic()
+        started = time.process_time()
         code = run(words)
         failed += [command] if code else []
-        print(f"  exit code {code} after {time.monotonic() - started:.0f} s", flush=True)
+        print(f"  exit code {code} after {time.process_time() - started:.1f} s", flush=True)
     sys.exit(f"failed: {failed}" if failed else 0)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import nbformat
 import numpy as np
@@ -12,6 +13,7 @@ from nbclient import NotebookClient
 import ohlora_gan as og
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.directions.linear import RidgeFinder
+from ohlora_gan.editing.invert import Inversion, Inverter
 from tests import tiny
 
 
@@ -167,3 +169,25 @@ def test_the_tour_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert (tmp_path / "report.html").exists()
+
+
+def test_photographs(gan, found, tmp_path, monkeypatch):
+    quick = partial(Inverter, how=Inversion(2, 2), learning=None)
+    monkeypatch.setattr("ohlora_gan.api.Inverter", quick)
+    pictures = gan.sample(2, seed=3).images
+    own = gan.invert(*pictures, crop="none", cache=tmp_path)
+    assert isinstance(own, og.Inverted)
+    assert own.w.shape == (2, 8, 16)
+    assert own.codes("w").shape == (2, 16)
+    assert list(own.agreement.columns) == ["residual", "scores_off", "distance"]
+    assert alike(own.images, own.photos.found.images)
+    edit = found.edit(own, eyes=0.5)
+    assert edit.images.shape == (2, 32, 32, 3)
+    assert not alike(edit.images, own.images)
+    assert [picture.shape for picture in own.paste(edit)] == [(32, 32, 3)] * 2
+    assert alike(found.edit(own[1], eyes=0.5).images, edit.images[1:])
+    closed = found.edit(own[:1], closed_loop=True, eyes=0.1)
+    assert closed.moved["eyes"].iloc[0] == pytest.approx(0.1, abs=0.1)
+    assert "photo 0" in repr(own)
+    with pytest.raises(ValueError, match="no picture to invert"):
+        gan.invert()

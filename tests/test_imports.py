@@ -9,10 +9,11 @@ from conftest import PROJECT
 
 SOURCE = PROJECT / "src" / "ohlora_gan"
 ROOMS = (
-    *("names", "errors", "rng", "files", "images", "devices", "settings", "registry", "options"),
+    *("names", "errors", "checked", "rng", "reading", "files", "images", "progress", "devices", "settings", "registry"),
+    *("trust", "options"),
     *("models", "world", "latents", "data", "directions", "testing", "editing", "judging", "training", "reports"),
     "api",
-    *("pipelines", "commands"),
+    *("pipelines", "explorer", "commands"),
 )
 MODULES = {".".join(p.relative_to(SOURCE).with_suffix("").parts): p for p in SOURCE.rglob("*.py")}
 

@@ -24,6 +24,10 @@ ANSWERS = {
     "find_vectors.py num_latents=10": "unknown key 'num_latents': did you mean test.num_latents=? "
     "`python find_vectors.py --cfg job` shows every key",
     "train.py +sead=1": "+sead= adds a key that nothing reads: did you mean seed=? leave it out",
+    "train.py --model pretrain": "--model is no option, expected KEY=VALUE: give model=pretrain",
+    "find_vectors.py --num-calibration=9": "--num-calibration is no option, expected KEY=VALUE: give num_calibration=9",
+    "train.py model = pretrain": "cannot read 'model': expected key=value without spaces, special characters in "
+    "quotes: 'checkpoint=\"a=b.pth\"'",
     # a key of another choice
     "find_vectors.py layer=w layer.first=1": "layer.first= is a setting of layer=wplus: leave it out, or give "
     "layer=wplus",
@@ -44,7 +48,7 @@ ANSWERS = {
     "train.py experiment=mixed": "experiment=mixed is for find_vectors.py: train.py has demo, reference_256",
     "train.py experiment=dmeo": "unknown experiment 'dmeo': expected one of demo, reference_256 (experiment=demo)",
     # a value that cannot be
-    "train.py seed=-1": "seed is -1, expected a whole number of 0 or more",
+    "train.py seed=-1": "seed is -1, expected 0 or more",
     "find_vectors.py groups=median": "groups is 'median', did you mean medians? expected one of medians, none",
     "find_vectors.py test.grid=sigmas": "test.grid is 'sigmas', did you mean sigma? expected one of sigma, reference",
     "train.py model=filter_cnn attribute=glas": "attribute=glas, did you mean glass? expected one of "

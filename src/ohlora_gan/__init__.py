@@ -6,6 +6,7 @@
     faces = gan.sample(200, seed=0)                              # .images, .scores, .codes("w")
     found = gan.find("svm", layer="mapping_split2", n=4000)      # .vectors, .slopes, .save(FILE)
     edit = found.edit(faces[3], eyes=+1, mouth=-0.5)             # in standard deviations of the scores
+    own = gan.invert("photo.jpg")                                # a photograph's face, edited like any other
     judged = found.judge(by="judge")                             # .figures, .summary, .html(FILE)
 
 What is named here is the promise; it is loaded at first use.
@@ -15,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ohlora_gan.api import Directions, Edit, Faces, Gan, Judged, load
+    from ohlora_gan.api import Directions, Edit, Faces, Gan, Inverted, Judged, load
     from ohlora_gan.devices import Device
     from ohlora_gan.directions.base import DirectionFinder
     from ohlora_gan.latents.layers import Layer
@@ -43,6 +44,7 @@ __all__ = [
     "Faces",
     "Gan",
     "Generator",
+    "Inverted",
     "Judged",
     "Layer",
     "Truth",

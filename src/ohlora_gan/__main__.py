@@ -13,8 +13,8 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ohlora_gan.commands import faces, flat, machine, scoring, vectors
-from ohlora_gan.errors import UserError, answering, exit_code_of, hear_sigterm, look_in_working_folder, tell
+from ohlora_gan.commands import explore, faces, flat, machine, scoring, vectors
+from ohlora_gan.errors import UserError, exit_code_of, hear_sigterm, look_in_working_folder, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 """Words of any kind, ``--help`` too, are left to the program."""
@@ -45,32 +45,17 @@ def chain(context: typer.Context) -> int:
     return 0
 
 
-@answering()
-def hand_over(program: str, words: Sequence[str]) -> str:
-    """Becomes a program of the project's folder, so that signals and copies for more GPUs are its own.
-
-    Raises:
-        UserError: where the project's folder is not found.
-    """
-    path = project() / program
+def hand_over(program: str, words: Sequence[str]) -> int:
+    """Becomes a program of the project's folder, so that signals and copies for more GPUs are its own."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, str(path), *words])
+    os.execv(sys.executable, [sys.executable, str(project() / program), *words])
 
 
 def project() -> Path:
-    """The project's folder, with ``conf`` and ``train.py``: that of the package, else the working folder.
-
-    Raises:
-        UserError: if neither is a source checkout.
-    """
-    places = (Path(__file__).resolve().parents[2], Path.cwd())
-    for place in places:
-        if (place / "conf" / "train.yaml").is_file():
-            return place
-    raise UserError(
-        f"neither {places[0]} nor {places[1]} holds conf/, which train, find-vectors and chain read: run them in a "
-        f"copy of the project's source"
-    )
+    """The folder of ``conf`` and ``train.py``: the package's own where it was installed, else the repository."""
+    package = Path(__file__).resolve().parent
+    installed = package / "project"
+    return installed if installed.is_dir() else package.parents[1]
 
 
 def unwrapped(text: str) -> str:
@@ -81,7 +66,7 @@ def unwrapped(text: str) -> str:
 
 COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Train and search (KEY=VALUE, --help lists the keys)": (train, find_vectors, chain),
-    "Faces": (faces.sample, vectors.edit, faces.render),
+    "Faces": (explore.explore, faces.sample, vectors.edit, faces.render),
     "Directions": (vectors.compare, vectors.rescore, vectors.transfer, vectors.import_vectors),
     "Scores and quality": (scoring.scorers, scoring.distill, scoring.filter_means, scoring.quality, scoring.truth),
     "Pictures of your own": (scoring.label, scoring.parse_folder),

@@ -14,15 +14,17 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
+from ohlora_gan.data.alignment import Crop
 from ohlora_gan.devices import Device
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.derivatives import GradientFinder, LocalJacobianFinder, MeanJacobianFinder
 from ohlora_gan.directions.files import DirectionSet, fitted, load_directions, open_directions, save_directions
 from ohlora_gan.directions.linear import RidgeFinder, SvmFinder
 from ohlora_gan.editing.closed_loop import METRIC, ClosedLoop, ClosedLoopMover
+from ohlora_gan.editing.invert import Inverter, anchored
 from ohlora_gan.editing.moves import Mover, StraightMover, groups_of
+from ohlora_gan.editing.photos import Photos, take_photos
 from ohlora_gan.editing.search import Wanted, find_directions, made_ready, recalibrated
 from ohlora_gan.files import encoded, grid
 from ohlora_gan.judging.figures import make_plan
@@ -34,11 +36,13 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, shipped
 from ohlora_gan.names import EDITED_PROPERTIES, published_or
+from ohlora_gan.progress import Bar
 from ohlora_gan.reports.report import VectorSearch, draw_strips, vector_page, write_report
 from ohlora_gan.training.gradient_net import NetTrainer
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL.Image import Image
 
 log = logging.getLogger(__name__)
 
@@ -116,13 +120,13 @@ class Gan:
         return f"Gan({self.name!r}, {self.resolution}x{self.resolution}, {scored})"
 
     @cached_property
-    def closed_loop(self) -> ClosedLoop:
-        """Moves codes at z, where each is a face that the generator knows, until scores are what was asked for.
-
-        What its steps cost is measured at first use, which takes a while.
-        """
+    def step_costs(self) -> NDArray[np.float64]:
+        """What the steps of a closed loop at z cost, float64 ``[D, D]``, see ``latents.metric``; measured at first use,
+        which takes a while."""
         how = Measured(**{key: value for key, value in METRIC.items() if key != "region"})
-        return ClosedLoop(self.space, Z(), make_metric(self.space, Z(), how))
+        metric = make_metric(self.space, Z(), how)
+        assert metric is not None
+        return metric
 
     def sample(self, num: int, seed: int = 0) -> Faces:
         """Fresh faces, at least one; face i of a seed is the same whatever ``num`` is."""
@@ -170,6 +174,30 @@ class Gan:
             method=method if isinstance(method, str) else type(method).__name__,
         )
         return Directions(self, where, find_directions(bank, where, finder, wanted).directions)
+
+    def invert(
+        self, *pictures: str | Path | Image | NDArray[np.uint8], crop: Crop = "auto", cache: str | Path | None = None
+    ) -> Inverted:
+        """Faces of photographs, which are edited as sampled ones are.
+
+        What helps to find them is learnt of the generator's own faces at the first call, in a minute or two.
+
+        Args:
+            pictures: files, Pillow images, or arrays uint8 ``[H, W, 3]`` of RGB.
+            crop: ``landmarks``: the face as the generator has its faces, by eyes and mouth; ``center``: the largest
+                central square; ``none``: all of the picture; ``auto``: by landmarks where they are installed and found.
+            cache: where what was learnt is kept; None: the user's cache folder.
+
+        Raises:
+            ValueError: for a picture that cannot be read, or shows no face to take.
+        """
+        if not pictures:
+            raise ValueError("there is no picture to invert: give a file, a Pillow image, or an array uint8 [H, W, 3]")
+        inverter = Inverter(self.space, Path(cache or Path(platformdirs.user_cache_dir("ohlora_gan")) / "banks"))
+        photos = take_photos(inverter, pictures, crop)
+        for note in photos.notes:
+            log.warning("%s", note)
+        return Inverted(self, 0, np.arange(len(photos)), photos)
 
     def open(self, path: str | Path) -> Directions:
         """Directions of a file, or of the folder of a run of find_vectors.py; strengths that it lacks are measured.
@@ -229,16 +257,20 @@ class Faces:
         where = layer_named(layer) if isinstance(layer, str) else layer
         return self.space.codes(where, *self.space.latents(STREAM, self.numbers.tolist()))
 
+    def at(self, layer: Layer) -> tuple[Layer, NDArray[np.float32]]:
+        """The layer at which edits of ``layer`` move these faces, and their vectors there."""
+        return layer, self.codes(layer)
+
     @cached_property
     def images(self) -> NDArray[np.uint8]:
         """uint8 ``[N, R, R, 3]``."""
-        return self.space.images(W(), self.codes())
+        return self.space.images(*self.at(W()))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
         """A row a face, a column a property, in standard deviations of the scorer's training faces; ValueError where
         there is no scorer."""
-        return table(self.space.score_codes(W(), self.codes()), self.gan.properties, self.numbers)
+        return table(self.space.score_codes(*self.at(W())), self.gan.properties, self.numbers)
 
     def __repr__(self) -> str:
         side = self.gan.resolution
@@ -246,6 +278,49 @@ class Faces:
 
     def _repr_png_(self) -> bytes:
         return encoded(grid(self[:SHOWN].images, columns=min(8, len(self))))
+
+
+@dataclass(frozen=True)
+class Inverted(Faces):
+    """Faces that a generator makes of photographs, see `Gan.invert`.
+
+    Attributes:
+        photos: the photographs, what was cut out of them, and how near what was found comes.
+    """
+
+    photos: Photos
+
+    def __getitem__(self, which: int | slice | Sequence[int]) -> Inverted:
+        chosen = np.atleast_1d(np.arange(len(self))[which])
+        return Inverted(self.gan, self.seed, self.numbers[chosen], self.photos[chosen.tolist()])
+
+    @property
+    def w(self) -> NDArray[np.float32]:
+        """One w a synthesis layer, ``[N, L, w_dim]``."""
+        return self.photos.found.w
+
+    def codes(self, layer: str | Layer = "w") -> NDArray[np.float32]:
+        """Vectors at a layer, float32 ``[N, D]``, as near as one w for all layers comes; ``w`` is exact."""
+        where = layer_named(layer) if isinstance(layer, str) else layer
+        return self.at(where)[1][:, : where.size(self.space.generator)]
+
+    def at(self, layer: Layer) -> tuple[Layer, NDArray[np.float32]]:
+        return anchored(self.space, layer, self.w)
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """How near what was found comes: ``residual``, the mean difference of a pixel from 0 to 1, ``scores_off``, the
+        mean one of a score in sigmas, and ``distance``, 1 being as far out as the outermost sampled faces."""
+        found = self.photos.found
+        values = np.stack([found.residual, self.photos.scores_off, found.distance], axis=1)
+        return table(values, ["residual", "scores_off", "distance"], self.photos.names)
+
+    def paste(self, edit: Edit) -> list[NDArray[np.uint8]]:
+        """The whole photographs, uint8 ``[H, W, 3]``, with what an edit changed in their faces."""
+        return self.photos.pasted(edit.images)
+
+    def __repr__(self) -> str:
+        return f"Inverted({', '.join(self.photos.names)} by {self.gan.name})\n{self.agreement.round(3)}"
 
 
 @dataclass(frozen=True)
@@ -289,8 +364,8 @@ class Directions:
 
         Args:
             faces: of the same generator.
-            closed_loop: move by feedback until the scores are what was asked for, instead of straight on; at z, see
-                `Gan.closed_loop`.
+            closed_loop: move by feedback until the scores are what was asked for, instead of straight on; at z,
+                where every code is a face that the generator knows.
             hold: with ``closed_loop``, what is to stay: ``rest``, ``none``, or names.
             changes: property -> change in sigmas, such as ``eyes=1.0``; of what the scorer does not measure, in
                 standard deviations of the codes along its direction.
@@ -302,10 +377,11 @@ class Directions:
         if not changes or (unknown := [name for name in changes if name not in known]):
             given = f"there is no direction for {unknown[0]!r}" if changes else "no change is given"
             raise ValueError(f"{given}: give some of {', '.join(known)}, such as {known[0]}=1.0")
-        layer = self.gan.closed_loop.layer if closed_loop else self.layer
-        mover: Mover = ClosedLoopMover(self.gan.closed_loop, hold) if closed_loop else StraightMover(self.found)
-        codes = faces.codes(layer)
-        groups = groups_of(faces.space, layer, codes, mover.medians)
+        space, (layer, codes) = faces.space, faces.at(Z() if closed_loop else self.layer)
+        mover: Mover = StraightMover(self.found)
+        if closed_loop:
+            mover = ClosedLoopMover(ClosedLoop(space, layer, self.gan.step_costs), hold)
+        groups = groups_of(space, layer, codes, mover.medians)
         moved = mover(codes, groups, {name: [float(value)] for name, value in changes.items()}).codes[:, 0]
         return Edit(faces, layer, moved, dict(changes))
 
@@ -343,7 +419,7 @@ class Directions:
             by = JUDGE if self.gan.scorer_name == SCORER else None
         judges = open_judges(self.gan.space, self.gan.scorer_name or "scorer", by)
         started = time.monotonic()
-        with tqdm(desc="testing", total=num_latents) as bar:
+        with Bar(desc="testing", total=num_latents) as bar:
             judgement = judge_vectors(
                 *(self.gan.space, self.layer, StraightMover(self.found), make_plan(self.properties), judges),
                 *(Extent(num_latents), bar),

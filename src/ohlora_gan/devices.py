@@ -60,7 +60,8 @@ class Device:
             raise ValueError(f"device.accelerator is {self.accelerator!r}, expected 'cpu', 'cuda', 'mps' or 'auto'")
 
     def check(self) -> "Device":
-        """The device with its ``auto`` settings chosen; DeviceUnavailableError for what this machine lacks."""
+        """The device with its ``auto`` settings chosen; DeviceUnavailableError for what this machine lacks, and for
+        bfloat16 where it is slower than float32."""
         accelerator, precision, why = self.accelerator, self.precision, ""
         if accelerator == AUTO:
             accelerator = "cuda" if torch.cuda.is_available() else "mps" if has_mps() else "cpu"
@@ -75,10 +76,10 @@ class Device:
         chosen = replace(self, accelerator=accelerator, precision=precision)
         chosen._check_is_there()
         if accelerator == "cpu" and self.precision == "bf16-mixed" and bf16_speed() < 1:
-            slow = (
-                "device=%s: bfloat16 is %.3g times as fast as float32 on this CPU; device=auto or device=cpu is faster"
+            raise DeviceUnavailableError(
+                f"device={self.name}: this CPU computes {gflops(torch.bfloat16):.3g} GFLOP/s in bfloat16 and "
+                f"{gflops(torch.float32):.3g} in float32, so bfloat16 is slower here: use device=auto or device=cpu"
             )
-            log.warning(slow, self.name, bf16_speed())
         return chosen
 
     def _check_is_there(self) -> None:
@@ -86,12 +87,12 @@ class Device:
             found = torch.cuda.device_count() if torch.cuda.is_available() else 0
             if found < self.devices:
                 raise DeviceUnavailableError(
-                    f"device={self.name} needs {self.devices} CUDA GPU(s), {found} found: use device=cpu or cpu_bf16"
+                    f"device={self.name} needs {self.devices} CUDA GPU(s), {found} found: use device=auto"
                 )
         if self.accelerator == "mps" and not has_mps():
             raise DeviceUnavailableError(f"device={self.name} needs an Apple GPU (MPS), none found: use device=cpu")
         if self.accelerator == "cpu" and self.precision == "16-mixed":
-            raise DeviceUnavailableError("16-mixed precision needs a GPU: use device=cpu or device=cpu_bf16")
+            raise DeviceUnavailableError("16-mixed precision needs a GPU: use device=auto or device=cpu")
 
     @property
     def num_processes(self) -> int:
@@ -156,28 +157,31 @@ def has_mps() -> bool:
 
 
 @functools.cache
-def bf16_speed() -> float:
-    """How many times as fast a CPU trains a convolution in bfloat16 as in float32, measured once a process.
+def gflops(dtype: torch.dtype) -> float:
+    """How many billion additions and multiplications a second a CPU does when it trains a convolution in a precision.
 
-    From above 2 where the CPU computes in bfloat16 to below .01 where PyTorch has no fast path for it.
+    Measured once a process, in a tenth of a second; one that takes longer is measured once.
     """
     with torch.random.fork_rng(devices=[]):
         images = torch.randn(16, 64, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
         layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    best, until = float("inf"), time.perf_counter() + 0.1
+    while best == float("inf") or time.perf_counter() < until:
+        started = time.perf_counter()
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            made = functional.conv2d(images, layer.weight, layer.bias, padding=1)
+        torch.autograd.grad(made.float().sum(), [images, layer.weight])
+        best = min(best, time.perf_counter() - started)
+    passes = 3  # forward, to the images, to the weights
+    return passes * 2 * layer.weight.numel() * images[:, 0].numel() / best / 1e9
 
-    def seconds(dtype: torch.dtype, least: float = 0.05) -> float:
-        """The fastest of some runs; ends early where one is slow."""
-        best, until = float("inf"), time.perf_counter() + least
-        while best == float("inf") or time.perf_counter() < until:
-            started = time.perf_counter()
-            with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
-                made = functional.conv2d(images, layer.weight, layer.bias, padding=1)
-            torch.autograd.grad(made.float().sum(), [images, layer.weight])
-            best = min(best, time.perf_counter() - started)
-        return best
 
-    seconds(torch.float32)  # the first run sets things up
-    return seconds(torch.float32) / seconds(torch.bfloat16)
+def bf16_speed() -> float:
+    """How many times as fast a CPU trains a convolution in bfloat16 as in float32.
+
+    From above 2 where the CPU computes in bfloat16 to below .01 where PyTorch has no fast path for it.
+    """
+    return gflops(torch.bfloat16) / gflops(torch.float32)
 
 
 def keep_freed_memory() -> bool:

@@ -16,10 +16,13 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import ParamSpec
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+PROGRAMS = {"train.py": "ohlora train", "find_vectors.py": "ohlora find-vectors"}
+"""Programs of Hydra -> the same as a command, for those who have the package without its repository."""
 P = ParamSpec("P")
 
 
@@ -27,6 +30,15 @@ def look_in_working_folder() -> None:
     """Lets the words of a command name modules that lie in the working folder, as ``python -m`` does."""
     if (folder := os.getcwd()) not in sys.path:
         sys.path.append(folder)
+
+
+def as_typed(text: str) -> str:
+    """A text that calls programs as they can be called here: ``python train.py``, or ``ohlora train`` in a folder
+    without that file."""
+    for program, command in PROGRAMS.items():
+        if not os.path.exists(program):
+            text = re.sub(rf"(?<![\w./-])(python )?{re.escape(program)}\b", command, text)
+    return text
 
 
 class UserError(ValueError):
@@ -60,6 +72,14 @@ def exit_code_of(stop: BaseException | None) -> int | None:
     return None
 
 
+def near_file(path: object) -> str:
+    """``did you mean runs/own? ``: what lies where a mistyped path should, by the nearest name; nothing where none is
+    near."""
+    folder, name = os.path.split(os.fspath(str(path)).rstrip(os.sep))
+    near = get_close_matches(name, os.listdir(folder or ".") if os.path.isdir(folder or ".") else [], 1, cutoff=0.75)
+    return f"did you mean {os.path.join(folder, near[0])}? " if near and near[0] != name else ""
+
+
 def tell(error: BaseException, where: str = "", explain: Callable[[BaseException], str | None] | None = None) -> int:
     """Writes an error to stderr, as a sentence if the user can mend it, else as a traceback; returns the exit code.
 
@@ -70,7 +90,7 @@ def tell(error: BaseException, where: str = "", explain: Callable[[BaseException
         traceback.print_exception(type(error), error, error.__traceback__)
     if message is None:
         return 1
-    print(f"error: {where}{one_line(message)}", file=sys.stderr)
+    print(f"error: {where}{as_typed(one_line(message))}", file=sys.stderr)
     return 2
 
 

@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
+from ohlora_gan.reading import UnreadableError, read_json, read_text
 
 DAY = 86400.0
 MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
@@ -132,7 +133,12 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
     """Makes a folder that of these settings, in a JSON file; ValueError if it holds ``what`` was made with others."""
     path = folder / file
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = read_json(path)
+            if not isinstance(before, dict):
+                raise UnreadableError("no settings")
+        except UnreadableError as error:
+            raise UserError(f"{path} is damaged ({error}): choose another --output, or delete that folder") from error
         if changed := [key for key in settings if before.get(key) != settings[key]]:
             olds = ", ".join(f"{key}={before.get(key, 'unknown')}" for key in changed)
             raise ValueError(f"{folder} holds {what} made with {olds}: choose another --output, or delete that folder")
@@ -142,6 +148,8 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
 # --- CSV tables, read strictly: what is cut off, misplaced or no number is named with file, line and column ---
 
 SHOWN = 8
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a cell begins that spreadsheets compute, or one that was made harmless."""
 
 
 class TableError(UserError):
@@ -196,6 +204,22 @@ class CsvTable:
         return values.astype(np.int64)
 
 
+def harmless(cell: Any) -> Any:
+    """A cell that a spreadsheet shows and does not compute: one that begins as formulas do gets a ``'`` before it."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not is_number(cell) else cell
+
+
+def meant(cell: str) -> str:
+    """The cell that was made `harmless`."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell[1:]) and not is_number(cell[1:]) else cell
+
+
+def is_number(text: str) -> bool:
+    with suppress(ValueError):
+        return math.isfinite(float(text))
+    return False
+
+
 def read_table(path: str | Path, ends: bool = False) -> CsvTable:
     """Reads a CSV in UTF-8 with a header.
 
@@ -206,11 +230,11 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
     """
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        lines = list(csv.reader(text.splitlines(), strict=True))
+        text = read_text(path)
+        lines = [list(map(meant, row)) for row in csv.reader(text.splitlines(), strict=True)]
     except OSError as error:
-        raise TableError(f"{path} cannot be read ({error.strerror}): give a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path} cannot be read ({error.strerror}): {near_file(path)}give a CSV file") from error
+    except (UnreadableError, csv.Error) as error:
         raise TableError(f"{path} is no CSV in UTF-8, or is damaged: {error}") from error
     if len(lines) < 2:
         raise TableError(f"{path} holds {len(lines)} lines, expected a header and at least one row: it is cut off")
@@ -228,9 +252,9 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
 
 
 def write_rows(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes rows, the header first; the folder is made where there is none."""
+    """Writes rows, the header first; the folder is made where there is none. Text is made `harmless`."""
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        csv.writer(file, lineterminator="\n").writerows(map(harmless, row) for row in rows)
 
 
 def write_records(path: str | Path, records: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:

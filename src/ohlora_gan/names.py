@@ -104,3 +104,11 @@ def within(scores: NDArray[Any], names: Sequence[str], thresholds: Mapping[str, 
     for name, threshold in thresholds.items():
         kept &= threshold.passes(scores[:, names.index(name)])
     return kept
+
+
+FILE_WORD = "letters, digits, spaces, '_', '-' and '.', as in lip_color"
+
+
+def is_file_word(name: object) -> bool:
+    """Whether a name can be part of a file's name and of nothing else: it leads to no other folder, see `FILE_WORD`."""
+    return isinstance(name, str) and re.fullmatch(r"\w[\w .-]*", name) is not None

@@ -139,7 +139,12 @@ class Loop:
     """A closed loop: see ``closed_loop.ClosedLoop.edit``, ``latents.metric`` and ``judging.measure``."""
 
     hold: str | Sequence[str] = option(
-        "rest", "scores to hold: rest, none, or names", "NAME", shown="rest", typed=list[str], read=read_hold
+        "rest",
+        "scores to hold: rest, none, or names; without a loop, by their derivatives",
+        "NAME",
+        shown="rest; none without a loop",
+        typed=list[str],
+        read=read_hold,
     )
     targets: Literal["change", "score"] = option("change", "sigmas against the face's own score, or the score to reach")
     layer: str = option("z", "where it moves; z keeps to faces that the generator knows", "LAYER")
@@ -174,6 +179,22 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Photo:
+    """Photographs that are edited, see ``editing.photos``."""
+
+    image: Sequence[Path] = option(
+        (), "a photograph to edit; repeatable", "FILE", shown=False, typed=list[Path], read=tuple
+    )
+    crop: Literal["auto", "landmarks", "center", "none"] = option(
+        "auto", "the face: by landmarks, else the central square; or all of the picture as it is"
+    )
+    paste: bool = option(False, "put the edited face back into the photograph, too")
+    learn: int = option(
+        4000, "faces of the generator that a network learns to invert from, once; 0: none, slower", between=(0, 10**6)
+    )
+
+
+@dataclass(frozen=True)
 class EditSettings:
     """What to edit and how.
 
@@ -195,7 +216,13 @@ class EditSettings:
         "joint", "all at once, one by one, at once in several versions, or until the scores are reached"
     )
     faces: Sequence[int] = option((0, 1, 2), "which faces", "NUMBERS", typed=str, text="0,1,2", read=read_faces)
-    latents: Path | None = option(None, "saved latents instead", "FILE", shown=False)
+    latents: Path | None = option(
+        None, "latents instead: .safetensors, .csv, or others' .npy, .npz, .pt", "FILE", shown=False
+    )
+    latents_layer: Literal["z", "w", "wplus"] | None = option(
+        None, "of others' latents, where shape and name leave it open", shown=False
+    )
+    photo: Photo = group(Photo, "Photographs (--image)")
     beyond: Literal["clip", "refuse"] = option(
         "clip", "scores that no face of the generator has: go to the nearest that one has, or refuse"
     )

@@ -11,6 +11,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from ohlora_gan.checked import check_settings
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -55,8 +57,10 @@ class Registry:
         return {"class": self.name_of(made), "config": made.config}
 
     def make(self, description: Mapping[str, Any]) -> Any:
-        """An object from its description, see ``describe``; raises ValueError for a class that is not known."""
-        return self.find(str(description["class"]))(**description["config"])
+        """An object from its description, see ``describe``; ValueError for an unknown class, or unfit settings."""
+        kind, config = self.find(str(description["class"])), description["config"]
+        check_settings(kind, config)
+        return kind(**config)
 
 
 NETWORKS = Registry(

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -31,6 +32,9 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from ohlora_gan.checked import check_settings
+from ohlora_gan.errors import UserError, as_typed
+
 T = TypeVar("T")
 EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
 """Folders of ``conf/experiment`` -> the program that they are for."""
@@ -42,6 +46,18 @@ WHAT_TO_GIVE = {
 }
 NO_CHOICE = ("experiment", "model/base", "scale")
 """Groups that nothing is chosen of in the program that has them at hand: parts of others."""
+
+
+def check_options(words: Sequence[str]) -> None:
+    """Raises UserError for ``--model``, where ``model=`` is meant: options of Hydra's own are few."""
+    known = get_args_parser()._option_string_actions
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            value = value if equals else next((w for w in words[i + 1 : i + 2] if not w.startswith("-")), "VALUE")
+            raise UserError(
+                f"{name} is no option, expected KEY=VALUE: give {name.lstrip('-').replace('-', '_')}={value}"
+            )
 
 
 def own_experiments(arguments: Sequence[str], kind: str) -> list[str]:
@@ -102,6 +118,7 @@ def config_file(loader: Any, name: str) -> Path | None:
 
 
 OmegaConf.register_new_resolver("choices", choices, replace=True)
+OmegaConf.register_new_resolver("call", lambda program: as_typed(f"python {program}"), replace=True)
 OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
 
 
@@ -120,13 +137,14 @@ def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
 
 
 def typed(kind: type[T], given: Mapping[str, Any]) -> T:
-    """Flat settings as the dataclass that documents them; ValueError for one that it does not have."""
+    """Flat settings as the dataclass that documents them; ValueError for one that it lacks, or an unfit value."""
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if unknown := next((key for key in given if key not in known), None):
         raise ValueError(
             f"{unknown}= is no setting of {kind.__name__}: {did_you_mean(unknown, known)}expected some of "
             f"{', '.join(known)}"
         )
+    check_settings(kind, given)
     return kind(**given)
 
 
@@ -215,7 +233,7 @@ def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
 def unreadable_override(error: OverrideParseException) -> str:
     """An argument that is no ``key=value`` of Hydra's grammar."""
     quoted = "'checkpoint=\"a=b.pth\"'"
-    return f"cannot read {error.override!r}: expected key=value, with special characters in quotes: {quoted}"
+    return f"cannot read {error.override!r}: expected key=value without spaces, special characters in quotes: {quoted}"
 
 
 def value_error(error: OmegaConfBaseException) -> str:

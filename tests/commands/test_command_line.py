@@ -89,6 +89,28 @@ def test_wrong_words_end_in_one_sentence(capsys, words, told):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["sample", "my_genrator.pth", "1", "--output", "x"], "my_generator.pth"),
+        (["inspect", "my_generator.pt"], "my_generator.pth"),
+        (["edit", "runs/vectrs", "--set", "eyes=1"], "runs/vectors"),
+        (["compare", "runs/vectosr", "--output", "x"], "runs/vectors"),
+        (["runs", "rusn"], "runs"),
+        (["label", "runs/vectorss", "--output", "x"], "runs/vectors"),
+        (["import-vectors", "my_genrator.pth", "--layer", "w"], "my_generator.pth"),
+    ],
+)
+def test_a_mistyped_file_is_answered_with_the_one_that_is_there(words, near, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_generator.pth").write_bytes(b"")
+    (tmp_path / "runs" / "vectors").mkdir(parents=True)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"did you mean {near}? " in said
+    assert said.count("\n") == 1
+
+
 def test_a_device_that_is_not_there(capsys, tmp_path):
     import torch
 
@@ -132,7 +154,7 @@ def test_words_of_a_hydra_program_are_handed_over(name, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["train", "modle=pretrain"], 2, "did you mean model=? `python train.py --cfg job`"),
+        (["train", "modle=pretrain"], 2, "did you mean model=? `ohlora train --cfg job`"),
         (["find-vectors", "method=svn"], 2, "unknown method 'svn'"),
         (["chain", "scale=nope"], 2, "unknown scale 'nope': expected one of celeba64, mini, reference, smoke"),
         (["chain", "scael=smoke"], 2, "unknown key 'scael': did you mean scale=? `ohlora chain --cfg job`"),
@@ -150,15 +172,11 @@ def test_real_programs(words, code, told, tmp_path):
         assert "common:\n  device: cpu\n  logger: none\n" in result.stdout
 
 
-def test_programs_without_their_source_are_told(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "a" / "b" / "c.py"))
-    for name in HYDRA:
-        assert main([name]) == 2
-        assert "holds conf/, which train, find-vectors and chain read" in capsys.readouterr().err
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "train.yaml").touch()
-    assert command_line.project() == tmp_path
+def test_an_installed_package_reads_its_own_configs(monkeypatch, tmp_path):
+    assert command_line.project() == PROJECT
+    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "ohlora_gan" / "__main__.py"))
+    (tmp_path / "ohlora_gan" / "project").mkdir(parents=True)
+    assert command_line.project() == tmp_path / "ohlora_gan" / "project"
 
 
 def test_bounds_and_pairs():

@@ -1,6 +1,6 @@
 import json
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from PIL import Image
 
 from ohlora_gan.__main__ import main
 from ohlora_gan.directions.files import DirectionSet, save_directions
+from ohlora_gan.editing.invert import Inversion, Inverter
 from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.editing.search import made_ready
 from ohlora_gan.latents.layers import W
@@ -281,3 +282,98 @@ def test_a_single_fall_leads_from_the_face_to_what_was_asked(run, tmp_path, monk
     assert captions[0][0] == ""
     change = fall["reached"]["eyes"] - fall["before"]["eyes"]
     assert captions[0][-1].partition(" (")[0] == f"eyes {edits.signed(change)}"
+
+
+# --- Photographs, and latents of others ---
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Inverting in a few steps, with nothing learnt."""
+    monkeypatch.setattr("ohlora_gan.pipelines.edit.Inverter", partial(Inverter, how=Inversion(2, 2)))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "aunt.png"
+    noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3)).astype(np.uint8)
+    Image.fromarray(noise).resize((80, 60), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.mark.parametrize("way", ["straight", "closed-loop"])
+def test_a_photograph(run, photo, tmp_path, quick, capsys, way):
+    output = tmp_path / "new"
+    mode = ["--mode", "closed-loop", "--metric", "euclid"] if way == "closed-loop" else [f"{run}"]
+    networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
+    words = [
+        *mode,
+        *networks,
+        "--image",
+        f"{photo}",
+        "--crop",
+        "center",
+        "--learn",
+        "0",
+        "--paste",
+        "--set",
+        "eyes=+0.01",
+    ]
+    assert main(["edit", *words, *FEW[2:], "--output", f"{output}"]) == 0
+    said = capsys.readouterr().out
+    content = json.loads((output / "edit.json").read_text())
+    (about,) = content["photographs"]
+    assert about["face"] == content["edits"][0]["face"] == "aunt"
+    assert about["crop"] == "center"
+    assert 0 < about["residual"] < 1
+    assert set(about["scores"]) == set(PROPERTIES)
+    assert "aunt" in said
+    assert "another face" in said  # in so few steps
+    with Image.open(output / "pasted_aunt_eyes.png") as pasted, Image.open(photo) as before:
+        assert pasted.size == before.size
+    assert sizes_of(output, "photographs.png")
+
+    # what was found is edited again without inverting
+    again = [*mode, *networks, "--latents", f"{output / 'latents.safetensors'}", "--set", "eyes=+0.01"]
+    assert main(["edit", *again, *FEW[2:], "--output", f"{tmp_path / 'again'}"]) == 0
+    one, other = content["edits"][0], json.loads((tmp_path / "again" / "edit.json").read_text())["edits"][0]
+    for key in ("before", "reached"):
+        assert other[key] == pytest.approx(one[key], abs=2e-3)
+
+
+def sizes_of(folder, name):
+    with Image.open(folder / name) as picture:
+        return picture.size
+
+
+@pytest.mark.parametrize(("name", "shape", "number"), [("w.npy", (2, 16), 2), ("any.npy", (8, 16), 1)])
+def test_latents_of_others(run, tmp_path, name, shape, number):
+    np.save(tmp_path / name, np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    words = ["--latents", f"{tmp_path / name}", "--set", "eyes=+0.01", "--output", f"{tmp_path / 'new'}"]
+    assert main(["edit", f"{run}", *words, *FEW[2:]]) == 0
+    content = json.loads((tmp_path / "new" / "edit.json").read_text())
+    assert [edit["face"] for edit in content["edits"]] == [f"latent {i}" for i in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--image", "PHOTO", "--faces", "1"], "--faces and --image both say which faces"),
+        (["--image", "PHOTO", "--latents", "w.npy"], "--latents and --image both say which faces"),
+        (["--paste"], "--paste is a setting of --image"),
+        (["--crop", "center"], "--crop is a setting of --image"),
+        (["--learn", "9"], "--learn is a setting of --image"),
+        (["--latents-layer", "w"], "--latents-layer is a setting of --latents"),
+        (["--image", "none.png"], "none.png cannot be read"),
+        (["--latents", "none.npy"], "none.npy cannot be read"),
+        (["--latents", "none.csv"], "none.csv"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_words_of_photographs(run, photo, tmp_path, quick, capsys, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    words = [str(photo) if word == "PHOTO" else word for word in words]
+    assert main(["edit", f"{run}", "--set", "eyes=1", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error

@@ -82,7 +82,7 @@ def test_every_setting_reads(parse):
         ("a --set eyes=1 --mode both", "'both' is not one of 'joint', 'independent'"),
         ("a --set eyes=1 --metric image", "--metric is a setting of --mode closed-loop"),
         ("a --set eyes=1 --targets score", "--targets is a setting of --mode closed-loop"),
-        ("a --set eyes=1 --hold rest", "--hold is a setting of --mode closed-loop"),
+        ("a --set eyes=1 --metric cloud", "--metric is a setting of --mode closed-loop"),
         ("--mode closed-loop --set eyes=1 --metric cloud --region face", "--region is a setting of --metric image"),
         ("--mode closed-loop --set eyes=1 --region hair", "'hair' is not one of 'all', 'face', 'border'"),
         ("a --set eyes=1 --truncation-psi 2", "--truncation-psi is 2, expected 0.01 to 1"),

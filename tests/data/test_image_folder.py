@@ -144,7 +144,7 @@ def test_broken_pictures_are_left_out_counted_and_listed(folder, caplog):
     data = labelled(folder, report=folder / "out" / "skipped.csv", num_val=0, num_test=0)
     assert numbers(data.dataset("train")) == [0, 1, 2, *range(6, 20)]
     assert "3 of 20 pictures" in caplog.text
-    assert "1 empty file; 1 not a picture, or of an unknown kind; 1 too small" in caplog.text
+    assert "1 empty file; 1 not a picture of a known kind; 1 too small" in caplog.text
     listed = list(csv.DictReader((folder / "out" / "skipped.csv").open()))
     assert [row["file"] for row in listed] == ["03.png", "04.png", "05.png"]
     assert listed[2]["reason"] == "too small: 40 x 3 pixels, expected 16 a side"

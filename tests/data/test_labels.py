@@ -38,7 +38,7 @@ def test_celebas_list(write):
     ("text", "message"),
     [
         ("", "expected the file name first"),
-        ("file;lip\na.png;1\n", "separated by commas"),
+        ("file lip\na.png 1\n", "separated by commas"),
         ("file,lip,lip\na.png,1,2\n", "different names"),
         ("file,lip\na.png,1,2\n", "line 2: 3 cells, expected 2"),
         ("file,lip\na.png,1\nb.png,red\n", r"line 3, column 'lip': 'red' is no number"),

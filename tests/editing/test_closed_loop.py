@@ -5,10 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, Steps, broyden
+from ohlora_gan.directions.files import DirectionSet
+from ohlora_gan.editing.closed_loop import NEAR, ClosedLoop, HeldMover, Steps, broyden
+from ohlora_gan.editing.moves import StraightMover
 from ohlora_gan.latents.layers import W, WPlus
-from ohlora_gan.latents.space import change_map
+from ohlora_gan.latents.space import FaceSpace, change_map, score_jacobian
 from ohlora_gan.testing import Bar
+from tests import tiny
 from tests.analytic_world import SIZE, make_world
 
 EYES, MOUTH, POSE, HAIR, SKIN = range(5)
@@ -272,3 +275,31 @@ def test_a_metric_of_another_size(bent):
     with pytest.raises(ValueError, match=r"metric has shape \[3, 3\], expected \[16, 16\]"):
         ClosedLoop(bent.space, W(), np.eye(3))
     assert NEAR > 0.05  # the tests above ask for more than the notes do
+
+
+# --- Straight moves that hold scores ---
+
+
+def test_a_held_move_keeps_what_it_promises_and_holds_the_rest():
+    space = FaceSpace(tiny.generator(), tiny.scorer())
+    codes = space.codes(W(), *space.latents("test", range(2)))
+    _, jacobian = score_jacobian(space, W(), codes)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2, 1, codes.shape[1]))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    found = DirectionSet(vectors, ["all"], "w", "x", properties=("eyes", "mouth"), slopes=np.ones((2, 1)))
+    straight = StraightMover(found)
+    small = {"eyes": [0.01, -0.02]}
+    names = list(space.property_names)
+    for hold in (["pose"], "rest"):
+        step = HeldMover(straight, space, W(), hold)(codes, ["all"] * 2, small).codes - codes[:, None]
+        plain = straight(codes, ["all"] * 2, small).codes - codes[:, None]
+        change, before = (np.einsum("nkd,npd->nkp", moved, jacobian) for moved in (step, plain))
+        held = [names.index("pose")] if hold == ["pose"] else [p for p, name in enumerate(names) if name != "eyes"]
+        assert np.abs(change[..., held]).max() < 0.05 * np.abs(before[..., held]).max()
+        eyes = names.index("eyes")
+        np.testing.assert_allclose(change[..., eyes], before[..., eyes], rtol=0.05, atol=1e-5)
+    with pytest.raises(ValueError, match="eyes is to be changed and held"):
+        HeldMover(straight, space, W(), ["eyes"])(codes, ["all"] * 2, small)
+    with pytest.raises(ValueError, match="beard cannot be held"):
+        HeldMover(straight, space, W(), ["beard"])

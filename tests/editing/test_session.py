@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from ohlora_gan.editing.closed_loop import ClosedLoopMover
-from ohlora_gan.editing.moves import Faces, Limits, SafeRange, Session, StraightMover, open_faces
-from ohlora_gan.latents.bank import SavedLatents, save_latents
+from ohlora_gan.editing.moves import Faces, Limits, SafeRange, Session, StraightMover, sampled_faces
 from ohlora_gan.latents.layers import W
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
@@ -140,16 +139,8 @@ def space():
 
 
 def test_a_face_is_its_number_and_has_the_group_of_its_scores(space):
-    faces = open_faces(space, W(), [7, 2], None, {"hair_color": 0.0})
+    faces = sampled_faces(space, W(), [7, 2], {"hair_color": 0.0})
     assert faces.names == ["seed 7", "seed 2"]
-    np.testing.assert_allclose(open_faces(space, W(), [2], None, {}).codes, faces.codes[1:], atol=1e-6)
+    np.testing.assert_allclose(sampled_faces(space, W(), [2], {}).codes, faces.codes[1:], atol=1e-6)
     expected = ["h" if row[space.property_names.index("hair_color")] >= 0 else "l" for row in faces.scores]
     assert faces.groups == expected
-
-
-def test_saved_latents_are_faces_too(space, tmp_path):
-    z, label = space.latents("edit", [3, 4])
-    path = save_latents(tmp_path / "latents.safetensors", SavedLatents(z.numpy(), label.numpy()))
-    faces = open_faces(space, W(), [], path, {})
-    np.testing.assert_allclose(faces.codes, open_faces(space, W(), [3, 4], None, {}).codes, atol=1e-6)
-    assert faces.names == ["latent 0", "latent 1"]

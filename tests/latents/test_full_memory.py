@@ -29,14 +29,15 @@ WORK = {
 def space(part=None, most=3, error=None):
     """A face space, one of whose networks has room for so many pictures."""
     found = FaceSpace(tiny.generator(), tiny.scorer(), batch_size=32)
-    if part is not None:
-        network = getattr(found, part)
 
-        def refuse(_, inputs):
-            if len(inputs[0]) > most:
-                raise error
+    def refuse(_, inputs):
+        if len(inputs[0]) > most:
+            raise error
 
-        (network.synthesis if part == "generator" else network).register_forward_pre_hook(refuse)
+    if part == "scorer":
+        found.scorer.register_forward_pre_hook(refuse)
+    if part == "generator":
+        found.synthesize = lambda *inputs: refuse(None, inputs) or FaceSpace.synthesize(found, *inputs)
     return found
 
 

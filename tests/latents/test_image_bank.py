@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 def test_scores_that_are_no_numbers_are_refused(tmp_path):
     broken = space()
     broken.scorer.networks[1].eyes_score_cnn.fc_final.bias.data.fill_(float("nan"))
-    with pytest.raises(ValueError, match="10 of samples 0 to 9 have scores that are not finite"):
+    with pytest.raises(ValueError, match="pictures have scores that are not finite"):
         ImageBank(tmp_path, broken).scores(5)
 
 

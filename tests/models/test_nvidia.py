@@ -313,7 +313,7 @@ def nest_below(meta, state):
         (lambda meta, state: state["_init_kwargs"].update(architecture="deep"), "architecture is 'deep'"),
         (lambda meta, state: state["_init_kwargs"].update(mapping_kwargs=[1]), "mapping_kwargs as a list"),
         (lambda meta, state: state["_init_kwargs"].update(conv_clamp=object), "conv_clamp as a type|plain numbers"),
-        (lambda meta, state: state["_init_kwargs"].update(num_layers=10**9), "no setting 'num_layers'"),
+        (lambda meta, state: state["_init_kwargs"].update(num_layers=10**9), "num_layers is 1000000000"),
         (
             lambda meta, state: first_module(state, "synthesis")["_modules"].pop("b4"),
             r"whose synthesis network has the modules \['b16', 'b8'\], expected b4",

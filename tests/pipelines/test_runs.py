@@ -44,7 +44,7 @@ def test_a_folder_without_settings_has_none(tmp_path):
 @pytest.mark.parametrize("content", [b"seed: [", b"\xff\xfe", b"a: ${b"])
 def test_settings_that_cannot_be_read_are_named(tmp_path, content):
     (tmp_path / "config.yaml").write_bytes(content)
-    with pytest.raises(ValueError, match=r"config\.yaml cannot be read, expected the settings of a run"):
+    with pytest.raises(ValueError, match=r"config\.yaml cannot be read .*: expected the settings of a run"):
         settings_of(tmp_path)
 
 
@@ -52,8 +52,11 @@ def test_settings_that_cannot_be_read_are_named(tmp_path, content):
     ("settings", "message"),
     [
         ({"checkpoint": "v9"}, r"names its scorer: say which it was"),
-        ({"checkpoint": "v9", "scorer": "property_cnn", "seed": "x"}, r"has seed='x', expected a number"),
-        ({"checkpoint": "v9", "scorer": "property_cnn", "batch_size": [1]}, r"has batch_size=\[1\], expected a number"),
+        ({"checkpoint": "v9", "scorer": "property_cnn", "seed": "x"}, r"seed is 'x', expected a whole number"),
+        (
+            {"checkpoint": "v9", "scorer": "property_cnn", "batch_size": [1]},
+            r"batch_size is \[1\], expected a whole number",
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(settings, message):

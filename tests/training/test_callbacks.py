@@ -227,7 +227,12 @@ class Bar(pl.Callback):
         self.shown = trainer.progress_bar_callback.get_metrics(trainer, pl_module)
 
 
-def test_progress_shows_the_figures_that_matter(tmp_path, capsys):
+@pytest.fixture
+def in_terminal(monkeypatch):
+    monkeypatch.setattr("ohlora_gan.progress.is_drawn", lambda: True)
+
+
+def test_progress_shows_the_figures_that_matter(tmp_path, capsys, in_terminal):
     bar, record = Bar(), Record()
     fit(tmp_path, gan(), [TrainingProgress(1), bar, record], enable_progress_bar=True, logger=CSVLogger(tmp_path))
     figures = record.figures[-1]
@@ -235,15 +240,36 @@ def test_progress_shows_the_figures_that_matter(tmp_path, capsys):
     assert bar.shown["d_loss"] == f"{figures['train/d_loss']:.3f}"
     assert bar.shown["D/G"] == f"{figures['train/d_train_count']:.0f}/{figures['train/g_train_count']:.0f}"
     assert float(bar.shown["img/s"]) > 0
-    output = capsys.readouterr().out
+    output = capsys.readouterr().err
+    assert "Epoch 1 of 1: 100%" in output
     assert "3/3" in output
     assert "g_loss=" in output
 
 
-def test_progress_of_a_resumed_epoch_knows_its_length(tmp_path, capsys):
+def test_progress_of_a_resumed_run_goes_on(tmp_path, capsys, in_terminal):
     fit(tmp_path, gan(), [LastCheckpoint(tmp_path, 1)], max_steps=2, max_epochs=-1)
     fit(tmp_path, gan(), [TrainingProgress(1)], enable_progress_bar=True, ckpt_path=tmp_path / "last.ckpt")
-    assert "Epoch 0: 100%" in capsys.readouterr().out
+    output = capsys.readouterr().err
+    assert "Epoch 1 of 1: 100%" in output
+    assert "1/3" not in output
+
+
+@pytest.mark.parametrize(
+    ("limits", "total"),
+    [({"max_epochs": 2}, 6), ({"max_epochs": 2, "max_steps": 4}, 4), ({"max_epochs": -1, "max_steps": 4}, 4)],
+)
+def test_progress_counts_to_where_training_ends(tmp_path, capsys, in_terminal, limits, total):
+    fit(tmp_path, gan(), [TrainingProgress(1)], enable_progress_bar=True, **limits)
+    last = capsys.readouterr().err.rstrip().split("\r")[-1]
+    assert "100%|" in last
+    assert f" {total}/{total} " in last
+
+
+def test_progress_in_a_log_is_no_bar(tmp_path, capsys):
+    fit(tmp_path, gan(), [TrainingProgress(1)], enable_progress_bar=True)
+    said = capsys.readouterr()
+    assert "\r" not in said.out + said.err
+    assert "Epoch" not in said.out + said.err
 
 
 def test_progress_of_a_regressor(tmp_path):

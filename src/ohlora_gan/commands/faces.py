@@ -50,14 +50,13 @@ def write_samples(name: str, num: int, samples: Samples, output: Path, device: s
     Raises:
         ValueError: for weights that are no generator, or a folder that holds something else.
     """
-    from tqdm import tqdm
-
     from ohlora_gan.devices import keep_freed_memory, open_device
     from ohlora_gan.files import claim, save_png
     from ohlora_gan.latents.layers import W
     from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator
+    from ohlora_gan.progress import Bar
 
     keep_freed_memory()
     generator = open_generator(name)
@@ -68,7 +67,7 @@ def write_samples(name: str, num: int, samples: Samples, output: Path, device: s
     claim(output, CLAIM, made_by, "pictures")
     asked = range(samples.start, samples.start + num)
     left = {i: path for i in asked if not (path := output / f"sample_{i:06d}.png").exists()}
-    with tqdm(desc="sampling", total=num, initial=num - len(left)) as bar:
+    with Bar(desc="sampling", total=num, initial=num - len(left)) as bar:
         for block in sorted({i // AT_ONCE for i in left}):
             # always whole blocks: a picture's last bit depends on which others are computed with it
             indices = range(block * AT_ONCE, (block + 1) * AT_ONCE)
@@ -118,11 +117,10 @@ def write_rendered(num: int, wanted: Wanted, output: Path) -> str:
     Raises:
         ValueError: for values out of range, unknown attributes, a folder that is not empty.
     """
-    from tqdm import tqdm
-
     from ohlora_gan.data.datasets import face_scores, matching_indices
     from ohlora_gan.files import save_png, write_rows
     from ohlora_gan.names import PROPERTIES
+    from ohlora_gan.progress import Bar
     from ohlora_gan.world.face import ATTRIBUTES, BINARY, sample_attributes
     from ohlora_gan.world.painter import MAX_SIZE, MIN_SIZE
     from ohlora_gan.world.painter import render as rendered
@@ -144,7 +142,7 @@ def write_rendered(num: int, wanted: Wanted, output: Path) -> str:
         raise ValueError(str(error).replace("data.keep", "--keep")) from error
     output.mkdir(parents=True, exist_ok=True)
     rows = []
-    for index in tqdm(indices, desc="rendering", unit=""):
+    for index in Bar(indices, desc="rendering", unit=""):
         attributes = sample_attributes(wanted.seed, index)
         name = f"{index:06d}.png"
         save_png(output / name, rendered(attributes, wanted.size))

@@ -117,7 +117,11 @@ def import_vectors(
     foreign: Foreign,
     latents: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="convert latents instead: ohlora_z_vectors_*.csv", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="convert latents instead: .csv, .npy, .npz or .pt",
+            show_default=False,
+        ),
     ] = None,
     groups: Annotated[
         str | None,
@@ -133,13 +137,14 @@ def import_vectors(
 
     Directions: a folder of Oh-LoRA's {property}_change_{layer}_vector_{group}.csv, ours or theirs, or arrays such as
     the boundaries of InterFaceGAN and HiGAN: .npy, .npz, .pt, .pkl, of one w, one z, or one w a layer.
-    Latents: its ohlora_z_vectors_*.csv and group names.
+    Latents: its ohlora_z_vectors_*.csv and group names, or arrays of z, w, or one w a layer, as encoders save them.
 
     \b
     Examples:
       ohlora import-vectors FOLDER --layer mapping_split2 --output vectors.safetensors
       ohlora import-vectors smile_boundary.npy --layer w --checkpoint GENERATOR
       ohlora import-vectors --latents ohlora_z_vectors.csv --groups group_names.csv
+      ohlora import-vectors --latents encoded.npy --layer wplus --checkpoint GENERATOR
     """
     from ohlora_gan.devices import keep_freed_memory
 
@@ -150,22 +155,30 @@ def import_vectors(
         if groups:
             raise UserError("--groups goes with --latents")
         return import_directions(source or [], foreign, output or Path("vectors.safetensors"), device)
-    if source or foreign.layer or foreign.sign or foreign.medians:
-        raise UserError("--latents goes with --groups, --checkpoint and --output alone: import directions separately")
-    return import_latents(latents, groups, foreign.checkpoint, output or Path("latents.safetensors"))
+    if source or foreign.sign or foreign.medians:
+        raise UserError(
+            "--latents goes with --groups, --layer, --checkpoint and --output alone: import directions separately"
+        )
+    return import_latents(latents, groups, foreign, output or Path("latents.safetensors"))
 
 
-def import_latents(values: str, groups: str | None, checkpoint: str | None, output: Path) -> str:
-    """Converts published latents; says what they are."""
-    from ohlora_gan.latents.bank import PUBLISHED_SIZES, read_latents, save_latents
+def import_latents(values: str, groups: str | None, foreign: Foreign, output: Path) -> str:
+    """Converts others' latents; says what they are."""
+    from ohlora_gan.editing.given import GivenW, read_given, save_w
+    from ohlora_gan.latents.bank import save_latents
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator
 
-    generator = open_generator(checkpoint) if checkpoint else None
-    found = read_latents(values, groups, (generator.z_dim, generator.label_dim) if generator else PUBLISHED_SIZES)
+    if foreign.layer not in (None, "z", "w", "wplus"):
+        raise UserError(f"--layer is {foreign.layer}, but latents are z, w or wplus: give one of them")
+    generator = open_generator(foreign.checkpoint) if foreign.checkpoint else None
+    found = read_given(values, generator, foreign.layer, groups)  # type: ignore[arg-type]
     if generator:
         found.check(generator)
         found.origin["generator"] = weights_hash(generator)
+    if isinstance(found, GivenW):
+        of_layers = f", one for each of {found.w.shape[1]} layers" if found.w.ndim == 3 else ""
+        return f"{len(found)} latents: w of {found.w.shape[-1]} values{of_layers}\n{save_w(output, found)}"
     path = save_latents(output, found)
     of_groups = ", ".join(f"{name} {found.groups.count(name)}" for name in sorted({*found.groups}))
     sizes_said = f"z of {found.z.shape[1]} and label of {found.label.shape[1]} values"
@@ -174,8 +187,6 @@ def import_latents(values: str, groups: str | None, checkpoint: str | None, outp
 
 def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, device: str) -> str:
     """Converts directions and turns them to raise their property; says what they are."""
-    from tqdm import tqdm
-
     from ohlora_gan.devices import open_device
     from ohlora_gan.directions.foreign import description, read_sources
     from ohlora_gan.judging.rescoring import turn_up
@@ -183,6 +194,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
     from ohlora_gan.latents.space import FaceSpace
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator, open_scorer
+    from ohlora_gan.progress import Bar
 
     generator = open_generator(foreign.checkpoint) if foreign.checkpoint else None
     scorer = open_scorer(foreign.scorer) if foreign.scorer else None
@@ -212,7 +224,7 @@ def import_directions(sources: Sequence[str], foreign: Foreign, output: Path, de
         if len(unknown) == len(found.properties):
             said += f"\nsigns: left as they are, the scorer measures none of {', '.join(unknown)}"
             return write_directions_file(output, found, said)
-        with tqdm(desc="measuring signs", total=found.directions.shape[0] * found.directions.shape[1]) as bar:
+        with Bar(desc="measuring signs", total=found.directions.shape[0] * found.directions.shape[1]) as bar:
             found, turned = turn_up(space, layer, found, NUM_LATENTS, bar)
         found.provenance |= {"scorer": weights_hash(scorer), "seed": foreign.seed}
         found.provenance["imported"]["sign"] = sign
@@ -256,14 +268,15 @@ def edit(
 ) -> str:
     """Changes faces by score sigmas and writes strips, grids, an animation and edit.json.
 
-    Directions, networks and faces are those of the run. A closed loop needs no run: it goes on until the scores are
-    reached.
+    Directions, networks and faces are those of the run; --image edits a photograph's face, --latents what an encoder
+    of others made of one. A closed loop needs no run: it goes on until the scores are reached.
 
     \b
     Examples:
       ohlora edit runs/find_vectors/DATE --set eyes=+1 --set mouth=-0.5
       ohlora edit runs/find_vectors/DATE --set eyes=1 --set pose=1 --mode independent --faces 4,7
       ohlora edit --mode closed-loop --set eyes=+1 --set mouth=-0.5 --hold rest
+      ohlora edit runs/find_vectors/DATE --image photo.jpg --set eyes=+1 --paste
     """
     from ohlora_gan.devices import keep_freed_memory
     from ohlora_gan.pipelines import edit as work

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.data.datasets import (
@@ -47,6 +46,7 @@ from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.zoo import open_filters, open_generator, open_scorer, shipped_filters, world_of
 from ohlora_gan.names import PROPERTIES, REFERENCE, WORLD, Threshold, read_thresholds, within
+from ohlora_gan.progress import Bar
 from ohlora_gan.world.face import ATTRIBUTES
 
 log = logging.getLogger(__name__)
@@ -242,6 +242,7 @@ class ImageFolderDataModule(DealingDataModule):
     min_size: int = 16
     strict: bool = False
     report: str | Path | None = None
+    missing: Sequence[float] | None = ()
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -249,14 +250,16 @@ class ImageFolderDataModule(DealingDataModule):
         if self.labels is None and self.attributes is not None:
             raise ValueError(f"data.attributes={self.attributes} needs a file of labels: give data.labels=FILE.csv")
         source = PictureSource(self.folder)
-        table = None if self.labels is None else ChosenLabels(read_labels(self.labels), self.attributes, source.names)
+        read = None if self.labels is None else read_labels(self.labels, self.missing)
+        table = None if read is None else ChosenLabels(read, self.attributes, source.names)
         self.attribute_names = tuple(table.columns) if table else ()
         self.labelled = bool(self.attribute_names)
         names = table.names if table else source.names
-        with tqdm(desc="reading pictures", total=len(names), unit="", disable=len(names) <= FEW_PICTURES) as bar:
+        with Bar(desc="reading pictures", total=len(names), unit="", disable=len(names) <= FEW_PICTURES) as bar:
             self.pictures = Pictures(source, names, self.resolution, self.crop, self.min_size, self.strict, bar)
         report_skipped(self.pictures, self.report)
-        default = min(len(self.pictures) // 10, MAX_EVAL) if self.labelled else 0
+        tenth = len(self.pictures) // 10
+        default = min(max(tenth, 2 * min(tenth, 1)), MAX_EVAL) if self.labelled else 0  # figures need two
         num_val, num_test = (default if num is None else num for num in (self.num_val, self.num_test))
         self._indices = split(self.pictures.names, self.seed, num_val, num_test, self.partition)
         self.normalization = Normalization({}, {})
@@ -456,7 +459,7 @@ class GeneratedDataModule(DealingDataModule):
         thresholds = read_thresholds(bounds, filters, "data.require")
         stored = min(bank.num_stored(), self.num_generated)
         log.info("%s holds %d of the %d generated images", bank.folder, stored, self.num_generated)
-        with tqdm(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:
+        with Bar(desc="generating", total=self.num_generated, disable=stored >= self.num_generated) as bar:
             scores = bank.scores(self.num_generated, bar)
         lost = np.isnan(scores).any(axis=1)
         kept = within(scores, filters, thresholds) & ~lost

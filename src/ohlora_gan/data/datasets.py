@@ -1,6 +1,5 @@
 """Map-style data sets: item i is (image float32 [3, R, R] in [-1, 1], scores float32 [A] of A attributes)."""
 
-import json
 import logging
 import re
 import struct
@@ -18,8 +17,10 @@ from torch.utils.data import Dataset
 
 from ohlora_gan import rng
 from ohlora_gan.data.parse_scores import MAP_SIZE
+from ohlora_gan.errors import near_file
 from ohlora_gan.files import write_json
 from ohlora_gan.names import PROPERTIES, Part
+from ohlora_gan.reading import open_picture, read_json
 from ohlora_gan.world.face import ATTRIBUTES, BINARY, CONTINUOUS, FaceAttributes, sample_attributes, standardized
 from ohlora_gan.world.latents import latent
 from ohlora_gan.world.painter import render
@@ -201,7 +202,9 @@ class ParseFolder:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise ValueError(f"{folder} is no folder: give one that holds parsing_000123.png and face_000123.png")
+            raise ValueError(
+                f"{folder} is no folder: {near_file(folder)}give one that holds parsing_000123.png and face_000123.png"
+            )
         self.skipped: dict[str, str] = {}
         self._maps, faces = self._numbered(_MAP_NAME), self._numbered(_FACE_NAME)
         for mine, other, missing in ((self._maps, faces, "face"), (faces, self._maps, "parse map")):
@@ -245,7 +248,7 @@ class ParseFolder:
     def _read(self, path: Path, read: Callable[[Image.Image], Bytes]) -> Bytes | None:
         """What ``read`` makes of an opened picture, or None with the reason noted."""
         try:
-            with Image.open(path) as image:
+            with open_picture(path) as image:
                 return read(image)
         except UNREADABLE as error:
             self.skipped[path.name] = str(error) or type(error).__name__
@@ -302,7 +305,7 @@ class Normalization:
     def load(cls, path: str | Path) -> "Normalization":
         """Reads what ``save`` wrote; ValueError if the file is missing or holds no such statistics."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = read_json(path)
             mean, std = ({str(k): float(v) for k, v in content[key].items()} for key in ("mean", "std"))
             return cls(mean, std)
         except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.data.pictures import UnusablePictureError
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.names import Part
+from ohlora_gan.reading import open_picture
 
 Bytes = NDArray[np.uint8]
 
@@ -391,14 +392,16 @@ def by_callable(place: str) -> Labeller:
 def by_folder(folder: Path, map_names: Mapping[str, str]) -> Labeller:
     """The labeller that reads ready parse maps, PNG files of class codes (grey or palette) with the pictures' stems."""
     if not folder.is_dir():
-        raise ValueError(f"--maps {folder} is no folder: give one that holds parse maps such as NAME.png")
+        raise ValueError(
+            f"--maps {folder} is no folder: {near_file(folder)}give one that holds parse maps such as NAME.png"
+        )
 
     def read(name: str, image: Bytes) -> tuple[dict[str, float], Bytes]:
         path = folder / map_names[name]
         if not path.exists():
             raise UnusablePictureError(f"no parse map {map_names[name]}")
         try:
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 codes = np.asarray(picture if picture.mode in ("L", "P") else picture.convert("L"))
         except (OSError, SyntaxError) as error:
             raise UnusablePictureError(f"the parse map {path} cannot be read") from error

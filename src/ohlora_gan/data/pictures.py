@@ -4,25 +4,33 @@ import csv
 import logging
 import math
 import os
+import re
 import warnings
 import zipfile
+import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from ohlora_gan.errors import UserError
-from ohlora_gan.files import write_rows
+from ohlora_gan.errors import UserError, near_file
+from ohlora_gan.files import harmless, meant, write_rows
+from ohlora_gan.reading import FORMATS, UnreadableError, open_picture, read_text
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-MAX_BYTES = 2**29  # of a file; anything larger is no photograph
+MAX_BYTES = 2**28  # of a file; anything larger is no photograph
+MAX_RATIO, UNPACKED = (
+    100,
+    2**24,
+)  # of a file in a zip: a larger one that shrinks so much is to fill the memory
 CROPS = ("center", "none")
 
 
@@ -36,6 +44,7 @@ class PictureSource:
     Attributes:
         names: paths of all files with a picture's ending, relative to the folder, with ``/``; sorted. Hidden files
             are left out.
+        unnameable: names that are no UTF-8, as they are shown, and why they are left out.
 
     Raises:
         ValueError: if it is neither, or holds no such file.
@@ -50,10 +59,13 @@ class PictureSource:
             found = [info.filename for info in self._archive().infolist() if not info.is_dir()]
         else:
             raise ValueError(
-                f"data.folder={folder} is no folder and no whole zip file: give a folder or a .zip that holds pictures"
+                f"data.folder={folder} is no folder and no whole zip file: {near_file(folder)}"
+                f"give a folder or a .zip that holds pictures"
             )
-        self.names = sorted(filter(is_picture_name, found), key=lambda name: name.split("/"))
-        if not self.names:
+        pictures = sorted(filter(is_picture_name, found), key=lambda name: name.split("/"))
+        self.names = list(filter(is_text, pictures))
+        self.unnameable = {escaped(name): UNNAMEABLE for name in pictures if not is_text(name)}
+        if not pictures:
             raise ValueError(
                 f"data.folder={folder} holds no pictures: expected files ending in {', '.join(sorted(SUFFIXES))}"
             )
@@ -67,29 +79,65 @@ class PictureSource:
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_zip": None}
 
-    def read(self, name: str) -> bytes:
-        """The bytes of a file; UnusablePictureError if it is empty, too large or cannot be read."""
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """A file, of which no more is unpacked than is read; UnusablePictureError if it is empty, too large or cannot
+        be read."""
         try:
             if self.folder.is_dir():
-                size, read = (self.folder / name).stat().st_size, (self.folder / name).read_bytes
+                size, packed = (self.folder / name).stat().st_size, 0
             else:
-                size, read = self._archive().getinfo(name).file_size, lambda: self._archive().read(name)
+                info = self._archive().getinfo(name)
+                size, packed = info.file_size, info.compress_size
             if not 0 < size <= MAX_BYTES:
                 raise UnusablePictureError(f"too large: {size:,} bytes" if size else "empty file")
-            return read()
-        except (OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-            # RuntimeError: an encrypted file in a zip; NotImplementedError: an unknown compression
+            if packed and size > UNPACKED and size > MAX_RATIO * packed:
+                raise UnusablePictureError(f"too large: {size:,} bytes, packed into {packed:,}")
+            with (self.folder / name).open("rb") if self.folder.is_dir() else self._archive().open(name) as file:
+                yield file
+        except (
+            OSError,
+            KeyError,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            # RuntimeError: an encrypted file in a zip, or an unknown compression
             raise UnusablePictureError(f"cannot be read ({plain(error)})") from error
+
+    def picture(self, name: str, min_size: int = 1) -> Image.Image:
+        """A picture, see `decode`; UnusablePictureError if it cannot be used."""
+        with self.open(name) as file:
+            return decode(file, min_size)
+
+
+UNNAMEABLE = "a file name that is no plain text in UTF-8: rename it"
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is one line that can be written in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return name.splitlines() == [name] and "\0" not in name
+
+
+def escaped(name: str) -> str:
+    """A file's name, bytes that are no UTF-8 and ends of lines in Python's notation: ``\\xff``."""
+    return "".join(c if is_text(c) else repr(c)[1:-1].replace("\\udc", "\\x") for c in name)
 
 
 def is_picture_name(name: str) -> bool:
     """Whether a path ends as a picture's does and is not hidden (``__MACOSX`` holds the hidden files of zip files)."""
     parts = name.split("/")
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and Path(parts[-1]).suffix.lower() in SUFFIXES
+    hidden = any(not part or part.startswith(".") or part == "__MACOSX" for part in parts)  # no .. and no root either
+    return not hidden and "\\" not in name and ":" not in parts[0] and Path(parts[-1]).suffix.lower() in SUFFIXES
 
 
-def decode(data: bytes, min_size: int = 1) -> Image.Image:
+def decode(file: IO[bytes], min_size: int = 1) -> Image.Image:
     """A picture as 8-bit RGB, turned upright as its EXIF data say; of an animation the first frame.
 
     Grey, palette and CMYK pictures are converted, 16 bits scaled to 8, transparent parts laid over white.
@@ -98,7 +146,7 @@ def decode(data: bytes, min_size: int = 1) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(data)) as image:
+            with open_picture(file) as image:
                 if min(image.size) < min_size:
                     size = f"{image.width} x {image.height}"
                     raise UnusablePictureError(f"too small: {size} pixels, expected {min_size} a side")
@@ -106,7 +154,7 @@ def decode(data: bytes, min_size: int = 1) -> Image.Image:
     except UnusablePictureError:
         raise
     except UnidentifiedImageError as error:
-        raise UnusablePictureError("not a picture, or of an unknown kind") from error
+        raise UnusablePictureError(f"not a picture of a known kind ({', '.join(FORMATS)})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnusablePictureError(f"too large: over {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:  # decoders answer damage with errors of any kind
@@ -192,7 +240,9 @@ class Pictures:
     ) -> None:
         self.source, self.resolution, self.crop, self.min_size = source, resolution, crop, min_size
         self.names: list[str] = []
-        self.skipped: dict[str, str] = {}
+        self.skipped: dict[str, str] = dict(source.unnameable)
+        if strict and self.skipped:
+            raise ValueError(f"{next(iter(self.skipped))} in {source.folder} has {UNNAMEABLE}")
         fits = len(names) * resolution**2 * 3 <= self.MAX_CACHE
         self._cache = np.zeros((len(names), resolution, resolution, 3), np.uint8) if fits else None
         for name in names:
@@ -213,7 +263,7 @@ class Pictures:
             self.names.append(name)
 
     def _decode(self, name: str) -> NDArray[np.uint8]:
-        return to_square(decode(self.source.read(name), self.min_size), self.resolution, self.crop)
+        return to_square(self.source.picture(name, self.min_size), self.resolution, self.crop)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -253,19 +303,22 @@ class Labels:
     text: tuple[str, ...] = ()
 
 
-def read_labels(path: str | Path) -> Labels:
+def read_labels(path: str | Path, missing: Sequence[float] | None = ()) -> Labels:
     """Reads a CSV (header; the file name first; empty: unknown) or a file in the format of ``list_attr_celeba.txt``.
 
-    Binary columns of -1 and 1 become 0 and 1. ValueError, naming file and line, if the file is missing, damaged or has
-    a row twice.
+    Cells are separated by commas, semicolons or tabs. Binary columns of -1 and 1, yes and no, true and false become 0
+    and 1; numbers in ``missing`` are unknown (None: no number is taken for a mark of unknown ones). ValueError, naming
+    file and line, if the file is missing, damaged or has a row twice.
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except OSError as error:
-        raise ValueError(f"data.labels={path} cannot be read ({error.strerror}): give a CSV file") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"data.labels={path} is no text in UTF-8: save it as CSV in UTF-8") from error
+        raise ValueError(
+            f"data.labels={path} cannot be read ({error.strerror}): {near_file(path)}give a CSV file"
+        ) from error
+    except UnreadableError as error:
+        raise ValueError(f"data.labels={path} is {error}: save it as CSV in UTF-8") from error
     celeba = bool(lines) and lines[0].strip().isdigit()
     header, rows = _celeba_rows(path, lines) if celeba else _csv_rows(path, lines)
     if not header or "" in header or len(set(header)) < len(header):
@@ -283,19 +336,31 @@ def read_labels(path: str | Path) -> Labels:
         if file in first:
             raise ValueError(f"labels {path} have {file!r} twice, in lines {first[file]} and {line}: remove one")
         first[file] = line
-    read = {name: _numbers(path, name, [(line, cells[i]) for line, cells in rows]) for i, name in enumerate(header, 1)}
+    read = {
+        name: _numbers(path, name, [(line, cells[i]) for line, cells in rows], missing)
+        for i, name in enumerate(header, 1)
+    }
     numbers = {name: column for name, column in read.items() if column is not None}
     return Labels(path, list(first), numbers, tuple(name for name in header if name not in numbers))
 
+
+SEPARATORS = ",;\t"
+"""What stands between cells: the first of these in the header."""
+YES_NO = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
+MARKS = (-9, -99, -999, -9999, -99999, -32768, 99, 999, 9999, 99999)
+FAR = 3  # times the range of all other values
+"""Numbers that often stand for an unknown one, and how far from the others such a one lies."""
 
 Table = list[tuple[int, list[str]]]
 """Line number and cells, the file's name first."""
 
 
 def _csv_rows(path: Path, lines: list[str]) -> tuple[list[str], Table]:
-    reader = csv.reader(lines, skipinitialspace=True)
+    head = lines[0] if lines else ""
+    separator = next((sign for sign in SEPARATORS if sign in head), SEPARATORS[0])
+    reader = csv.reader(lines, skipinitialspace=True, delimiter=separator)
     try:
-        table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+        table = [(reader.line_num, [meant(cell.strip()) for cell in row]) for row in reader if row]
     except csv.Error as error:
         raise ValueError(f"labels {path}, line {reader.line_num}: {error}") from error
     return (table[0][1][1:] if table else []), table[1:]
@@ -311,25 +376,47 @@ def _celeba_rows(path: Path, lines: list[str]) -> tuple[list[str], Table]:
 
 
 def _number(cell: str) -> float | None:
-    """NaN for an empty cell, None for text."""
+    """NaN for an empty cell, None for text; yes and true are 1, no and false 0."""
+    if (said := YES_NO.get(cell.lower())) is not None:
+        return said
     try:
         return float(cell) if cell else np.nan
     except ValueError:
         return None
 
 
-def _numbers(path: Path, name: str, cells: list[tuple[int, str]]) -> Floats | None:
+def check_marks(path: Path, name: str, column: Floats) -> None:
+    """ValueError where a number of `MARKS` lies so far from all others of a column that it seems to mean unknown."""
+    known = column[~np.isnan(column)]
+    for mark in MARKS:
+        others = known[known != mark]
+        if len(others) in (0, len(known)):
+            continue
+        distance = np.abs(others - mark).min()
+        if distance > FAR * max(float(np.ptp(others)), 1.0):
+            raise ValueError(
+                f"labels {path}, column {name!r}: {mark} in {len(known) - len(others)} of {len(known)} rows lies far "
+                f"from all others ({others.min():g} to {others.max():g}); if it stands for unknown leave these cells "
+                f"empty or give data.missing=[{mark}]; if it is a value give data.missing=null"
+            )
+
+
+def _numbers(path: Path, name: str, cells: list[tuple[int, str]], missing: Sequence[float] | None) -> Floats | None:
     """A column's values, or None if it holds no number at all; a mixture of numbers and text is an error."""
     values = [_number(cell) for _, cell in cells]
     if all(value is None or math.isnan(value) for value in values):
         return None
     for (line, cell), value in zip(cells, values, strict=True):
         if value is None or math.isinf(value):
+            point = "; write it with a decimal point" if re.fullmatch(r"[+-]?\d+,\d+", cell) else ""
             raise ValueError(
-                f"labels {path}, line {line}, column {name!r}: {cell!r} is no number; correct it, or leave the cell "
-                f"empty"
+                f"labels {path}, line {line}, column {name!r}: {cell!r} is no number{point}; correct it, or leave the "
+                f"cell empty"
             )
     column = np.array(values, dtype=np.float64)
+    if missing is not None:
+        column[np.isin(column, list(missing))] = np.nan
+        check_marks(path, name, column)
     return np.where(column == -1, 0.0, column) if _is_among(column, (-1, 1)) else column
 
 
@@ -364,7 +451,10 @@ def _column(labels: Labels, name: str) -> Floats:
     negated = name not in labels.columns and name.startswith("not ")
     name = name.removeprefix("not ").strip() if negated else name
     if name in labels.text:
-        raise ValueError(f"column {name!r} of labels {labels.path} holds no numbers")
+        raise ValueError(
+            f"column {name!r} of labels {labels.path} holds no numbers: give numbers with a decimal point, or 0 and 1, "
+            f"yes and no, true and false; leave unknown cells empty"
+        )
     if name not in labels.columns:
         near = get_close_matches(name, labels.columns, 1)
         guess = f"did you mean {near[0]}? " if near else ""
@@ -424,8 +514,8 @@ def read_partition(path: str | Path, names: Sequence[str]) -> NDArray[np.int64]:
     are allowed. ValueError if it is missing, has other numbers, or leaves a picture out.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").replace(",", " ").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).replace(",", " ").splitlines()
+    except (OSError, UnreadableError) as error:
         raise ValueError(f"{path} cannot be read ({error}): expected lines such as '000001.jpg 0'") from error
     rows = [line.split() for line in lines if line.strip()]
     if rows and not rows[0][-1].isdigit():
@@ -481,16 +571,19 @@ class Rows:
 
     def __init__(self, path: Path, columns: Sequence[str]):
         self.path, self.columns = path, tuple(columns)
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()[1:])
-        self.cells = {row[0]: tuple(row[1:]) for row in rows if len(row) == 1 + len(self.columns)}
+        try:
+            text = read_text(path) if path.exists() else ""
+            found = [list(map(meant, row)) for row in csv.reader(text[: text.rfind("\n") + 1].splitlines()[1:])]
+        except (UnreadableError, csv.Error) as error:
+            raise UserError(f"{path} is damaged ({error}): choose another --output, or delete that folder") from error
+        self.cells = {row[0]: tuple(row[1:]) for row in found if len(row) == 1 + len(self.columns)}
         self.keep(self.cells)
 
     def add(self, name: str, *cells: str) -> None:
         """Adds a row, in memory and in the file."""
         self.cells[name] = cells
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow((name, *cells))
+            csv.writer(file, lineterminator="\n").writerow(map(harmless, (name, *cells)))
 
     def keep(self, names: Iterable[str]) -> None:
         """Rewrites the file with the rows of these names alone, in their order."""

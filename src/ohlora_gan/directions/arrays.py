@@ -4,8 +4,12 @@ No code of a file runs: pickles, which HiGAN's boundaries are, are read by an un
 numbers and text, and nothing else. What an array is, a direction of w or one a layer, is told by its shape.
 """
 
+import math
 import pickle
 import re
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +19,8 @@ import numpy as np
 from torch import Tensor, float16
 
 from ohlora_gan.directions.files import DirectionsError, read_direction
+from ohlora_gan.errors import near_file
+from ohlora_gan.models.checkpoint import check_plain
 from ohlora_gan.models.formats import read_torch
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".pkl", ".csv")
@@ -23,6 +29,13 @@ BOUNDARY, ABOUT = "boundary", "meta_data"
 """Keys of a HiGAN dict: the array, and what belongs to it."""
 TRAINED_ON = re.compile(r"^(?:stylegan\d?|pggan|styleganinv)_(?:ada_)?[a-z]+\d*_")
 OF_LAYER = re.compile(r"_(z|w|wp|wplus)$")
+MAX_BYTES = 2**28  # of a file of directions, which has some kilobytes
+TOO_LARGE = f"expected {MAX_BYTES:,} at most: it is no file of directions"
+DAMAGE = (
+    *(ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, ImportError, MemoryError, RecursionError),
+    *(OverflowError, RuntimeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy, pickle and zip raise for files that are damaged, or forged."""
 EQUAL = 1e-4  # rows that differ by less of their largest value are equal, also in half precision
 ARRAYS = {
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
@@ -99,8 +112,11 @@ def arrays_of(path: Path, name: str = "") -> Iterator[Found]:
         content = {name or boundary_property(path): next(iter(content.values()))}
     elif name:
         raise DirectionsError(f"{path} holds {len(content)} arrays, expected the one of {name}: give the file alone")
+    if not content:
+        raise DirectionsError(f"{path} holds no arrays, expected one or more of shape {SHAPES}")
     for key, array in content.items():
         if isinstance(array, Tensor):
+            check_plain({str(key): array}, str(path))
             known = array.dtype == float16 or array.element_size() >= 4  # to NumPy
             array = (array if known else array.float()).detach().numpy()
         prop = re.sub(r"\W+", "_", str(key))
@@ -116,33 +132,44 @@ def read(path: Path) -> Any:
         if path.suffix == ".csv":
             return read_direction(path)
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return dict(archive)
+            with zipfile.ZipFile(path) as archive:
+                return {info.filename.removesuffix(".npy"): member(archive, info) for info in archive.infolist()}
         with path.open("rb") as file:
             if path.suffix == ".npy" and file.peek(6)[:6] == b"\x93NUMPY":
-                return read_npy(file)
+                return read_npy(file, path.stat().st_size)
             return ArrayUnpickler(file, encoding="latin1").load()
     except OSError as error:
         raise DirectionsError(
-            f"{path} cannot be read ({error.strerror or error}): give a file such as {', '.join(SUFFIXES)}"
+            f"{path} cannot be read ({error.strerror or error}): {near_file(path)}"
+            f"give a file such as {', '.join(SUFFIXES)}"
         ) from error
     except pickle.UnpicklingError as error:
         raise DirectionsError(
             f"{path} is damaged, or a pickle of more than arrays ({error}), whose loading could run code: save its "
             f"array alone, as in numpy.save('boundary.npy', content['boundary'])"
         ) from error
-    except (ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, ImportError, MemoryError) as error:
+    except DAMAGE as error:
         if isinstance(error, DirectionsError) or type(error).__module__.startswith("ohlora_gan"):
             raise
         raise DirectionsError(f"{path} is damaged, or no file of arrays: {error}") from error
 
 
-def read_npy(file: IO[bytes]) -> Any:
-    """An array of an ``.npy`` file; what it holds where it is a pickled object, read inertly."""
+def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
+    """An array of an ``.npz`` file, whose size is bounded before it is unpacked."""
+    if info.file_size > MAX_BYTES:
+        raise DirectionsError(f"{archive.filename} holds {info.filename} of {info.file_size:,} bytes, {TOO_LARGE}")
+    with archive.open(info) as file:
+        return read_npy(file, info.file_size)
+
+
+def read_npy(file: IO[bytes], size: int) -> Any:
+    """An array of an ``.npy`` file of so many bytes; what it holds where it is a pickled object, read inertly."""
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = header(file)
+    shape, _, dtype = header(file)
     if not dtype.hasobject:
+        if (claimed := math.prod(shape) * dtype.itemsize) > min(size, MAX_BYTES):
+            raise DirectionsError(f"{file.name} is to hold {claimed:,} bytes but has {size:,}: get a whole copy")
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
     content = ArrayUnpickler(file, encoding="latin1").load()
@@ -172,6 +199,8 @@ def checked(array: Any, path: Path) -> np.ndarray:
         raise DirectionsError(f"{path} holds {held}, expected arrays of floats")
     if array.ndim not in (1, 2, 3) or (array.ndim == 3 and array.shape[0] != 1) or array.size == 0:
         raise DirectionsError(f"{path} holds an array of shape {list(array.shape)}, expected {SHAPES}")
+    if array.nbytes > MAX_BYTES:
+        raise DirectionsError(f"{path} holds an array of {array.nbytes:,} bytes, {TOO_LARGE}")
     if num_bad := np.count_nonzero(~np.isfinite(array)):
         raise DirectionsError(f"{path}: {num_bad} of its numbers are not finite")
     if not array.any():

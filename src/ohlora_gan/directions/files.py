@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from ohlora_gan.checked import check_settings
 from ohlora_gan.directions.base import ALL, DirectionFinder
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace, free_jacobian
-from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.names import EDITED_PROPERTIES, FILE_WORD, is_file_word
+from ohlora_gan.reading import UnreadableError, check_described, read_tensors
 from ohlora_gan.registry import FINDERS
 
 METADATA_KEY = "ohlora_gan_directions"
@@ -57,6 +58,17 @@ class DirectionSet:
             raise DirectionsError(
                 f"directions have shape {list(self.directions.shape)}, expected [{shape[0]}, {shape[1]}, D]"
             )
+        named = (*self.properties, *self.group_names, self.layer, self.method)
+        if unfit := [name for name in named if not is_file_word(name)]:
+            raise DirectionsError(f"directions name {unfit[0]!r}, expected {FILE_WORD}: rename it")
+        if len({*self.properties}) < shape[0] or len({*self.group_names}) < shape[1] or not min(shape):
+            raise DirectionsError(
+                f"directions are of {shown(self.properties)} and {shown(self.group_names)}, expected "
+                f"one or more different properties, and groups"
+            )
+        size = self.directions.shape[2]
+        if self.free is not None and not 0 <= self.free[0] < self.free[1] <= size:
+            raise DirectionsError(f"free is {list(self.free)}, expected two numbers, rising, from 0 to {size}")
         norms = np.linalg.norm(self.directions.astype(np.float64), axis=2)
         if not np.isfinite(norms).all() or np.abs(norms - 1.0).max() > 1e-3:
             raise DirectionsError("directions are not of unit length: divide each by its norm")
@@ -66,6 +78,8 @@ class DirectionSet:
                 raise DirectionsError(f"slopes are not {shape[0]} x {shape[1]} numbers above 0: calibrate them anew")
         if self.spreads is not None:
             self.spreads = np.asarray(self.spreads, dtype=np.float32)
+            if self.spreads.shape != shape:
+                raise DirectionsError(f"spreads are {list(self.spreads.shape)}, expected {list(shape)}: calibrate anew")
 
     def direction(self, x: ArrayLike, group: str | None = None) -> np.ndarray:
         """The directions [k, D] that apply to a latent with the vector ``x`` [D] in a group."""
@@ -120,21 +134,25 @@ def load_directions(path: str | Path) -> DirectionSet:
         DirectionsError: if it is missing, damaged, or not such a file.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        description, tensors = read_tensors(path, METADATA_KEY)
         described = {name: description[name] for name in DESCRIBED if name in description}
+        check_described(DirectionSet, described, ("group_names", "layer", "method"))
+        for name in {"directions", "slopes", "spreads"} & tensors.keys():
+            if tensors[name].dtype.kind != "f":
+                raise UnreadableError(f"its {name} are {tensors[name].dtype}, expected floats")
         directions = tensors.pop("directions")
-        if missing := [name for name in ("group_names", "layer", "method") if name not in described]:
-            raise KeyError(missing[0])
     except FileNotFoundError as error:
-        raise DirectionsError(f"directions file {path} does not exist: run find_vectors.py first") from error
-    except (SafetensorError, KeyError, OSError, ValueError) as error:
+        raise DirectionsError(
+            f"directions file {path} does not exist: {near_file(path)}run find_vectors.py first"
+        ) from error
+    except (UnreadableError, KeyError, OSError) as error:
         raise DirectionsError(f"{path} is no directions file of this project, or is cut off: {error}") from error
     described["state"] = {name.removeprefix(STATE): t for name, t in tensors.items() if name.startswith(STATE)}
-    if described.get("free"):
-        described["free"] = tuple(described["free"])
-    return DirectionSet(directions, slopes=tensors.get("slopes"), spreads=tensors.get("spreads"), **described)
+    described["free"] = tuple(described["free"]) if described.get("free") else None
+    try:
+        return DirectionSet(directions, slopes=tensors.get("slopes"), spreads=tensors.get("spreads"), **described)
+    except DirectionsError as error:
+        raise DirectionsError(f"{path}: {error}") from error
 
 
 # --- Directions as CSV files of Oh-LoRA: one file a property and group ---
@@ -185,7 +203,7 @@ def read_directions(folder: Path | str, layer: str) -> DirectionTable:
             finite numbers under their column numbers, or files have different sizes.
     """
     if not Path(folder).is_dir():
-        raise TableError(f"{folder} is no folder: give the one that holds the direction files")
+        raise TableError(f"{folder} is no folder: {near_file(folder)}give the one that holds the direction files")
     names = [match for path in Path(folder).glob("*.csv") if (match := NAME.fullmatch(path.name))]
     found = {(match["property"], match["group"]) for match in names if match["layer"] == layer}
     if not found:
@@ -250,14 +268,17 @@ def _plain(value: Any) -> Any:
 def make_finder(recipe: Mapping[str, Any]) -> DirectionFinder:
     """The finder of a recipe; raises DirectionsError for one that there is not."""
     try:
-        kind = FINDERS.find(str(recipe.get("class")))
-    except (ImportError, AttributeError, ValueError) as error:
+        kind, settings = FINDERS.find(str(recipe.get("class"))), dict(recipe["settings"])
+        settings.pop("solver_seed", None)  # a constant, which files of earlier versions hold
+        if "finders" in settings:
+            settings["finders"] = {prop: make_finder(part) for prop, part in settings["finders"].items()}
+        else:
+            check_settings(kind, settings)
+        return kind(**settings)
+    except DirectionsError:
+        raise
+    except (ImportError, AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DirectionsError(f"directions name a finder that cannot be made: {error}") from error
-    settings = dict(recipe["settings"])
-    settings.pop("solver_seed", None)  # a constant, which files of earlier versions hold
-    if "finders" in settings:
-        settings["finders"] = {prop: make_finder(part) for prop, part in settings["finders"].items()}
-    return kind(**settings)
 
 
 def open_directions(path: str | Path, space: FaceSpace, layer: Layer) -> DirectionSet:

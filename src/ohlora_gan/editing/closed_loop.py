@@ -20,10 +20,11 @@ from torch import nn
 from tqdm import tqdm
 
 from ohlora_gan.directions.base import Costs
-from ohlora_gan.editing.moves import Changes, Moved, SafeRange, beyond_samples, realism
+from ohlora_gan.editing.moves import Changes, Moved, Mover, SafeRange, beyond_samples, realism
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.metric import SETTINGS
 from ohlora_gan.latents.space import FaceSpace, score_jacobian
+from ohlora_gan.progress import Bar
 
 TARGETS = ("change", "score")
 """What is asked for: a change against the face's own score, or a score, which all faces then share."""
@@ -298,7 +299,54 @@ class ClosedLoopMover:
         shape = (len(codes), np.shape(next(iter(changes.values())))[-1])
         flat = {name: np.broadcast_to(values, shape).reshape(-1) for name, values in changes.items()}
         repeated, how = np.repeat(codes, shape[1], axis=0), {"beyond": self.beyond, "targets": self.targets}
-        with tqdm(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
+        with Bar(desc=self.bar, total=len(repeated), disable=not self.bar) as bar:
             found = self.loop.edit(repeated, flat, self.hold, **how, progress=bar)
         notes = [found.notes[i : i + shape[1]] for i in range(0, len(found.notes), shape[1])]
         return Moved(found.codes.reshape(*shape, -1), notes)
+
+
+class HeldMover:
+    """Straight moves, bent as little as it takes for scores to be held by their derivatives at the unedited face.
+
+    What the move itself promises the scores that are asked for stays promised. For small edits this is the projection
+    of InterFaceGAN (Shen et al. 2020, section 3.3), with the face's own derivatives; for large ones a closed loop,
+    which looks again, holds better.
+
+    Args:
+        mover: what moves codes of the layer.
+        hold: ``rest``, all scores that are not asked for, or names.
+    """
+
+    def __init__(self, mover: Mover, space: FaceSpace, layer: Layer, hold: str | Sequence[str] = "rest") -> None:
+        self.mover, self.space, self.layer, self.hold = mover, space, layer, hold
+        self.medians = mover.medians
+        if not isinstance(hold, str) and (unknown := [name for name in hold if name not in space.property_names]):
+            raise ValueError(f"{unknown[0]} cannot be held: the scorer measures {', '.join(space.property_names)}")
+        self._seen: tuple[bytes, np.ndarray] = b"", np.empty(0)
+
+    def __call__(
+        self, codes: np.ndarray, groups: Sequence[str] | np.ndarray, changes: Changes, unit: str = "sigma"
+    ) -> Moved:
+        """See ``Mover``; ValueError for a score that is to be changed and held."""
+        names = self.space.property_names
+        if both := [name for name in self.hold if name in changes and not isinstance(self.hold, str)]:
+            raise ValueError(f"{both[0]} is to be changed and held: give one of them")
+        moved, notes = self.mover(codes, groups, changes, unit)
+        held = [name for name in names if name not in changes] if self.hold == "rest" else [*self.hold]
+        asked = [name for name in changes if name in names]
+        free = self.layer.free(self.space.generator)
+        step = moved[..., free] - codes[:, None, free].astype(np.float64)
+        for n, jacobian in enumerate(self.derivatives(codes)):
+            rows = jacobian[[names.index(name) for name in (*asked, *held)]][:, free]
+            missing = -(step[n] @ rows.T)
+            missing[:, : len(asked)] = 0
+            step[n] += missing @ np.linalg.pinv(rows, rcond=1e-3).T
+        bent = moved.copy()
+        bent[..., free] = codes[:, None, free] + step
+        return Moved(bent, notes)
+
+    def derivatives(self, codes: np.ndarray) -> np.ndarray:
+        """Of the scores at codes, ``[N, P, D]``; those of the last codes are kept, as sliders ask for them again."""
+        if self._seen[0] != (key := codes.tobytes()):
+            self._seen = key, score_jacobian(self.space, self.layer, codes)[1].astype(np.float64)
+        return self._seen[1]

@@ -6,7 +6,6 @@ is summed in float64, one direction after the other in their order, so that no r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +16,6 @@ from torch import nn
 from ohlora_gan import rng
 from ohlora_gan.directions.base import ALL, group_names
 from ohlora_gan.directions.files import DirectionSet
-from ohlora_gan.latents.bank import read_latents
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import CHOOSE, FaceSpace
 from ohlora_gan.models.gan import to_uint8
@@ -109,7 +107,10 @@ class Mover(Protocol):
 
 
 class StraightMover:
-    """Moves each code along the directions that apply to it, all at once; what is not asked for is not moved along."""
+    """Moves each code along the directions that apply to it, all at once; what is not asked for is not moved along.
+
+    What codes have behind the directions' values, see ``layers.Anchored``, stays.
+    """
 
     def __init__(self, found: DirectionSet) -> None:
         self.found, self.medians = found, found.medians
@@ -127,11 +128,12 @@ class StraightMover:
         strengths = np.zeros((len(codes), num, len(properties)))
         for name, values in changes.items():
             strengths[..., properties.index(name)] = values
-        moved = []
-        for x, group, own in zip(codes, map(str, groups), strengths, strict=True):
+        moved = np.repeat(np.asarray(codes, dtype=np.float32)[:, None], num, axis=1)
+        for n, (x, group, own) in enumerate(zip(codes, map(str, groups), strengths, strict=True)):
             lengths = self.found.steps(own, group) if unit == "sigma" else own
-            moved.append(move(x, self.found.direction(x, group), lengths))
-        return Moved(np.stack(moved), [[""] * num for _ in codes])
+            along = self.found.direction(x, group)
+            moved[n, :, : along.shape[1]] = move(x[: along.shape[1]], along, lengths)
+        return Moved(moved, [[""] * num for _ in codes])
 
 
 def groups_of(space: FaceSpace, layer: Layer, codes: np.ndarray, medians: Mapping[str, float]) -> np.ndarray:
@@ -235,23 +237,24 @@ class Faces:
     groups: list[str]  # "" where directions are not grouped
 
 
-def open_faces(
-    space: FaceSpace, layer: Layer, seeds: Sequence[int], latents: Path | None, medians: Mapping[str, float]
+def look_at(
+    space: FaceSpace,
+    layer: Layer,
+    codes: np.ndarray,
+    medians: Mapping[str, float],
+    names: Sequence[str],
+    indices: Sequence[int] | None = None,
 ) -> Faces:
-    """The faces of some numbers, or of a file of saved latents; groups come from their own scores."""
-    if latents is None:
-        names, indices = [f"seed {seed}" for seed in seeds], list(seeds)
-        codes = space.codes(layer, *space.latents(STREAM, seeds))
-    else:
-        saved = read_latents(latents, sizes=(space.generator.z_dim, space.generator.label_dim))
-        saved.check(space.generator)
-        indices = list(range(len(saved)))
-        names = [f"latent {i}" for i in indices]
-        label = torch.from_numpy(saved.label) if space.generator.label_dim else None
-        codes = space.codes(layer, torch.from_numpy(saved.z), label)
+    """Faces of codes float32 ``[N, D]``, called so; groups come from their own scores."""
     scores = space.score_codes(layer, codes)
     groups = group_names(scores, medians, space.property_names).tolist() if medians else [""] * len(codes)
-    return Faces(names, indices, codes, scores, groups)
+    return Faces(list(names), list(range(len(codes)) if indices is None else indices), codes, scores, groups)
+
+
+def sampled_faces(space: FaceSpace, layer: Layer, seeds: Sequence[int], medians: Mapping[str, float]) -> Faces:
+    """The faces of some numbers."""
+    codes = space.codes(layer, *space.latents(STREAM, seeds))
+    return look_at(space, layer, codes, medians, [f"seed {seed}" for seed in seeds], seeds)
 
 
 @dataclass

@@ -23,6 +23,7 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import CHOOSE, FaceSpace, free_jacobian
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     started = time.monotonic()
     num_reused = min(bank.num_stored(), wanted.n)
     log.info("bank %s holds %d of the %d samples", bank.folder, num_reused, wanted.n)
-    with tqdm(desc="sampling", total=wanted.n) as bar:
+    with Bar(desc="sampling", total=wanted.n) as bar:
         scores = bank.scores(wanted.n, bar)
     seen = ~np.isnan(scores).any(axis=1)
     if not seen.all():
@@ -77,7 +78,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
         given = wanted.medians or medians(scores, names, wanted.group_by)
         cuts = {name: given[name] for name in wanted.group_by}
     sought = (*edited, *held(finder, edited, names)) if wanted.correct else edited
-    with tqdm(desc="finding", total=0) as bar:
+    with Bar(desc="finding", total=0) as bar:
         finder.fit(
             bank.codes(layer, wanted.n)[seen][:, layer.free(space.generator)],
             *(scores, group_names(scores, cuts, names) if cuts else None, bar),
@@ -89,10 +90,10 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
         fitted = finder.directions_, finder.group_names_, names, sought, finder.state_
         finder.restore(*fitted, free_jacobian(space, layer))
     found = padded_set(bank, layer, finder, wanted, cuts, sought)
-    with tqdm(desc="calibrating", total=len(sought)) as bar:
+    with Bar(desc="calibrating", total=len(sought)) as bar:
         found = calibrate(space, layer, found, wanted.num_calibration, bar)
     if wanted.correct:
-        with tqdm(desc="correcting", total=len(sought)) as bar:
+        with Bar(desc="correcting", total=len(sought)) as bar:
             found = correct(space, layer, found, edited, wanted.strengths, wanted.num_calibration, bar)
     return Found(found, {"sampling": sampled - started, "finding": time.monotonic() - sampled}, num_reused)
 
@@ -256,7 +257,7 @@ def recalibrated(
     at which directions that do not depend on the face are ``decorrelated``, too."""
     if jacobians and found.finder is None:
         found = decorrelated(space, layer, found, jacobians)
-    with tqdm(desc="calibrating", total=len(found.properties)) as bar:
+    with Bar(desc="calibrating", total=len(found.properties)) as bar:
         return made_ready(space, layer, found, jacobians or samples, bar)
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
-from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.data.datamodules import ImageFolderDataModule
@@ -31,6 +30,7 @@ from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.zoo import check_world, open_filters, open_generator, open_scorer
 from ohlora_gan.names import REFERENCE, Threshold, read_thresholds, within
 from ohlora_gan.options import Reference
+from ohlora_gan.progress import Bar
 from ohlora_gan.world.face import sample_attributes
 from ohlora_gan.world.painter import render
 
@@ -55,7 +55,7 @@ class Fresh:
     def scores(self, generator: str, scorer: nn.Module, stream: str) -> NDArray[np.float32]:
         """Scores ``[num, P]`` of 8-bit pictures that no training has seen; of the same latents for each generator."""
         space = FaceSpace(open_generator(generator), scorer, self.device, 50, self.seed, quantize=True)
-        with tqdm(desc=f"scoring {generator}", total=self.num) as bar:
+        with Bar(desc=f"scoring {generator}", total=self.num) as bar:
             return space.score_codes(W(), space.w(stream, range(self.num), self.psi), bar)
 
 
@@ -147,7 +147,7 @@ def measure(scorer: nn.Module, images: np.ndarray, reference: np.ndarray, second
 def rendered(num: int, start: int, resolution: int, keep: Mapping[str, float]) -> np.ndarray:
     """uint8 faces [num, R, R, 3] of the embedded world."""
     faces = [sample_attributes(0, i) for i in matching_indices(0, start, num, keep)]
-    return np.stack([render(face, resolution) for face in tqdm(faces, desc="rendering")])
+    return np.stack([render(face, resolution) for face in Bar(faces, desc="rendering")])
 
 
 def photographs(folder: Path, num: int, resolution: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from sklearn.metrics import roc_auc_score
 from torch import nn
-from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.files import grid, write_rows
@@ -37,6 +36,8 @@ from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.zoo import open_generator, open_scorer, open_truth
+from ohlora_gan.progress import Bar
+from ohlora_gan.reading import open_picture
 from ohlora_gan.world.face import BINARY, CONTINUOUS, SPREADS, sample_attributes
 from ohlora_gan.world.truth import ATTRIBUTES, KINDS, ROUNDS, Reading, Truth, render_faces, spoil, values_of, weathered
 
@@ -79,7 +80,7 @@ def _copy(image: Bytes, draws: np.random.Generator) -> Bytes:
     noisy = Image.fromarray(np.clip(np.rint(moved + noise), 0, 255).astype(np.uint8))
     file = io.BytesIO()
     noisy.save(file, "JPEG", quality=quality, subsampling=CHROMA_4_2_0)
-    return np.asarray(Image.open(file))
+    return np.asarray(open_picture(file))
 
 
 def retest(
@@ -335,7 +336,7 @@ def read_spoilt(truth: Truth, pictures: Bytes, codes: Bytes, fresh: Fresh) -> di
 
 def read(truth: Truth, what: str, pictures: Bytes) -> Reading:
     """What pictures show, with a bar."""
-    with tqdm(desc=f"reading {what}", total=len(pictures)) as bar:
+    with Bar(desc=f"reading {what}", total=len(pictures)) as bar:
         return truth.read(pictures, bar)
 
 

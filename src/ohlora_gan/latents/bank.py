@@ -6,14 +6,12 @@ Only what is dear is kept, images and scores: latents and vectors at any layer a
 share one bank.
 """
 
-import functools
 import hashlib
 import io
 import json
 import logging
 import re
 import time
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +20,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from tqdm import tqdm
 
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
+from ohlora_gan.latents.checksums import read_array, tell_damaged, with_checksum
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.space import FIND, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
@@ -35,6 +33,7 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.scorers import resized
 from ohlora_gan.names import EDITED_PROPERTIES
+from ohlora_gan.reading import UnreadableError, check_described, read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +95,6 @@ class Bank(ABC):
         bad = ~np.isfinite(scores)
         return int(np.count_nonzero(bad.any(axis=1) & ~(np.isnan(scores).all(axis=1) & self.space.may_lose)))
 
-    def check_finite(self, scores: np.ndarray, start: int) -> None:
-        if bad := self.num_bad(scores):
-            raise ValueError(
-                f"{bad} of samples {start} to {start + self.shard - 1} have scores that are not finite: "
-                f"check the weights of the generator and of what scores its images"
-            )
-
     def write(self, path: Path, content: bytes | memoryview) -> None:
         """Writes a file of the bank, whole or not at all; a folder of that name is moved out of its way."""
         try:
@@ -115,6 +107,9 @@ class Bank(ABC):
                 f"samples cannot be written to {path.parent} ({error.strerror}): free space there or choose another "
                 f"folder with {self.folder_key}=, then start again; the {self.num_stored()} that are there are kept"
             ) from error
+
+
+LATENTS_AT_ONCE = 8192
 
 
 class ScoreBank(Bank):
@@ -139,13 +134,18 @@ class ScoreBank(Bank):
 
     def make_shard(self, start: int) -> np.ndarray:
         scores = self.space.score_codes(W(), self.space.w(FIND, range(start, start + self.shard)))
-        self.check_finite(scores, start)
         self.write(self.scores_path(start), with_checksum("scores", scores))
         return scores
 
     def codes(self, layer: Layer, n: int) -> np.ndarray:
-        """Vectors float32 [n, D] of the first n samples at a layer."""
-        return self.space.codes(layer, *self.space.latents(FIND, range(n)))
+        """Vectors float32 [n, D] of the first n samples at a layer; little more than these is in memory at a time."""
+        made: np.ndarray | None = None
+        for start in range(0, n, LATENTS_AT_ONCE):
+            part = self.space.codes(layer, *self.space.latents(FIND, range(start, min(start + LATENTS_AT_ONCE, n))))
+            made = np.empty((n, part.shape[1]), np.float32) if made is None else made
+            made[start : start + len(part)] = part
+        assert made is not None
+        return made
 
     def cached(self, kind: str, layer: Layer, what: Any, make: Callable[[], Any]) -> np.ndarray:
         """An array that is dear to make (``kind``: ``jacobian``, ``metric``), from the folder where it was made before.
@@ -210,7 +210,6 @@ class ImageBank(Bank):
             pixels.append(small.cpu().numpy())
             parts.append(self.space.score(from_uint8(kept)).cpu().numpy())
         images, scores = np.concatenate(pixels), np.concatenate(parts)
-        self.check_finite(scores, start)
         buffer = io.BytesIO()
         np.save(buffer, images, allow_pickle=False)
         self.write(images_path(self.folder, start), buffer.getbuffer())
@@ -232,41 +231,12 @@ def read_image(folder: Path, index: int) -> NDArray[np.uint8]:
     return np.array(np.load(images_path(folder, index - place), mmap_mode="r", allow_pickle=False)[place])
 
 
-def checksum_of(*arrays: NDArray[Any]) -> str:
-    """CRC-32 of arrays one after another."""
-    return str(functools.reduce(lambda crc, array: zlib.crc32(np.ascontiguousarray(array).data, crc), arrays, 0))
-
-
-def with_checksum(name: str, array: NDArray[Any], *of: NDArray[Any]) -> bytes:
-    """A file that holds an array, and the checksum of it and of those that lie elsewhere."""
-    return save({name: array}, {"checksum": checksum_of(*of, array)})
-
-
-def read_array(path: Path, name: str, *of: NDArray[Any]) -> NDArray[Any] | None:
-    """What `with_checksum` wrote; None where there is no such file, or where it or the others are damaged."""
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            array, checksum = file.get_tensor(name), (file.metadata() or {}).get("checksum")
-    except (OSError, SafetensorError) as error:
-        tell_damaged(path, error)
-        return None
-    if checksum != checksum_of(*of, array):
-        tell_damaged(path, "its content has changed" if checksum else "it has no checksum")
-        return None
-    return array
-
-
-def tell_damaged(path: Path, why: object) -> None:
-    log.warning("%s is damaged (%s) and is made again", path, why)
-
-
 # --- What passed the generation test, and tables about it: our format, and those of Oh-LoRA ---
 
 
 METADATA_KEY = "ohlora_gan_latents"
 PUBLISHED_SIZES = (512, 7)
+MAX_LATENT = 1000
 SUM_TOLERANCE = 1e-3  # of sums of numbers with four decimals
 RENAMED = {"background_score": "background_mean"}
 
@@ -304,6 +274,11 @@ class SavedLatents:
             raise LatentsError(f"latents have {shapes}, expected [N, z_dim] and [N, label_dim] with N at least 1")
         if not (np.isfinite(self.z).all() and np.isfinite(self.label).all()):
             raise LatentsError("latents are not all finite: make them again")
+        if (largest := max(float(np.abs(values).max(initial=0)) for values in (self.z, self.label))) > MAX_LATENT:
+            raise LatentsError(
+                f"latents have values up to {largest:.3g}, expected those of N(0, I), {MAX_LATENT} at most: make them "
+                f"again"
+            )
         counts = {"groups": len(self.groups) or n, "cases": len(self.cases) or n}
         for what, count in (counts | {name: len(values) for name, values in self.corrs.items()}).items():
             if count != n:
@@ -393,17 +368,37 @@ def read_latents(
     return SavedLatents(found.z, found.label, table.groups, table.cases, table.corrs, found.origin)
 
 
+@dataclass
+class Described:
+    """What the description of a file of latents says."""
+
+    groups: list[str]
+    properties: list[str]
+    origin: dict[str, Any]
+
+
+KINDS = {"z": "f", "label": "f", "cases": "i", "corrs": "f"}
+NUMBERS = {"f": "floats", "i": "whole numbers"}
+
+
 def _load(path: Path) -> SavedLatents:
     try:
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = {name: file.get_tensor(name) for name in ("z", "label", "cases", "corrs")}
+        description, held = read_tensors(path, METADATA_KEY)
+        check_described(Described, description, ("groups", "properties", "origin"))
+        tensors = {name: held[name] for name in KINDS}
+        if wrong := [name for name, kind in KINDS.items() if tensors[name].dtype.kind != kind]:
+            raise UnreadableError(f"its {wrong[0]} are {tensors[wrong[0]].dtype}, expected {NUMBERS[KINDS[wrong[0]]]}")
+        if len(tensors["corrs"]) != len({*description["properties"]}):
+            raise UnreadableError(f"it has correlations of {len(tensors['corrs'])} properties, expected one a name")
     except FileNotFoundError as error:
         raise LatentsError(f"latents {path} do not exist: give a file of find_vectors.py or import_vectors") from error
-    except (SafetensorError, KeyError, OSError) as error:
+    except (UnreadableError, KeyError, OSError) as error:
         raise LatentsError(f"{path} holds no latents of this project, or is cut off: {error}") from error
     corrs = dict(zip(description["properties"], tensors.pop("corrs"), strict=True))
-    return SavedLatents(**tensors, groups=description["groups"], corrs=corrs, origin=description["origin"])
+    try:
+        return SavedLatents(**tensors, groups=description["groups"], corrs=corrs, origin=description["origin"])
+    except (LatentsError, TableError) as error:
+        raise LatentsError(f"{path}: {error}") from error
 
 
 # --- Tables in the names and formats of Oh-LoRA ---

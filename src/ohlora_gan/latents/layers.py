@@ -47,6 +47,10 @@ class Layer(ABC):
         """The vectors [N, D] of unedited latents from their free values [N, free D]."""
         return part
 
+    def from_w(self, generator: GeneratorBase, wp: Tensor, near: Tensor) -> Tensor:
+        """Vectors [N, D] whose w come near wp [N, L, w_dim]; ``near`` [N, D], those of sampled faces, at the worst."""
+        return near
+
     def check(self, generator: GeneratorBase) -> None:
         """Raises ValueError where the generator lacks the layer."""
         return
@@ -83,6 +87,9 @@ class W(Layer):
 
     def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         return codes
+
+    def from_w(self, generator: GeneratorBase, wp: Tensor, near: Tensor) -> Tensor:
+        return wp.mean(dim=1)
 
 
 class SplitLayer(Layer):
@@ -134,6 +141,9 @@ class MappingSplit2(SplitLayer):
     def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         return codes[:, : generator.w_dim] + codes[:, generator.w_dim :]
 
+    def from_w(self, generator: GeneratorBase, wp: Tensor, near: Tensor) -> Tensor:
+        return near + (wp.mean(dim=1) - self.to_w(generator, near)).repeat(1, 2) / 2
+
 
 class WPlus(Layer):
     """A w for each synthesis layer, of which a range may be edited: D = L x 512 for L synthesis layers.
@@ -168,6 +178,9 @@ class WPlus(Layer):
     def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
         return codes.view(len(codes), generator.num_layers, generator.w_dim)
 
+    def from_w(self, generator: GeneratorBase, wp: Tensor, near: Tensor) -> Tensor:
+        return wp.flatten(1)
+
     def free(self, generator: GeneratorBase) -> slice:
         last = generator.num_layers - 1 if self.last is None else self.last
         return slice(self.first * generator.w_dim, (last + 1) * generator.w_dim)
@@ -183,6 +196,53 @@ class WPlus(Layer):
                 f"layer.first={self.first} layer.last={'null' if self.last is None else self.last} is no range of this "
                 f"generator's {num} synthesis layers, expected 0 <= first <= last <= {num - 1} (last=null: {num - 1})"
             )
+
+
+class Anchored(Layer):
+    """A layer of faces that no z makes: photographs, latents of others.
+
+    Its codes [N, D + L w_dim] are the inner layer's [N, D], and behind them what their w, one a synthesis layer, lack.
+    Edits move the inner layer's values alone.
+    """
+
+    def __init__(self, inner: Layer):
+        self.inner = inner
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.inner.name
+
+    def size(self, generator: GeneratorBase) -> int:
+        return self.inner.size(generator) + generator.num_layers * generator.w_dim
+
+    def codes(self, generator: GeneratorBase, z: Tensor, label: Tensor | None) -> Tensor:
+        codes = self.inner.codes(generator, z, label)
+        return torch.cat([codes, codes.new_zeros(len(z), generator.num_layers * generator.w_dim)], dim=1)
+
+    def to_w(self, generator: GeneratorBase, codes: Tensor) -> Tensor:
+        size = self.inner.size(generator)
+        wp = a_layer(generator, self.inner.to_w(generator, codes[:, :size]))
+        return wp + codes[:, size:].view(len(codes), generator.num_layers, generator.w_dim)
+
+    def from_w(self, generator: GeneratorBase, wp: Tensor, near: Tensor) -> Tensor:
+        """Vectors whose w are wp exactly; ``near`` is the inner layer's [N, D]."""
+        codes = self.inner.from_w(generator, wp, near)
+        return torch.cat([codes, (wp - a_layer(generator, self.inner.to_w(generator, codes))).flatten(1)], dim=1)
+
+    def free(self, generator: GeneratorBase) -> slice:
+        return self.inner.free(generator)
+
+    def whole(self, generator: GeneratorBase, part: np.ndarray) -> np.ndarray:
+        codes = self.inner.whole(generator, part)
+        return np.pad(codes, ((0, 0), (0, self.size(generator) - codes.shape[1])))
+
+    def check(self, generator: GeneratorBase) -> None:
+        self.inner.check(generator)
+
+
+def a_layer(generator: GeneratorBase, w: Tensor) -> Tensor:
+    """wp [N, L, w_dim] of w [N, w_dim], or wp as it is."""
+    return w if w.ndim == 3 else w[:, None].expand(-1, generator.num_layers, -1)
 
 
 def layer_named(name: str) -> Layer:

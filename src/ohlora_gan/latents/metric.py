@@ -23,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ohlora_gan import rng
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FIND, FaceSpace, render_with_graph
+from ohlora_gan.progress import Bar
 
 Metric = NDArray[np.float64]
 Weights = Callable[[int], NDArray[np.floating]]
@@ -109,7 +109,7 @@ def image_gram(
             added += pulled.T @ pulled
         return added, len(indices)
 
-    with tqdm(desc="metric", total=len(codes)) as bar:
+    with Bar(desc="metric", total=len(codes)) as bar:
         for added, num in space.batches(len(codes), gram_of):
             gram += added
             bar.update(num)

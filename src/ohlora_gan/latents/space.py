@@ -15,10 +15,13 @@ from ohlora_gan import rng
 from ohlora_gan.devices import Device
 from ohlora_gan.errors import is_full_memory
 from ohlora_gan.latents.layers import Layer, W
+from ohlora_gan.models.frozen import FrozenGenerator
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
 from ohlora_gan.models.wrapped import wrapped_in
+from ohlora_gan.names import FILE_WORD, is_file_word
+from ohlora_gan.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +70,13 @@ class FaceSpace:
             raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.device = device or Device()
         self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
+        on_cpu = self.device.accelerator == "cpu"
+        self._frozen = FrozenGenerator(self.generator, wanted=on_cpu)
         self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
-        if self.device.accelerator == "cpu":  # large pictures take gigabytes, and gain nothing from company
+        if unfit := [name for name in self.property_names if not is_file_word(name)]:
+            raise ValueError(f"the scorer measures {unfit[0]!r}, expected {FILE_WORD}: rename it")
+        if on_cpu:  # large pictures take gigabytes, and gain nothing from company
             batch_size = min(batch_size, max(1, PIXELS_AT_ONCE // generator.resolution**2))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
@@ -90,12 +97,12 @@ class FaceSpace:
     def codes(self, layer: Layer, z: Tensor, label: Tensor | None) -> np.ndarray:
         """Vectors at a layer, float32 [N, D]; the mapping network always runs in float32."""
         layer.check(self.generator)
-        parts = []
+        all_codes = np.empty((len(z), layer.size(self.generator)), np.float32)
         for i in range(0, len(z), 1024):
             part = None if label is None else label[i : i + 1024].to(self.device.torch_device)
             codes = layer.codes(self.generator, z[i : i + 1024].to(self.device.torch_device), part)
-            parts.append(codes.float().cpu().numpy())
-        return np.concatenate(parts)
+            all_codes[i : i + 1024] = codes.float().cpu().numpy()
+        return all_codes
 
     def w(self, stream: str, indices: Sequence[int], psi: float = 1.0) -> np.ndarray:
         """w [N, w_dim] of a stream's samples, truncated toward its average by ``psi`` in all layers; 1: not at all."""
@@ -120,7 +127,8 @@ class FaceSpace:
             v = torch.from_numpy(np.ascontiguousarray(codes[batch], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
             indices = range(first + batch.start, first + batch.stop)
-            return self.synthesize(w, None if noise_seed is None else self.noise(noise_seed, indices))
+            noise = None if noise_seed is None else self.noise(noise_seed, indices)
+            return self.synthesize(w, noise, self._frozen)
 
         for images in self.batches(len(codes), render):
             if num_bad := int((~images.isfinite()).flatten(1).any(dim=1).sum()):
@@ -130,10 +138,15 @@ class FaceSpace:
                 )
             yield images
 
-    def synthesize(self, w: Tensor, noise: list[Tensor] | None = None) -> Tensor:
-        """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated."""
+    def synthesize(
+        self, w: Tensor, noise: list[Tensor] | None = None, by: FrozenGenerator | GeneratorBase | None = None
+    ) -> Tensor:
+        """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated.
+
+        ``by`` is what makes them; None: the network, which keeps a graph.
+        """
         with self.device.autocast():
-            images = self.generator.synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
+            images = (by or self.generator).synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
         return images[:, :3].float().expand(-1, 3, -1, -1)  # grey ones as colours
 
     def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:
@@ -184,7 +197,7 @@ class FaceSpace:
                 plain = copy.copy(self)
                 plain.seed, plain.truncation_psi = 0, 1.0
                 rendered = plain.render(W(), plain.w("units", range(NUM_MEASURED)))
-                with tqdm(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
+                with Bar(desc=f"units of {part.name}", total=NUM_MEASURED) as bar, torch.no_grad():
                     tables = []
                     for images in rendered:
                         tables.append(part.table(images).cpu())
@@ -199,18 +212,34 @@ class FaceSpace:
 
     @torch.no_grad()
     def score(self, images: Tensor) -> Tensor:
-        """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1]; ValueError where there is no scorer."""
+        """Property scores float32 [N, P] of images [N, 3, R, R] in [-1, 1].
+
+        Raises:
+            ValueError: where there is no scorer, or its scores are not finite; a row of NaN may be, see `may_lose`.
+        """
         if self.quantize:
             images = from_uint8(to_uint8(images))
         scorer = self.scorer
         try:
             with self.device.autocast():
-                return scorer(images).float()
+                return self.checked(scorer(images).float())
         except (RuntimeError, MemoryError) as error:
             if len(images) == 1:
                 raise
             self.halve(error)
         return torch.cat([self.score(half) for half in images.tensor_split(2)])
+
+    def checked(self, scores: Tensor) -> Tensor:
+        """Scores [N, P] as they are; ValueError where they are not finite, but for a row of NaN, see `may_lose`."""
+        bad = ~scores.isfinite()
+        if self.may_lose:
+            bad &= ~scores.isnan().all(dim=1, keepdim=True)
+        if num_bad := int(bad.any(dim=1).sum()):
+            raise ValueError(
+                f"{num_bad} of {len(scores)} pictures have scores that are not finite: check the scorer's weights, or "
+                f"give a smaller step"
+            )
+        return scores
 
     def score_codes(self, layer: Layer, codes: np.ndarray, progress: tqdm | None = None) -> np.ndarray:
         """Property scores float32 [N, P] of the images of vectors [N, D]."""

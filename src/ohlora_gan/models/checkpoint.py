@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import replacing
+from ohlora_gan.reading import UnreadableError, check_described, opened_tensors
 from ohlora_gan.registry import NETWORKS
 
 FORMAT = 1
@@ -53,12 +53,18 @@ class Checkpoint:
         """The network ``name`` as it was saved."""
         if name not in self.networks:
             raise CheckpointError(f"{self.source} holds {sorted(self.networks)}, expected a {name!r} among them")
-        try:
-            network = NETWORKS.make(self.networks[name])
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{self.source} describes a network that cannot be built: {error}") from error
         called = self.file_keys.get(name, {})
+        check_plain(self.tensors[name], f"{self.source} ({name})", called)
         check_finite(self.tensors[name], f"{self.source} ({name})", called)
+        try:
+            with torch.device("meta"):  # takes no memory, however wide the network is said to be
+                planned = NETWORKS.make(self.networks[name])
+            check_fit(planned, self.tensors[name], f"{self.source} ({name})", called=called)
+            network = NETWORKS.make(self.networks[name])
+        except CheckpointError:
+            raise
+        except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, KeyError, IndexError) as error:
+            raise CheckpointError(f"{self.source} describes a network that cannot be built: {error}") from error
         load_strictly(network, self.tensors[name], f"{self.source} ({name})", called=called)
         return network
 
@@ -90,6 +96,8 @@ def load(path: str | Path) -> Checkpoint:
     tensors: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
     for key, value in flat.items():
         name, _, rest = key.partition(".")
+        if name not in tensors:
+            raise CheckpointError(f"checkpoint {path} holds {key}, which belongs to none of its networks: make it anew")
         tensors[name][rest] = value.float() if value.is_floating_point() else value
     return Checkpoint(tensors, networks, info, str(path))
 
@@ -100,26 +108,35 @@ def load_info(path: str | Path) -> dict[str, Any]:
         return info
 
 
+@dataclass
+class Description:
+    """What the description of one of our checkpoints must say, and what it may."""
+
+    format: int
+    networks: Mapping[str, Mapping[str, Any]]
+    stage: str | None = None
+    seed: int | None = None
+    images_seen: int | None = None
+    parent: str | None = None
+    world: int | None = None
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The file of a checkpoint, and its description."""
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist: give the path of a file, or a shipped model's name")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if METADATA_KEY not in metadata:
-                raise CheckpointError(
-                    f"checkpoint {path} has no ohlora_gan description: it was not written by this project"
-                )
-            info = json.loads(metadata[METADATA_KEY])
+        with opened_tensors(path, METADATA_KEY, "pt") as (file, info):
+            check_described(Description, info, ("format", "networks"))
+            for name, network in info["networks"].items():
+                if not isinstance(network.get("class"), str) or not isinstance(network.get("config"), dict):
+                    raise UnreadableError(f"it does not say of which class and with what config {name} is")
             if info.pop("format") != FORMAT:
-                raise CheckpointError(
-                    f"checkpoint {path} has another format than {FORMAT}: use the version that wrote it"
-                )
+                raise UnreadableError(f"it has another format than {FORMAT}: use the version that wrote it")
             yield file, info
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or cut off: {error}") from error
+    except UnreadableError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
 
 
 def file_hash(path: str | Path) -> str:
@@ -152,6 +169,18 @@ def check_finite(tensors: Mapping[str, Tensor], source: str, called: Mapping[str
         )
 
 
+def check_plain(tensors: Mapping[str, Tensor], source: str, called: Mapping[str, str] | None = None) -> None:
+    """CheckpointError for tensors that are not dense numbers in memory, such as sparse ones or those of no device."""
+    for key, value in tensors.items():
+        kind = "without numbers" if value.is_meta else "quantized" if value.is_quantized else ""
+        kind = kind or ("sparse" if value.layout != torch.strided else "complex" if value.is_complex() else "")
+        if kind:
+            raise CheckpointError(
+                f"{source}: {(called or {}).get(key, key)} is a tensor {kind}, expected plain numbers: save the state "
+                f"dict of the network on the CPU, as in torch.save(net.cpu().state_dict(), FILE)"
+            )
+
+
 def load_strictly(
     network: nn.Module,
     tensors: Mapping[str, Tensor],
@@ -169,6 +198,22 @@ def load_strictly(
     Raises:
         CheckpointError: listing the keys that are missing, left over or of another shape; nothing is loaded then.
     """
+    stayed = check_fit(network, tensors, source, fresh, called)
+    with torch.no_grad():
+        for key, value in network.state_dict().items():
+            if key not in stayed:
+                value.copy_(tensors[key])
+    return stayed
+
+
+def check_fit(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    fresh: Iterable[str] = (),
+    called: Mapping[str, str] | None = None,
+) -> list[str]:
+    """What `load_strictly` would find: the fresh tensors that would stay, or its CheckpointError. Nothing is loaded."""
     own, fresh, called = network.state_dict(), set(fresh), called or {}
     stayed = [k for k in own if k in fresh and (k not in tensors or tensors[k].shape != own[k].shape)]
     wrong = {
@@ -179,6 +224,11 @@ def load_strictly(
             for k in own
             if k in tensors and k not in stayed and tensors[k].shape != own[k].shape
         ],
+        "of another type": [
+            f"{called.get(k, k)} {tensors[k].dtype} instead of {own[k].dtype}"
+            for k in own
+            if k in tensors and k not in stayed and tensors[k].is_floating_point() != own[k].is_floating_point()
+        ],
     }
     problems = [
         f"{word}: {', '.join(keys[:12])}{f' and {len(keys) - 12} more' if len(keys) > 12 else ''}"
@@ -187,8 +237,4 @@ def load_strictly(
     ]
     if problems:
         raise CheckpointError(f"{source} does not fit {type(network).__name__}: " + "; ".join(problems))
-    with torch.no_grad():
-        for key, value in own.items():
-            if key not in stayed:
-                value.copy_(tensors[key])
     return stayed

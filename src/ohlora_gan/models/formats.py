@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load_strictly
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_plain, load_strictly
 from ohlora_gan.models.filters import ReferenceFilterCNN
 from ohlora_gan.models.gan import Generator
 from ohlora_gan.models.nvidia import read_nvidia
@@ -39,6 +40,7 @@ INERT: list[Any] = [
     *((NUMPY_NUMBER, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
 """What a file may hold beside tensors and plain data: making one runs nothing."""
+MAX_DEPTH = 12  # of dicts in dicts
 REPORTED = 6  # keys in a sentence
 
 
@@ -106,8 +108,8 @@ def load_foreign(path: Path) -> Checkpoint:
             )
         places[place.part] = place
     if not places:
-        keys = [key for key, _ in flat_keys(content)]
-        more = f" and {len(keys) - REPORTED} more" if len(keys) > REPORTED else ""
+        keys = [key for key, _ in islice(flat_keys(content), REPORTED + 1)]
+        more = " and more" if len(keys) > REPORTED else ""
         raise CheckpointError(
             f"checkpoint {path} has the keys {', '.join(keys[:REPORTED])}{more}, expected those of "
             f"{', '.join(layout.name for layout in LAYOUTS)}: see docs/own_generator.md"
@@ -145,20 +147,25 @@ def read_torch(path: Path) -> Any:
         raise CheckpointError(f"checkpoint {path} is damaged or cut off: {said}") from error
 
 
-def networks_in(content: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[Place]:
-    """All networks of known layouts in a dict, at any depth."""
+def networks_in(
+    content: Mapping[Any, Any], path: tuple[str, ...] = (), seen: set[int] | None = None
+) -> Iterator[Place]:
+    """All networks of known layouts in a dict, at any depth; a dict that stands in several places is looked at once."""
+    seen = {id(content)} if seen is None else seen
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if tensors:
         state, prefix = without_wrappers(tensors)
         layout = next((layout for layout in LAYOUTS if any(mark in state for mark in layout.marks)), None)
         if layout is not None:
+            check_plain(state, ".".join(path) or "the file")
             yield Place(path, prefix, {key: value.float() for key, value in state.items()}, layout)
         else:
             for name, inner in split_by_name(state).items():
-                yield from networks_in(inner, (*path, prefix + name))
+                yield from networks_in(inner, (*path, prefix + name), seen)
     for name, inner in content.items():
-        if isinstance(name, str) and isinstance(inner, Mapping):
-            for place in networks_in(inner, (*path, name)):
+        if isinstance(name, str) and isinstance(inner, Mapping) and id(inner) not in seen and len(path) < MAX_DEPTH:
+            seen.add(id(inner))
+            for place in networks_in(inner, (*path, name), seen):
                 if place.layout.network == "StyleGAN2Generator" and AVERAGE in tensors:
                     place.state.setdefault(AVERAGE, tensors[AVERAGE].float())
                 yield place
@@ -184,9 +191,9 @@ def split_by_name(state: State) -> dict[str, dict[str, Tensor]]:
 
 
 def flat_keys(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything in a dict of dicts under its whole name."""
+    """Everything in a dict of dicts, as deep as networks lie, under its whole name."""
     for key, value in content.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and prefix.count(".") < MAX_DEPTH:
             yield from flat_keys(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -205,7 +212,7 @@ def _checkpoint(path: Path, places: Mapping[str, Place]) -> Checkpoint:
             raise CheckpointError(
                 f"checkpoint {path} ({part}) lacks {shown}{error.args[0]}, part of the {layout.name} layout"
             ) from error
-        except (IndexError, ValueError) as error:
+        except (IndexError, ValueError, TypeError, RuntimeError, ArithmeticError) as error:
             if part == "discriminator" and len(places) > 1:
                 said[part] = f"left out: {error}"
                 continue

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ohlora_gan.checked import check_settings
+
 Made = TypeVar("Made")
 
 
@@ -90,10 +92,11 @@ def truncated(w: Tensor, w_avg: Tensor, num_layers: int, psi: float = 1.0, num_t
 
 
 def settings_of(kind: type[Made], given: Mapping[str, Any]) -> Made:
-    """The settings of a network from plain data; ValueError for a name that it does not have."""
+    """The settings of a network from plain data; ValueError for a name that it does not have, or an unfit value."""
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if unknown := [name for name in given if name not in known]:
         raise ValueError(f"this network has no setting {unknown[0]!r}, expected some of {', '.join(known)}")
+    check_settings(kind, given)
     return kind(**given)
 
 

@@ -1,4 +1,4 @@
-"""Weights by name or path: shipped models, our own files, and those of other people or of a run, see `formats`.
+"""Weights by name or path: shipped models, our own files, those of other people or of a run (`formats`), the `hub`'s.
 
 Whatever is missing, damaged, would run code or is of no known layout raises `CheckpointError`. Another package adds a
 format by an entry point in the group ``ohlora_gan.formats``: a function from a path to a `Checkpoint`, or to None where
@@ -15,10 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ohlora_gan.errors import near_file
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
 from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.formats import load_foreign
 from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.models.hub import fetch, is_on_hub
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
 from ohlora_gan.models.wrapped import WrappedScorer, call_factory, file_of_factory, is_factory, open_factory
 from ohlora_gan.names import WORLD
@@ -53,11 +55,11 @@ def kind_of(path: Path) -> str:
 
 
 def resolve(name: str | Path, kind: str | None = None) -> Path:
-    """The file of a shipped model's name (``v1``), of a path, or of the module of a factory, see `wrapped`; ``kind`` is
-    what is asked for, see `kind_of`."""
+    """The file of a shipped model's name (``v1``), of a path, of the module of a factory, see `wrapped`, or of the Hub,
+    see `hub`; ``kind`` is what is asked for, see `kind_of`."""
     if is_factory(name) and kind in (None, "generator", "scorer"):
         return file_of_factory(str(name))
-    path = Path(name)
+    path = fetch(name) if is_on_hub(name) else Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
     if path.suffix == "" and not path.exists() and shipped_path.is_file():
         path = shipped_path
@@ -65,7 +67,7 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
     one_of = "give a file's path" + (f" or a shipped {kind or 'model'} ({', '.join(offered)})" if offered else "")
     if not path.is_file():
         near = get_close_matches(str(name), offered, 1)
-        guess = f"did you mean {near[0]}? " if near else ""
+        guess = f"did you mean {near[0]}? " if near else near_file(path)
         raise CheckpointError(f"checkpoint {str(name)!r} does not exist: {guess}{one_of}")
     if path.suffix == ".safetensors" and kind in SERVES and (held := kind_of(path)) not in SERVES[kind]:
         raise CheckpointError(f"checkpoint {str(name)!r} holds a {held} network, expected a {kind}: {one_of}")

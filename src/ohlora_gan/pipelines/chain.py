@@ -25,7 +25,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ohlora_gan.errors import Terminated, UserError
+from ohlora_gan.errors import Terminated, UserError, as_typed
 from ohlora_gan.files import locked, write_json
 from ohlora_gan.models.checkpoint import file_hash
 from ohlora_gan.names import LAST
@@ -133,9 +133,9 @@ def fingerprint(path: Path) -> str:
     return file_hash(path)
 
 
-def read_stages(cfg: DictConfig, root: Path) -> list[Stage]:
-    """The stages of a composed ``conf/chain.yaml``, in order, with paths relative to ``root`` where they lie in it."""
-    chain = Path(relative(str(cfg.paths.output_dir), root))
+def read_stages(cfg: DictConfig, work: Path) -> list[Stage]:
+    """The stages of a composed ``conf/chain.yaml``, in order, with paths relative to ``work`` where they lie in it."""
+    chain = Path(relative(str(cfg.paths.output_dir), work))
     chosen: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     described = {name: given for name, given in chosen["stages"].items() if given is not None}
     for key in ("only", "skip"):
@@ -151,21 +151,21 @@ def read_stages(cfg: DictConfig, root: Path) -> list[Stage]:
             given["settings"] |= {"data": "generated"} if generate else {}
             given["settings"] |= {f"data.{key}": value for key, value in generate.items()}
         arguments = [str(argument) for argument in given.pop("arguments", ())]
-        stages.append(Stage(name, folder=chain / name, arguments=clean(arguments, root), **clean(given, root)))
+        stages.append(Stage(name, folder=chain / name, arguments=clean(arguments, work), **clean(given, work)))
     return stages
 
 
-def clean(value: Any, root: Path) -> Any:
-    """Nested values with paths relative to ``root``."""
+def clean(value: Any, work: Path) -> Any:
+    """Nested values with paths relative to ``work``."""
     if isinstance(value, dict):
-        return {key: clean(item, root) for key, item in value.items()}
+        return {key: clean(item, work) for key, item in value.items()}
     if isinstance(value, list):
-        return [clean(item, root) for item in value]
-    return relative(value, root) if isinstance(value, str) else value
+        return [clean(item, work) for item in value]
+    return relative(value, work) if isinstance(value, str) else value
 
 
-def relative(text: str, root: Path) -> str:
-    return text.removeprefix(f"{root}{os.sep}")
+def relative(text: str, work: Path) -> str:
+    return text.removeprefix(f"{work}{os.sep}")
 
 
 def make_room(stage: Stage) -> None:
@@ -178,15 +178,16 @@ def make_room(stage: Stage) -> None:
     log.info("%s: what it depends on has changed; its old folder is now %s", stage.name, old)
 
 
-def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mapping[str, str] | None) -> None:
-    """Runs a stage, or goes on with it; KeyboardInterrupt if it was interrupted."""
+def run_stage(stage: Stage, key: str, project: Path, lock: int, environment: Mapping[str, str] | None) -> None:
+    """Runs a stage, or goes on with it; KeyboardInterrupt if it was interrupted. ``project`` holds the programs."""
     resumed = stage.read(RECORD).get("key") == key
     if not resumed:
         make_room(stage)
     command = stage.command(resumed)
     stage.write_record(key=key, command=command)
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, *command], cwd=root, env=environment, pass_fds=[lock])
+    words = [str(project / command[0]) if command[0].endswith(".py") else command[0], *command[1:]]
+    process = subprocess.Popen([sys.executable, *words], env=environment, pass_fds=[lock])
     try:
         code = process.wait()
     except BaseException:  # Ctrl+C reaches the stage, too: it saves what it has, then ends
@@ -204,20 +205,20 @@ def run_stage(stage: Stage, key: str, root: Path, lock: int, environment: Mappin
     stage.write_record(key=key, command=command, seconds=round(time.monotonic() - started, 1))
 
 
-def run_chain(cfg: DictConfig, root: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Runs all stages of a composed ``conf/chain.yaml`` that are not up to date; ``root`` holds ``train.py``.
+def run_chain(cfg: DictConfig, project: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Runs all stages of a composed ``conf/chain.yaml`` that are not up to date; ``project`` holds ``train.py``.
 
     ``environment`` is that of the stages; None: this process's.
     """
-    os.chdir(root)  # the stages' paths are relative to it
-    stages = read_stages(cfg, root)
+    stages = read_stages(cfg, Path.cwd())
     with locked(Path(cfg.paths.output_dir)) as lock:
         for number, stage in enumerate(stages, start=1):
             key = stage.key()
             if stage.is_done(key):
                 log.info("[%d/%d] %s: up to date", number, len(stages), stage.name)
                 continue
-            log.info("[%d/%d] %s: python %s", number, len(stages), stage.name, " ".join(stage.command(False)))
-            run_stage(stage, key, root, lock, environment)
+            said = as_typed(" ".join(["python", *stage.command(False)]))
+            log.info("[%d/%d] %s: %s", number, len(stages), stage.name, said)
+            run_stage(stage, key, project, lock, environment)
     width = max((len(stage.name) for stage in stages), default=0)
     log.info("The chain is up to date:\n%s", "\n".join(stage.shown(width) for stage in stages))

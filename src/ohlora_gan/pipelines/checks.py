@@ -1,7 +1,6 @@
 """Checks across fields of a composed config: each error names the value, what was expected and the remedy."""
 
 import hashlib
-import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +16,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
+from ohlora_gan.errors import near_file
 from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
 from ohlora_gan.models.gan import Architecture, Discriminator, Generator
 from ohlora_gan.models.wrapped import is_factory
 from ohlora_gan.models.zoo import open_checkpoint, resolve, world_of
-from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, WORLD
+from ohlora_gan.names import EDITED_PROPERTIES, FILE_WORD, GROUP_PROPERTIES, WORLD, is_file_word
+from ohlora_gan.pipelines.values import check_values
 from ohlora_gan.settings import added_keys, did_you_mean, given_keys
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.scorers import RegressorModule
 from ohlora_gan.world.face import ATTRIBUTES
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
-FILTER_NUMBERS = ("lr", "weight_decay", "warmup", "augmentation", "shift", "auxiliary_weight")
 TRUTH = "truth"
 SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
 
@@ -38,6 +38,7 @@ SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
 def check_train(cfg: DictConfig) -> None:
     """Raises ValueError for settings of train.py that cannot work together."""
     check_added(cfg)
+    check_values(cfg, "train")
     if cfg.ckpt_path is not None and cfg.checkpoint is not None:
         raise ValueError(
             f"ckpt_path={cfg.ckpt_path} resumes a run and checkpoint={cfg.checkpoint} starts one from given weights: "
@@ -49,11 +50,6 @@ def check_train(cfg: DictConfig) -> None:
             f"ckpt_path={cfg.ckpt_path} is no run's last.ckpt, or is cut off: give a whole last.ckpt; "
             f"weights alone are given with checkpoint="
         )
-    for flag in ("max_epochs", "max_steps"):
-        value = cfg.trainer[flag]
-        if value is not None and not isinstance(value, int):
-            raise ValueError(f"trainer.{flag} is {value!r}, expected a whole number (-1: no limit)")
-    check_seed(cfg.seed)
     check_used(cfg, TRAINING, [*given_keys(cfg), *(["attribute"] if cfg.attribute is not None else [])])
     size = cfg.model.get("image_size")
     if size is not None and size != cfg.resolution:
@@ -68,7 +64,10 @@ def check_train(cfg: DictConfig) -> None:
     if is_filter(cfg):
         check_filter(cfg)
     if resumed and not resumed.is_file():
-        raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} does not exist: {near_file(cfg.ckpt_path)}"
+            f"expected the last.ckpt of the run to resume"
+        )
 
 
 def several_devices(cfg: DictConfig) -> bool:
@@ -89,10 +88,6 @@ def check_filter(cfg: DictConfig) -> None:
             f"attribute={name}, expected gender, quality, age, glass or a column of your labels, its name without dots"
         )
     check_auxiliary(cfg)
-    for key in FILTER_NUMBERS:
-        value = cfg.model.module.get(key, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"model.module.{key} is {value!r}, expected a number")
     asked = cfg.data.get("attributes")
     if OmegaConf.is_list(asked) and asked != [name]:
         raise ValueError(f"data.attributes={list(asked)}, but a filter learns one attribute: give attribute= alone")
@@ -128,26 +123,20 @@ def filter_attributes(cfg: DictConfig) -> list[str] | dict[str, str]:
 def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_added(cfg)
-    check_seed(cfg.seed)
+    check_values(cfg, "find_vectors")
     if several_devices(cfg):
         raise ValueError(f"device={cfg.device.name} is of several devices, faces are sampled on one: take another")
     check_choice(cfg, "groups", ("medians", "none"))
     check_choice(cfg, "test.grid", UNITS)
     check_used(cfg, FINDING, [*given_keys(cfg), *(["medians"] if cfg.medians is not None else [])])
-    for key in ("n", "batch_size", "test.num_latents", "strips.num_faces", "strips.steps"):
-        if type(value := OmegaConf.select(cfg, key)) is not int:
-            raise ValueError(f"{key} is {value!r}, expected a whole number")
     check_name_list(cfg, "properties")
     if cfg.n < MIN_SAMPLES:
         raise ValueError(f"n={cfg.n} is too small to find directions, expected at least {MIN_SAMPLES}")
     if cfg.groups == "medians":
         check_groups(cfg)
-    for key in ("test.num_latents", "strips.num_faces"):
-        if (value := OmegaConf.select(cfg, key)) < 1:
-            raise ValueError(f"{key}={value}, expected at least 1")
     if cfg.metric.get("region") is not None:
         check_choice(cfg, "metric.region", PARTS)
-    if not isinstance(cfg.num_calibration, int) or cfg.num_calibration < 2:
+    if cfg.num_calibration < 2:
         raise ValueError(f"num_calibration is {cfg.num_calibration}, expected a whole number of at least 2 latents")
     if is_closed_loop(cfg) and cfg.test.grid != "sigma":
         raise ValueError(f"test.grid={cfg.test.grid}, but a closed loop knows no lengths: give test.grid=sigma")
@@ -185,9 +174,8 @@ def check_name_list(cfg: DictConfig, key: str) -> None:
         return
     if not OmegaConf.is_list(names) or not names or len({*names}) < len(names):
         raise ValueError(f"{key} is {names}, expected a list of different names such as [eyes,mouth]")
-    bad = [name for name in names if not isinstance(name, str) or not re.fullmatch(r"\w[\w .-]*", name)]
-    if bad:
-        raise ValueError(f"{key} names {bad[0]!r}, expected letters, digits, spaces, '_', '-' and '.', as in lip_color")
+    if bad := [name for name in names if not is_file_word(name)]:
+        raise ValueError(f"{key} names {bad[0]!r}, expected {FILE_WORD}")
 
 
 def check_names(cfg: DictConfig, property_names: Sequence[str]) -> None:
@@ -232,12 +220,6 @@ def check_added(cfg: DictConfig) -> None:
     for key in added_keys(cfg):
         guess = did_you_mean(key, [str(known) for known in cfg if known != key], "{}=")
         raise ValueError(f"+{key}= adds a key that nothing reads: {guess}leave it out")
-
-
-def check_seed(seed: object) -> None:
-    """Raises ValueError for what is no whole number of 0 or more."""
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed is {seed!r}, expected a whole number of 0 or more")
 
 
 def check_choice(cfg: DictConfig, key: str, options: Sequence[str]) -> None:
@@ -536,6 +518,12 @@ def check_regression(model: str, outputs: list[str], logits: list[str], data: An
             f"model={model} scores {', '.join(outputs)}, but the data have {', '.join(names)}: "
             f"use model=attribute_cnn, which learns any attributes"
         )
+    for split in ("val", "test"):
+        if len(data.dataset(split)) == 1:
+            raise ValueError(
+                f"the data have one picture for {split}, where figures of {names[0]} need two: give "
+                f"data.num_{split}=0, or 2 or more"
+            )
     scores = data.dataset("train").scores
     binary = [name for name, column in zip(names, scores.T, strict=True) if np.isin(column, (0, 1)).all()]
     if wrong := [name for name in binary if name not in logits]:

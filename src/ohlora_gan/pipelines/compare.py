@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
 from ohlora_gan.editing.search import made_ready
+from ohlora_gan.errors import near_file
 from ohlora_gan.files import write_records, write_text
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import Source, check_sampling, rescore, rescore_layers, sources_of
@@ -35,6 +35,7 @@ from ohlora_gan.pipelines.runs import (
     settings_of,
     write_origins,
 )
+from ohlora_gan.progress import Bar
 from ohlora_gan.reports.leaderboard import Cell, FailedCell, ScorerFigures, write_leaderboard
 from ohlora_gan.reports.pages import listed, plain
 from ohlora_gan.reports.plots import draw_layers
@@ -87,7 +88,9 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Cell], list[FailedCell]]:
 def job_folders(folder: Path) -> list[Path]:
     """Folders of runs of find_vectors.py, judged or not, at or below a folder."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder, expected a run folder or a folder of runs of find_vectors.py")
+        raise ValueError(
+            f"{folder} is no folder: {near_file(folder)}expected a run folder or a folder of runs of find_vectors.py"
+        )
     judged = {path.parent for path in folder.rglob(JUDGED)}
     begun = {path for path in folders_of_settings(folder) if known_settings(path).get("task") == "find_vectors"}
     return sorted(judged | begun, key=lambda path: [(len(part), part) for part in path.parts])  # 2 before 10
@@ -250,7 +253,7 @@ def rescore_runs(runs: Sequence[Path], output: Path, how: Rescoring, models: Mod
             said += notes
     if not {*space.property_names} & {name for one in opened for name in one.found.properties}:
         return "\n".join(["the scorer measures none of what the directions change: no winners", *said])
-    with tqdm(desc="rescoring", total=how.n) as bar:
+    with Bar(desc="rescoring", total=how.n) as bar:
         candidates = [source for sources in competing for source in sources]
         found = rescore(space, candidates, how.n, how.step, how.match, how.properties, bar)
     write_records(output / "rescoring.csv", found.rows())
@@ -267,7 +270,7 @@ def write_usable(
 ) -> tuple[DirectionSet, list[str]]:
     """Directions that have no strengths, such as imported ones, with strengths, also as a folder that ``ohlora edit``
     takes; and what there is to say of them."""
-    with tqdm(desc=f"calibrating {source.run}", total=len(source.found.properties)) as bar:
+    with Bar(desc=f"calibrating {source.run}", total=len(source.found.properties)) as bar:
         ready, notes = made_ready(space, source.layer, source.found, progress=bar)
     save_directions(folder / VECTORS, ready)
     write_text(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(asdict(settings))))
@@ -282,7 +285,7 @@ def write_layers(space: FaceSpace, sources: Sequence[Source], output: Path, how:
     for source in sources:
         if how.properties is not None and not set(how.properties) & set(source.found.properties):
             continue
-        with tqdm(desc=f"layers of {source.run}", total=how.n) as bar:
+        with Bar(desc=f"layers of {source.run}", total=how.n) as bar:
             found = rescore_layers(space, source, how.n, how.step, how.properties, bar)
         rows += found.rows()
         written.append(draw_layers(output / f"layers_{source.run.replace('/', '_')}.png", found))

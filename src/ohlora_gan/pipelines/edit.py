@@ -3,7 +3,7 @@
 Directions, networks and seed are those of a run of find_vectors.py unless others are asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -14,8 +14,11 @@ from torch import nn
 
 from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
-from ohlora_gan.editing.closed_loop import METRIC, ClosedLoop, ClosedLoopMover
-from ohlora_gan.editing.moves import Limits, Mover, SafeRange, Session, StraightMover, open_faces
+from ohlora_gan.editing.closed_loop import METRIC, ClosedLoop, ClosedLoopMover, HeldMover
+from ohlora_gan.editing.given import Given, GivenW, codes_of, read_given
+from ohlora_gan.editing.invert import Inverter, Learning
+from ohlora_gan.editing.moves import Faces, Limits, Mover, SafeRange, Session, StraightMover, look_at, sampled_faces
+from ohlora_gan.editing.photos import Photos, take_photos
 from ohlora_gan.editing.search import made_ready, unscored
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, layer_named
@@ -29,8 +32,9 @@ from ohlora_gan.reports.edits import write_edit
 
 NUM_CALIBRATION = 64
 SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
-ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "hold", "targets", "layer")
+ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
+ONLY_IMAGE = ("crop", "paste", "learn")
 
 
 def metric_settings(loop: Loop) -> dict[str, Any]:
@@ -51,8 +55,11 @@ def check(settings: EditSettings) -> None:
     for options, mode in ((ONLY_CLOSED_LOOP, "closed-loop"), (ONLY_JITTER, "jitter")):
         refuse(settings, options if settings.mode != mode else (), f"--mode {mode}")
     refuse(settings, ("region", "cloud") if settings.loop.metric != "image" else (), "--metric image")
-    if settings.latents is not None and "faces" in settings.given:
-        raise ValueError("--faces and --latents both say which faces to edit: give one of them")
+    given = [name for name in ("faces", "latents", "image") if name in settings.given]
+    if len(given) > 1:
+        raise ValueError(f"--{given[0]} and --{given[1]} both say which faces to edit: give one of them")
+    refuse(settings, ONLY_IMAGE if not settings.photo.image else (), "--image")
+    refuse(settings, ("latents_layer",) if settings.latents is None else (), "--latents")
     if len(set(settings.faces)) < len(settings.faces):
         raise ValueError(f"--faces {','.join(map(str, settings.faces))} names a face twice: give each number once")
     if settings.drawn.steps % 2 == 0:
@@ -119,11 +126,13 @@ def edit(settings: EditSettings) -> str:
     if discriminator is not None:
         discriminator = space.device.place(discriminator)
     where = (recorded.get("test") or {}).get("region") or {}
-    session, said = Scene(space, layer, Region(**where), discriminator).session(settings, found)
-    notes += said
+    scene = Scene(space, layer, Region(**where), discriminator)
+    photos = scene.photos(settings) if settings.photo.image else None
+    session, said = scene.session(settings, found, photos)
+    notes += [*(photos.notes if photos else []), *said]
     notes += [f"{text}: held there" for text in session.limits.beyond(session.faces, settings.changes)]
     output = settings.output or Path("runs/edit") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return write_edit(session, settings, output, asdict(chosen), notes)
+    return write_edit(session, settings, output, asdict(chosen), notes, photos)
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,29 @@ class Scene:
     region: Region
     discriminator: nn.Module | None
 
-    def session(self, settings: EditSettings, found: DirectionSet | None) -> tuple[Session, list[str]]:
+    def photos(self, settings: EditSettings) -> Photos:
+        """The photographs' faces, see `take_photos`."""
+        learning = Learning(settings.photo.learn) if settings.photo.learn else None
+        inverter = Inverter(self.space, settings.loop.bank_dir, learning=learning)
+        return take_photos(inverter, settings.photo.image, settings.photo.crop)
+
+    def faces(self, settings: EditSettings, medians: Mapping[str, float], photos: Photos | None) -> tuple[Layer, Faces]:
+        """The faces that are asked for, and the layer at which they are edited."""
+        if photos is None and settings.latents is None:
+            return self.layer, sampled_faces(self.space, self.layer, settings.faces, medians)
+        given: Given
+        if photos is not None:
+            given, names = GivenW(photos.found.w), photos.names
+        else:
+            assert settings.latents is not None
+            given = read_given(settings.latents, self.space.generator, settings.latents_layer)
+            names = [f"latent {i}" for i in range(len(given))]
+        where, codes = codes_of(given, self.space, self.layer)
+        return where, look_at(self.space, where, codes, medians, names)
+
+    def session(
+        self, settings: EditSettings, found: DirectionSet | None, photos: Photos | None
+    ) -> tuple[Session, list[str]]:
         """Faces, the way they move, and the range they are held in; and what there is to say of the directions.
 
         Raises:
@@ -144,8 +175,8 @@ class Scene:
         """
         closed = settings.mode == "closed-loop"
         medians = {} if found is None or closed else found.medians
-        faces = open_faces(self.space, self.layer, settings.faces, settings.latents, medians)
-        loop = self.closed_loop(settings.loop) if closed else None
+        where, faces = self.faces(settings, medians, photos)
+        loop = self.closed_loop(settings.loop, where) if closed else None
         safe = loop.safe_range if loop else SafeRange.sampled(self.space, self.layer, self.discriminator)
         limits = Limits(safe, self.space.property_names, settings.loop.targets)
         words = limits.beyond(faces, settings.changes)
@@ -160,13 +191,15 @@ class Scene:
             assert found is not None
             found, notes = usable(found, self.space, self.layer)
             mover = StraightMover(found)
-        return Session(self.space, self.layer, faces, mover, limits, self.discriminator), notes
+            if "hold" in settings.given and settings.loop.hold != "none":
+                mover = HeldMover(mover, self.space, where, settings.loop.hold)
+        return Session(self.space, where, faces, mover, limits, self.discriminator), notes
 
-    def closed_loop(self, how: Loop) -> ClosedLoop:
-        """The closed loop with its metric, which is measured where nobody has done so."""
+    def closed_loop(self, how: Loop, where: Layer) -> ClosedLoop:
+        """The closed loop at a layer with its metric, which is measured where nobody has done so."""
         bank = ScoreBank(how.bank_dir, self.space)
         metric = stored_metric(bank, self.layer, metric_settings(how), self.region)
-        return ClosedLoop(self.space, self.layer, metric, discriminator=self.discriminator)
+        return ClosedLoop(self.space, where, metric, discriminator=self.discriminator)
 
 
 def usable(found: DirectionSet, space: FaceSpace, layer: Layer) -> tuple[DirectionSet, list[str]]:

@@ -10,9 +10,7 @@ import numpy as np
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
@@ -36,6 +34,7 @@ from ohlora_gan.options import Distilling
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.distill import distil
 from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
+from ohlora_gan.progress import Bar
 from ohlora_gan.reports.pages import save_strips
 from ohlora_gan.reports.report import (
     VectorSearch,
@@ -47,6 +46,7 @@ from ohlora_gan.reports.report import (
 )
 from ohlora_gan.settings import given_keys
 from ohlora_gan.training.loggers import log_files, open_loggers
+from ohlora_gan.trust import instantiate
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def find_vectors(cfg: DictConfig) -> float:
     mover = closed_loop_mover(search) if finder is None else directions_mover(search, finder, plan)
     kept = ("num_latents", "max_passes", "retest", "num_saturation")
     extent = Extent(**{name: cfg.test[name] for name in kept}, region=search.region)
-    with tqdm(desc="testing", total=cfg.test.num_latents) as bar:
+    with Bar(desc="testing", total=cfg.test.num_latents) as bar:
         judgement = judge_vectors(space, layer, mover, plan, judges, extent, bar)
     judgement.about |= about(search)
     return write_results(search, judgement, time.monotonic() - started)

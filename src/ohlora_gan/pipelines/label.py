@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from tqdm import tqdm
 
 from ohlora_gan.data.datasets import Normalization, ParseFolder, fit_normalization
 from ohlora_gan.data.landmarks import (
@@ -26,10 +24,12 @@ from ohlora_gan.data.landmarks import (
 )
 from ohlora_gan.data.landmarks import METHOD as LANDMARKS_METHOD
 from ohlora_gan.data.parse_scores import CHUNK, MAP_SIZE, Generation, Scores, score_maps, warn_of_missing
-from ohlora_gan.data.pictures import PictureSource, Rows, UnusablePictureError, decode, to_square, write_skipped
+from ohlora_gan.data.pictures import PictureSource, Rows, UnusablePictureError, to_square, write_skipped
 from ohlora_gan.files import claim, save_png, write_rows
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.options import Labelling, Parsing
+from ohlora_gan.progress import Bar
+from ohlora_gan.reading import open_picture
 from ohlora_gan.reports.pages import map_sheet
 
 Bytes = NDArray[np.uint8]
@@ -47,7 +47,7 @@ def map_names_of(names: Sequence[str]) -> dict[str, str]:
 
 def read_square(source: PictureSource, name: str, size: int | None = None) -> Bytes:
     """The central square of a picture, uint8 ``[S, S, 3]``; by default as large as it is, up to ``MAX_SIZE``."""
-    picture = decode(source.read(name), MIN_SIZE)
+    picture = source.picture(name, MIN_SIZE)
     return to_square(picture, size or min(*picture.size, MAX_SIZE))
 
 
@@ -67,7 +67,7 @@ def label_all(
     """Labels the pictures that neither table holds yet, and brings both tables into the pictures' order."""
     done = {name for name in source.names if name in skipped.cells or (name in rows.cells and maps[name].exists())}
     left = [name for name in source.names if name not in done]
-    for name in tqdm(left, desc="pictures", initial=len(done), total=len(source.names), unit=""):
+    for name in Bar(left, desc="pictures", initial=len(done), total=len(source.names), unit=""):
         try:
             measures, codes = labeller(name, read_square(source, name))
         except (UnusablePictureError, NoFace, SeveralFaces) as error:
@@ -84,7 +84,7 @@ def label_all(
 def write_sheet(path: Path, source: PictureSource, maps: Mapping[str, Path], captions: Mapping[str, str]) -> None:
     """The named pictures beside their maps."""
     images = [read_square(source, name, MAP_SIZE) for name in captions]
-    save_png(path, map_sheet(images, [np.asarray(Image.open(maps[n])) for n in captions], list(captions.values())))
+    save_png(path, map_sheet(images, [np.asarray(open_picture(maps[n])) for n in captions], list(captions.values())))
 
 
 def highest(rows: Rows, column: str, num: int) -> dict[str, str]:
@@ -140,7 +140,7 @@ def score_folder(folder: ParseFolder, generation: Generation) -> tuple[list[int]
     """Numbers and raw scores of all faces that can be read, a chunk in memory at a time."""
     numbers: list[int] = []
     parts: list[Scores] = []
-    faces = iter(tqdm(folder, desc=str(folder.folder), unit=" faces"))
+    faces = iter(Bar(folder, desc=str(folder.folder), unit=" faces"))
     while chunk := list(islice(faces, CHUNK)):
         numbers += [number for number, _, _ in chunk]
         maps, images = (np.stack([face[i] for face in chunk]) for i in (1, 2))

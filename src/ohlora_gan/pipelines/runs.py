@@ -1,29 +1,31 @@
 """What a folder of a run says of it: its settings, its networks, what it was made from, and how far it has come."""
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from safetensors import SafetensorError, safe_open
 from yaml import YAMLError
 
+from ohlora_gan import reading
+from ohlora_gan.checked import check_settings
 from ohlora_gan.devices import open_device
 from ohlora_gan.directions import files as directions
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file, one_line
 from ohlora_gan.files import write_json
 from ohlora_gan.latents import bank as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
+from ohlora_gan.models.hub import is_on_hub, pinned
 from ohlora_gan.models.wrapped import is_code_of_others, is_factory
 from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve, world_of
 from ohlora_gan.names import FAILED_FILE, LAST
+from ohlora_gan.reading import UnreadableError, bounded_yaml
 
 VECTORS, SETTINGS = "vectors.safetensors", "config.yaml"
 
@@ -70,15 +72,16 @@ def read_yaml(path: Path) -> Any:
         ValueError: where it cannot be read.
     """
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        return OmegaConf.to_container(OmegaConf.create(bounded_yaml(path)), resolve=False)
     except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"{path} cannot be read, expected the settings of a run of find_vectors.py") from error
+        why = one_line(str(getattr(error, "strerror", None) or error))
+        raise UserError(f"{path} cannot be read ({why}): expected the settings of a run, as it wrote them") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A file's content; empty where it is missing, damaged or something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = reading.read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -106,26 +109,24 @@ class SpaceSettings:
         folder = settings.get("folder")
         origins = read_origins(folder) if folder is not None else {}
         found: dict[str, Any] = {}
-        kinds = {"checkpoint": str, "scorer": str, "seed": int, "truncation_psi": float, "batch_size": int}
-        for name, kind in kinds.items():
-            value = asked.get(name)
+        for field in fields(cls):
+            name, value = field.name, asked.get(field.name)
             if value is None:
                 origin = origins.get(name)
                 value = origin.find(Path(str(folder)), name) if isinstance(origin, Origin) else settings.get(name)
-                if kind is str and value is not None and is_code_of_others(value):  # the folder may be anybody's
+                if isinstance(value, str) and is_code_of_others(value):  # the folder may be anybody's
                     raise ValueError(
                         f"the run's {name} {value} is code, which no file may start: give it with --{name} {value} "
                         f"(in Hydra's programs: {name}={value})"
                     )
-            if value is None and kind is str:
+                if value is not None:
+                    check_settings(cls, {name: value}, f"the run's {SETTINGS}: ")
+            if value is None and field.default is MISSING:
                 raise ValueError(
                     f"the run has no {SETTINGS} that names its {name}: say which it was with --{name} FILE"
                 )
             if value is not None:
-                try:
-                    found[name] = kind(value)
-                except (TypeError, ValueError) as error:
-                    raise ValueError(f"the run's {SETTINGS} has {name}={value!r}, expected a number") from error
+                found[name] = value
         return cls(**found)
 
     def open(self, device: str = "cpu") -> FaceSpace:
@@ -146,8 +147,9 @@ class Origin:
     """A network that a run was made from.
 
     Attributes:
-        name: as it was asked for: a shipped model's name, a path, or ``package.module:factory``.
-        path: of a file, absolute; None for a shipped model or a factory, whose size is 0.
+        name: as it was asked for: a shipped model's name, a path, ``hf://...`` (with its commit), or
+            ``package.module:factory``.
+        path: of a file, absolute; None for a shipped model, a file of the Hub or a factory, whose size is 0.
         sha256: see `content_hash`.
     """
 
@@ -164,6 +166,8 @@ class Origin:
         path = Path(name) if Path(name).is_dir() else resolve(name)
         if path.parent == ASSETS:
             return cls(path.stem, sha256=file_hash(path))
+        if is_on_hub(name):
+            return cls(pinned(name, path), sha256=file_hash(path))
         return cls(str(name), str(path.resolve()), size_of(path), content_hash(path))
 
     def find(self, folder: Path, key: str) -> str:
@@ -224,13 +228,15 @@ def read_origins(folder: Path) -> dict[str, Origin | list[Origin]]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = reading.read_json(path)
+        for one in (one for said in content.values() for one in (said if isinstance(said, list) else [said])):
+            check_settings(Origin, one, "a network's ")
         return {
-            key: [Origin(**one) for one in said] if isinstance(said, Sequence) else Origin(**said)
+            key: [Origin(**one) for one in said] if isinstance(said, list) else Origin(**said)
             for key, said in content.items()
         }
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be read, expected what a run was made from: {error}") from error
+        raise UserError(f"{path} cannot be read ({error}): expected what a run was made from") from error
 
 
 # --- What files and folders say of themselves ---
@@ -264,9 +270,8 @@ def describe(name: str) -> dict[str, Any]:
 def describe_safetensors(path: Path) -> dict[str, Any]:
     """One of our files, of whichever kind."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            ours = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+        ours = reading.metadata_of(path)
+    except (UnreadableError, OSError) as error:
         raise UserError(f"{path} is damaged or cut off ({error}): get a whole copy") from error
     if directions.METADATA_KEY in ours:
         return describe_directions(path)
@@ -377,7 +382,9 @@ class Run:
 def find_runs(folder: Path) -> list[Run]:
     """All runs at or below a folder, the oldest first; raises UserError where there is none."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder, expected one that holds runs: give it, as in ohlora runs FOLDER")
+        raise UserError(
+            f"{folder} is no folder: {near_file(folder)}expected one that holds runs: give it, as in ohlora runs FOLDER"
+        )
     runs = [read_run(path) for path in sorted(folders_of_settings(folder))]
     known = [run for run in runs if run.task in ("train", "find_vectors")]
     if not known:

@@ -25,7 +25,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ohlora_gan import errors, settings
+from ohlora_gan import errors, settings, trust
 from ohlora_gan.errors import FULL_DISK, modules_of, one_line
 from ohlora_gan.files import locked, write_text
 from ohlora_gan.names import FAILED_FILE, LAST
@@ -67,6 +67,9 @@ def run(shell: Callable[[], None], experiments: str | None = None) -> None:
     errors.look_in_working_folder()
     code = 0
     try:
+        trust.check_words(sys.argv[1:])
+        trust.guard()
+        settings.check_options(sys.argv[1:])
         shell()
     except JobError as error:
         code = error.args[0]
@@ -219,20 +222,20 @@ EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
 """Kinds of errors and what explains them; the first that fits counts."""
 
 
-def chain(root: Path, words: Sequence[str]) -> None:
+def chain(project: Path, words: Sequence[str]) -> None:
     """Runs every stage from pictures to directions, and exits: ``ohlora chain scale=smoke``.
 
     Args:
-        root: the project's folder, with ``conf`` and ``train.py``; the stages run in it.
+        project: the folder of ``conf`` and ``train.py``.
         words: what the user gave, in Hydra's grammar.
     """
 
-    @hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="chain")
+    @hydra.main(version_base="1.3", config_path=str(project / "conf"), config_name="chain")
     @functools.partial(job, locks=False)
     def main(cfg: DictConfig) -> None:
         from ohlora_gan.pipelines.chain import run_chain  # here, so that --help and errors in keys come at once
 
-        run_chain(cfg, root, environment())
+        run_chain(cfg, project, environment())
 
     # device and logger are settings of the stages here; conf/ has groups of these names, which Hydra would look for
     sys.argv = ["ohlora chain", *(re.sub(r"^(device|logger)=", r"common.\1=", word) for word in words)]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger
@@ -16,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ohlora_gan import rng
 from ohlora_gan.devices import Device, keep_freed_memory
+from ohlora_gan.errors import as_typed
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
@@ -38,6 +38,7 @@ from ohlora_gan.training.callbacks import GracefulStop, StopDiverged, TrainingPr
 from ohlora_gan.training.filters import CrossValidation, FilterModule, Fit, FoldData
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import open_loggers
+from ohlora_gan.trust import check_secrets, instantiate
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ def open_device(cfg: DictConfig) -> Device:
 def command_line() -> str:
     """The command that started this run, without what only says where on this machine files lie."""
     kept = [a for a in sys.argv[1:] if not a.startswith(("paths.", "ckpt_path="))]
-    return " ".join(["python", Path(sys.argv[0]).name, *kept])
+    return " ".join([as_typed(f"python {Path(sys.argv[0]).name}"), *kept])
 
 
 def make_callbacks(cfg: DictConfig) -> list[Callback]:
@@ -209,7 +210,9 @@ def make_loggers(cfg: DictConfig) -> list[Logger]:
 
 def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:
     """Keeps the run's whole configuration in its folder, and the networks that it uses so that they are found again."""
-    write_text(Path(cfg.paths.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    content = OmegaConf.to_yaml(cfg, resolve=True)
+    check_secrets(content)
+    write_text(Path(cfg.paths.output_dir) / "config.yaml", content)
     write_origins(Path(cfg.paths.output_dir), used)
 
 

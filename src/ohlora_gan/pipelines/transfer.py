@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
 from ohlora_gan.editing.moves import StraightMover
@@ -38,6 +37,7 @@ from ohlora_gan.pipelines.runs import (
     vectors_file,
 )
 from ohlora_gan.pipelines.train import save_config
+from ohlora_gan.progress import Bar
 
 STAGES = {"run": "on its own", "as_is": "as they are", "recalibrated": "recalibrated", "there": "found there"}
 """What is compared -> how tables call it; all but the first are tested on the other checkpoint."""
@@ -55,7 +55,7 @@ class Target:
 
     def test(self, found: DirectionSet) -> Judgement:
         """The test of directions that have slopes."""
-        with tqdm(desc="testing", total=self.extent.num_latents) as bar:
+        with Bar(desc="testing", total=self.extent.num_latents) as bar:
             return judge_vectors(self.space, self.layer, StraightMover(found), self.plan, self.judges, self.extent, bar)
 
     def recalibrated(self, found: DirectionSet, how: Transferring, mix: bool) -> tuple[DirectionSet, list[str]]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ohlora_gan.editing.given import GivenW, save_w
 from ohlora_gan.editing.moves import Session, Walk, beyond_samples, jitter
+from ohlora_gan.editing.photos import Photos
 from ohlora_gan.files import save_png, write_json
 from ohlora_gan.latents.space import CHOOSE
 from ohlora_gan.options import Drawn, EditSettings, Jitter
@@ -19,13 +21,19 @@ UNITS = {True: "score sigmas", False: "standard deviations of the codes"}
 
 
 def write_edit(
-    session: Session, asked: EditSettings, output: Path, models: Mapping[str, Any], notes: Sequence[str]
+    session: Session,
+    asked: EditSettings,
+    output: Path,
+    models: Mapping[str, Any],
+    notes: Sequence[str],
+    photos: Photos | None = None,
 ) -> str:
     """Writes everything that the mode asks for into a folder; returns the table for the terminal.
 
     Args:
         models: what ``edit.json`` says of networks and seed.
         notes: sentences for the user.
+        photos: the faces' photographs; None: they have none.
     """
     output.mkdir(parents=True, exist_ok=True)
     single = [{name: value} for name, value in asked.changes.items()]
@@ -47,9 +55,34 @@ def write_edit(
     content: dict[str, Any] = {**models, "layer": session.layer.name, "mode": asked.mode.replace("-", "_")}
     content |= {"targets": session.limits.targets, "notes": list(notes)}
     content["edits"] = figures(session, walks, versions)
+    said = table(content["edits"])
+    if photos is not None:
+        content["photographs"] = photos.figures(session.limits.names)
+        written += write_photos(output, photos, walks if asked.photo.paste else [])
+        said = [*photos.table(), "", *said]
     written.append(write_json(output / "edit.json", content))
     files = f"{', '.join(path.name for path in written)}: {output}"
-    return "\n".join([*table(content["edits"]), *notes, files])
+    return "\n".join([*said, *notes, files])
+
+
+def write_photos(output: Path, photos: Photos, pasted: Sequence[Walk]) -> list[Path]:
+    """``photographs.png``, what the generator makes of each; ``latents.safetensors``, with which they are edited again
+    at once; and of each walk the photographs with its end pasted back."""
+    found, side = photos.found, photos.pictures.shape[1]
+    off = [
+        f"pixels off by {a:.3f}\nscores by {b:.2f} sigmas"
+        for a, b in zip(found.residual, photos.scores_off, strict=True)
+    ]
+    images = np.stack([photos.pictures, found.images], axis=1)
+    columns, title = ["cut out", "made again"], f"photographs, and what the generator makes of them at {side} pixels"
+    captions = [[photos.cuts[n].how, words] for n, words in enumerate(off)]
+    sheet = labelled_grid(images, photos.names, columns, title, captions)
+    written = [save_png(output / "photographs.png", sheet), save_w(output / "latents.safetensors", GivenW(found.w))]
+    for walk in pasted:
+        what = "_".join(walk.changes)
+        for name, picture in zip(photos.names, photos.pasted(walk.images[:, walk.end]), strict=True):
+            written.append(save_png(output / f"pasted_{name.replace(' ', '_')}_{what}.png", picture))
+    return written
 
 
 def signed(value: float) -> str:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ohlora_gan.files import replacing
 from ohlora_gan.judging.figures import DEFAULT_THRESHOLD, PASS_THRESHOLDS, Interval
+from ohlora_gan.reading import open_picture
 from ohlora_gan.reports import plots
 from ohlora_gan.reports.pages import listed, number, plain, share, write_page
 
@@ -370,7 +370,7 @@ def saved_rows(cell: Cell, name: str) -> NDArray[np.uint8] | None:
     if not isinstance(columns, int) or not path.is_file():
         return None
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return cut_rows(np.asarray(picture.convert("RGB")), columns)
     except (OSError, ValueError):  # cut off, or of another make: the figures are shown without it
         return None

@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import product
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,14 +47,17 @@ class CaseGrid:
         down, between, across = layout(list(self.strengths))
         return {name: [strength(s) for s in self.strengths[name]] for name in (*between, *down, across)}
 
-    def blocks(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """The pictures ``[N, H, W, 3]`` at each combination of the strengths that blocks stand for, in words."""
-        down, between, _ = layout(list(self.strengths))
+    def blocks(self) -> list[tuple[str, list[str], NDArray[np.uint8]]]:
+        """The pictures ``[N, H, W, 3]`` at each combination of the strengths that blocks stand for, in words, and the
+        strengths within the block of each picture."""
+        down, between, across = layout(list(self.strengths))
         images = np.moveaxis(self.images, 0, len(between)) if down else self.images
+        inner = [[f"{plain(name)} {step}" for step in self.steps[name]] for name in (*down, across)]
+        within = [", ".join(words) for words in product(*inner)]
         made = []
         for at in np.ndindex(images.shape[: len(between)]):
             here = ", ".join(f"{plain(name)} {self.steps[name][i]}" for name, i in zip(between, at, strict=True))
-            made.append((here, images[at].reshape(-1, *images.shape[-3:])))
+            made.append((here, within, images[at].reshape(-1, *images.shape[-3:])))
         return made
 
 

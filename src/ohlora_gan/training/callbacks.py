@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -26,6 +26,7 @@ from ohlora_gan.models import checkpoint, zoo
 from ohlora_gan.models.filters import Panel
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.names import LAST
+from ohlora_gan.progress import shown_on
 from ohlora_gan.training.gan import GanModule
 from ohlora_gan.training.loggers import log_image
 
@@ -188,8 +189,19 @@ def end_if_stopped(callbacks: Iterable[Callback]) -> None:
             raise Terminated if callback.requested == signal.SIGTERM else KeyboardInterrupt
 
 
+def num_batches(trainer: pl.Trainer) -> int | None:
+    """Batches of the whole training; None where nothing but time or a callback ends it."""
+    bounds = [float(trainer.max_steps)] if trainer.max_steps >= 0 else []
+    if (trainer.max_epochs or -1) > 0 and math.isfinite(trainer.num_training_batches):
+        bounds.append(trainer.max_epochs * trainer.num_training_batches)  # type: ignore[operator]
+    return int(min(bounds)) if bounds else None
+
+
 class TrainingProgress(TQDMProgressBar):
-    """A progress bar of the figures that matter: losses, updates of D and G, AUROC or R^2, images a second."""
+    """A progress bar of the whole training and the figures that matter: losses, updates of D and G, images a second.
+
+    It counts the batches of all epochs, up to ``max_steps``; in a log it is a line a minute, see `progress`.
+    """
 
     SHORT_NAMES: ClassVar = {"train/loss": "loss", "val/loss": "val_loss", "val/r2_mean": "r2"}
 
@@ -197,23 +209,43 @@ class TrainingProgress(TQDMProgressBar):
         super().__init__(refresh_rate=refresh_rate)
         self._images, self._since, self._images_per_second = 0, 0.0, 0.0
 
+    def init_train_tqdm(self) -> Any:
+        with redirect_stdout(shown_on()):
+            return super().init_train_tqdm()
+
+    def init_validation_tqdm(self) -> Any:
+        with redirect_stdout(shown_on()):
+            return super().init_validation_tqdm()
+
+    def init_test_tqdm(self) -> Any:
+        with redirect_stdout(shown_on()):
+            return super().init_test_tqdm()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        # A run that continues within an epoch never passes on_train_epoch_start.
-        if math.isfinite(self.total_train_batches):
-            self.train_progress_bar.total = int(self.total_train_batches)
-        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch}")
+        self.train_progress_bar.reset(num_batches(trainer))
+        self.train_progress_bar.initial = trainer.global_step  # of a run that goes on: no time was spent on these
+        self.on_train_epoch_start(trainer)  # which a run that goes on within an epoch does not pass
         self._images, self._since = 0, time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        of_all = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
+        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}{of_all}")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._images += len(batch[0]) * trainer.world_size
-        now = time.monotonic()
-        if (batch_idx + 1) % max(self.refresh_rate, 1) == 0 and now > self._since:
+        now, bar = time.monotonic(), self.train_progress_bar
+        is_last = trainer.global_step == bar.total
+        if (batch_idx + 1) % max(self.refresh_rate, 1) and not is_last:
+            return
+        if now > self._since:
             self._images_per_second = self._images / (now - self._since)
             self._images, self._since = 0, now
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if not bar.disable:
+            bar.n = trainer.global_step
+            bar.set_postfix(self.get_metrics(trainer, pl_module))
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -1,0 +1,1 @@
+"""The explorer: a page on which faces are chosen, edited by sliders, and saved (``ohlora explore``)."""
