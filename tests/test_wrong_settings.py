@@ -57,8 +57,7 @@ ANSWERS = {
     "a column of your labels",
     "train.py model=property_cnn_256": "model=property_cnn_256 takes 256x256 images, resolution is 64: give "
     "resolution=256",
-    "find_vectors.py device=ddp": "device=ddp is of several devices, directions are found on one: give device=cpu or "
-    "cuda; samples that several runs with the same paths.bank_dir make are shared",
+    "find_vectors.py device=ddp": "device=ddp is of several devices, faces are sampled on one: take another",
     # a setting that the others make useless
     "train.py model=pretrain attribute=glass": "attribute= is ignored by model=pretrain: it is what a filter learns "
     "(model=filter_cnn); leave it out",

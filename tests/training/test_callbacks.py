@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import threading
 
@@ -159,6 +160,20 @@ def test_no_validation_after_a_signal(tmp_path, handlers):
         trainer = pl.Trainer(accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, callbacks=list(extra), **options)
         trainer.fit(module, data, data)
         assert module.validated == validations
+
+
+class Remove(pl.Callback):
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == 1:
+            shutil.rmtree(trainer.default_root_dir)
+
+
+def test_a_run_folder_that_is_removed_is_told_and_made_again(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.warns(UserWarning, match=f"{folder} was removed: it is made again"):
+        fit(folder, gan(), [Remove(), LastCheckpoint(folder, 100)])
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
 
 
 class SendInValidation(pl.Callback):

@@ -6,13 +6,11 @@ Only what is dear is kept, images and scores: latents and vectors at any layer a
 share one bank.
 """
 
-import functools
 import hashlib
 import io
 import json
 import logging
 import time
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +18,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from tqdm import tqdm
 
 from ohlora_gan.files import replacing
+from ohlora_gan.latents.checksums import read_array, tell_damaged, with_checksum
 from ohlora_gan.latents.layers import Layer, W
 from ohlora_gan.latents.space import FIND, FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
@@ -225,33 +222,3 @@ def read_image(folder: Path, index: int) -> NDArray[np.uint8]:
     """
     place = index % ImageBank.shard
     return np.array(np.load(images_path(folder, index - place), mmap_mode="r", allow_pickle=False)[place])
-
-
-def checksum_of(*arrays: NDArray[Any]) -> str:
-    """CRC-32 of arrays one after another."""
-    return str(functools.reduce(lambda crc, array: zlib.crc32(np.ascontiguousarray(array).data, crc), arrays, 0))
-
-
-def with_checksum(name: str, array: NDArray[Any], *of: NDArray[Any]) -> bytes:
-    """A file that holds an array, and the checksum of it and of those that lie elsewhere."""
-    return save({name: array}, {"checksum": checksum_of(*of, array)})
-
-
-def read_array(path: Path, name: str, *of: NDArray[Any]) -> NDArray[Any] | None:
-    """What `with_checksum` wrote; None where there is no such file, or where it or the others are damaged."""
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            array, checksum = file.get_tensor(name), (file.metadata() or {}).get("checksum")
-    except (OSError, SafetensorError) as error:
-        tell_damaged(path, error)
-        return None
-    if checksum != checksum_of(*of, array):
-        tell_damaged(path, "its content has changed" if checksum else "it has no checksum")
-        return None
-    return array
-
-
-def tell_damaged(path: Path, why: object) -> None:
-    log.warning("%s is damaged (%s) and is made again", path, why)

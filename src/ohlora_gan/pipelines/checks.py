@@ -125,10 +125,7 @@ def check_find_vectors(cfg: DictConfig) -> None:
     check_added(cfg)
     check_values(cfg, "find_vectors")
     if several_devices(cfg):
-        raise ValueError(
-            f"device={cfg.device.name} is of several devices, directions are found on one: give device=cpu or cuda; "
-            f"samples that several runs with the same paths.bank_dir make are shared"
-        )
+        raise ValueError(f"device={cfg.device.name} is of several devices, faces are sampled on one: take another")
     check_choice(cfg, "groups", ("medians", "none"))
     check_choice(cfg, "test.grid", UNITS)
     check_used(cfg, FINDING, [*given_keys(cfg), *(["medians"] if cfg.medians is not None else [])])

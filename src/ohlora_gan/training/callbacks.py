@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint, TQDMProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from ohlora_gan import rng
@@ -103,8 +103,10 @@ class LastCheckpoint(Checkpoint):
         check_positive(every_n_train_steps=every_n_train_steps)
         self.path = Path(dirpath) / LAST
         self.every_n_train_steps = every_n_train_steps
+        self._was_there = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._was_there = self.path.parent.is_dir()
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
 
@@ -113,6 +115,8 @@ class LastCheckpoint(Checkpoint):
         ends = trainer.should_stop or trainer.is_last_batch or step == trainer.max_steps
         if ends or step % self.every_n_train_steps == 0:
             check_weights(trainer, pl_module)
+            if self._was_there and not self.path.parent.is_dir():
+                rank_zero_warn(f"{self.path.parent} was removed: it is made again, without what it held")
             trainer.save_checkpoint(self.path)
         if trainer.should_stop:
             rank_zero_info(f"Stopped at batch {step}; continue with ckpt_path={self.path}")
