@@ -25,7 +25,7 @@ TARGETS = frozenset(
     {
         *(f"data.datamodules.{name}DataModule" for name in ("Faces", "ImageFolder", "CelebA", "Generated")),
         *(f"training.callbacks.{name}" for name in ("LastCheckpoint", "GracefulStop", "TrainingProgress")),
-        *(f"training.callbacks.{name}" for name in ("ExportWeights", "SampleGrid", "ScoreMeans")),
+        *(f"training.callbacks.{name}" for name in ("ExportWeights", "SampleGrid", "ScoreMeans", "StopDiverged")),
         *(f"training.scorers.{name}" for name in ("RegressorModule", "TruthModule")),
         *(f"training.filters.{name}" for name in ("CrossValidation", "FilterModule")),
         *("training.gan.GanModule", "training.gradient_net.NetTrainer"),
