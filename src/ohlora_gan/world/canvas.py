@@ -236,10 +236,13 @@ class Skin:
         return seen, np.stack([x, y, z])
 
     def _colored(self, points: Array) -> Array:
-        """Colours ``[R, T, 3]`` of the surface's points."""
-        along = np.pad(points[:, :, 2:] - points[:, :, :-2], ((0, 0), (0, 0), (1, 1)), mode="edge")
-        down = np.pad(points[:, 2:] - points[:, :-2], ((0, 0), (1, 1), (0, 0)), mode="edge")
-        nx, ny, nz = np.cross(along, down, axis=0)
+        """Colours ``[3, R, T]`` of the surface's points."""
+        along, down = np.empty_like(points), np.empty_like(points)
+        np.subtract(points[:, :, 2:], points[:, :, :-2], out=along[:, :, 1:-1])
+        np.subtract(points[:, 2:], points[:, :-2], out=down[:, 1:-1])
+        along[:, :, [0, -1]], down[:, [0, -1]] = along[:, :, [1, -2]], down[:, [1, -2]]
+        (ax, ay, az), (dx, dy, dz) = along, down
+        nx, ny, nz = ay * dz - az * dy, az * dx - ax * dz, ax * dy - ay * dx
         cos, sin = math.cos(self.view.yaw), math.sin(self.view.yaw)
         lx, ly, lz = self.toward_light
         length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-12
@@ -261,23 +264,28 @@ class Skin:
         rough = (0.0 if self.face.gender else 0.20) * jaw
         blush = mix(self.base, (228, 84, 84), 0.55)
         beard = mix(shade(self.base, 0.66), (84, 84, 96), 0.45)
-        table = np.array(self.base)
+        table = np.empty((3, *x.shape))
+        table[:] = np.array(self.base)[:, None, None]
         for color, share in ((blush, rosy), (beard, rough), (self.shadow, dark), (self.light, shine)):
-            table = table + share[..., None] * (np.array(color) - table)
+            table += share * (np.array(color)[:, None, None] - table)
         return table
 
     def _resampled(self, seen: Array, table: Array) -> Bytes:
         """The table's colours on the picture's grid; beside the head the colour of its edge."""
-        rows = len(seen)
+        rows, across = seen.shape
         columns = np.linspace(-REACH, REACH, rows * 4 // 5)
-        steps = np.arange(len(_ANGLES), dtype=float)
-        position = np.stack([np.interp(columns, row, steps) for row in seen])
-        index = np.minimum(position.astype(np.int64), len(_ANGLES) - 2)
-        share = (position - index)[..., None]
-        here = np.arange(rows)[:, None]
-        left = table[here, index]
-        picture = left + share * (table[here, index + 1] - left)
-        return np.clip(picture, 0, 255, out=picture).astype(np.uint8)
+        # all rows in one line, each so far from the next that they do not mix
+        shift = 10.0 * np.arange(rows)[:, None]
+        within = np.clip(columns, seen[:, :1], seen[:, -1:])
+        position = np.interp((within + shift).ravel(), (seen + shift).ravel(), np.arange(float(seen.size)))
+        position = position.reshape(within.shape)
+        first = np.arange(0, seen.size, across)[:, None]
+        position = np.where(columns < seen[:, :1], first, position)
+        index = np.minimum(position.astype(np.int64), first + across - 2)
+        colors = table.reshape(3, -1)
+        left = colors.take(index, axis=1)
+        picture = left + (position - index) * (colors.take(index + 1, axis=1) - left)
+        return np.clip(picture, 0, 255, out=picture).astype(np.uint8).transpose(1, 2, 0)
 
     def lit(self, x: float, z: float) -> float:
         """How bright an upright surface is whose normal is (x, 0, z) in the picture's axes, 0 to 1."""
