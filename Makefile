@@ -18,7 +18,7 @@ CLEAR := --clear
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo chain landmarks test lint types docs bench clean always
+.PHONY: help venv demo chain explore landmarks test lint types docs bench clean always
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ demo: $(STAMP) ## fine-tune, find directions, and say where their page is
 
 chain: $(STAMP) ## run every stage from pictures to directions: scale=smoke|mini|reference|celeba64
 	$(BIN)/ohlora chain scale=$(scale) $(overrides)
+
+explore: $(STAMP) ## edit faces by sliders, in the browser
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[explore]'
+	$(BIN)/ohlora explore --browser
 
 landmarks: ## make .venv-landmarks, which can label photographs (Python 3.10 to 3.12)
 	@test -n '$(WANTED)' || { echo "error: PYTHON=$(PYTHON) is no Python 3.10 to 3.12: name one" >&2; exit 2; }
@@ -54,8 +58,8 @@ docs: $(STAMP) ## build the site of the docs, into build/site (Python 3.11 or ne
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "The site: build/site/index.html"
 
-bench: $(STAMP) ## measure how fast samples are made
-	$(BIN)/python bench/bench_sampling.py
+bench: $(STAMP) ## measure sampling and updates against a naive mode
+	$(BIN)/python bench/bench.py
 
 clean: ## remove caches; runs and .venv stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,6 +9,7 @@ imported once. Labelling by landmarks runs where MediaPipe is installed.
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -84,7 +85,8 @@ def small(words: list[str]) -> list[str]:
         return [*words, "--n", NUM_IMAGES[name]]
     if name == "edit":
         cheap = ["--metric", "cloud"] if "closed-loop" in words else []
-        return [*words, "--faces", "0", "--steps", "3", "--frames", "2", *cheap]
+        which = ["--learn", "0"] if "--image" in words else [] if "--latents" in words else ["--faces", "0"]
+        return [*words, *which, "--steps", "3", "--frames", "2", *cheap]
     return words
 
 
@@ -123,6 +125,8 @@ def run(words: list[str]) -> int:
         return subprocess.run(["make", "--dry-run", *words[1:]], cwd=PROJECT, stdout=subprocess.DEVNULL).returncode
     if words[0].startswith(".venv-landmarks") and ("label" not in words or not find_spec("mediapipe")):
         return 0  # what is distilled from landmarks needs a generator of faces, see test_faces_of_a_stranger
+    if words[1:2] == ["explore"]:
+        words = [*words, "--help"]  # it serves until Ctrl+C
     if words[0] != "python":
         plan = ["--cfg", "job"] if words[1] == "chain" else []
         return exit_code(lambda: main([*words[1:], *plan]))
@@ -188,6 +192,8 @@ def prepare() -> None:
     Path("my_net.py").write_text(NETWORK, encoding="utf-8")
     Path("my_scores.py").write_text(TEXTS, encoding="utf-8")
     write_latent_tables(draws)
+    shutil.copy("PICTURES/000000.png", "photo.jpg")
+    np.save("encoded.npy", draws.standard_normal((10, 256)).astype(np.float32))
     snapshot = {"G_ema": nvidia_files.store(nvidia_files.generator(resolution=64))}
     nvidia_files.write(Path("network-snapshot.pkl"), snapshot)
     generator, discriminator = (make(resolution=64, fmaps=[8] * 5) for make in (tiny.generator, tiny.discriminator))
@@ -237,8 +243,6 @@ def segment(image):
 
 def make_labelled(labels) -> None:
     """What labelling by landmarks would leave, a segmenter, and a folder in Oh-LoRA's layout."""
-    import shutil
-
     from ohlora_gan.files import save_png
     from ohlora_gan.world.face import sample_attributes
     from ohlora_gan.world.painter import render_with_parse_map
@@ -265,7 +269,7 @@ def write_latent_tables(draws) -> None:
     """Latents as Oh-LoRA keeps them."""
     import numpy as np
 
-    from ohlora_gan.latents.bank import SavedLatents, write_latents
+    from ohlora_gan.latents.saved import SavedLatents, write_latents
 
     z, label = draws.standard_normal((2, 512)), draws.standard_normal((2, 7))
     corrs = {name: np.ones(2) for name in ("eyes", "mouth", "pose")}

@@ -16,12 +16,13 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
 from ohlora_gan.data.datasets import Normalization, ParseFolder
-from ohlora_gan.data.pictures import ChosenLabels, Pictures, PictureSource, choose, decode, read_labels, read_partition
+from ohlora_gan.data.labels import ChosenLabels, choose, read_labels, read_partition
+from ohlora_gan.data.pictures import Pictures, PictureSource, decode
 from ohlora_gan.directions.arrays import arrays_of
 from ohlora_gan.directions.files import load_directions, make_finder, read_directions
 from ohlora_gan.files import claim
-from ohlora_gan.latents.bank import read_cases, read_latents, read_medians
 from ohlora_gan.latents.layers import layer_named
+from ohlora_gan.latents.saved import read_cases, read_latents, read_medians
 from ohlora_gan.models.checkpoint import METADATA_KEY as WEIGHTS
 from ohlora_gan.models.zoo import open_filters, read_weights
 from ohlora_gan.options import read_bounds, read_faces, read_hold, read_keep, read_strengths, read_tops

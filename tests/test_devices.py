@@ -9,7 +9,7 @@ from conftest import PROJECT
 from hydra.utils import instantiate
 
 from ohlora_gan import devices
-from ohlora_gan.devices import NAMED, Device
+from ohlora_gan.devices import DDP, NAMED, Device, DeviceUnavailableError
 from ohlora_gan.options import DeviceName
 from tests.test_configs import composed
 
@@ -26,20 +26,35 @@ def test_auto_takes_bfloat16_where_it_is_faster(monkeypatch, caplog, speed, prec
     assert f"device=auto: cpu, {precision} (bfloat16 is {speed:.3g} times as fast as float32 here)" in caplog.text
 
 
-@pytest.mark.parametrize("speed", [2.3, 0.002])
-def test_slow_bfloat16_is_said(monkeypatch, caplog, speed):
-    monkeypatch.setattr(devices, "bf16_speed", lambda: speed)
-    Device("cpu_bf16", precision="bf16-mixed").check()
-    assert ("device=cpu_bf16: bfloat16 is 0.002 times as fast" in caplog.text) == (speed < 1)
+def test_slow_bfloat16_is_refused_with_both_figures(monkeypatch):
+    device = Device("cpu_bf16", precision="bf16-mixed")
+    monkeypatch.setattr(devices, "gflops", {torch.float32: 107.0, torch.bfloat16: 0.24}.__getitem__)
+    with pytest.raises(DeviceUnavailableError, match=r"0\.24 GFLOP/s in bfloat16 and 107 in float32.*use device=auto"):
+        device.check()
+    monkeypatch.setattr(devices, "gflops", {torch.float32: 107.0, torch.bfloat16: 240.0}.__getitem__)
+    assert device.check() == device
 
 
 def test_float32_measures_nothing(monkeypatch):
-    monkeypatch.setattr(devices, "bf16_speed", lambda: pytest.fail("was measured"))
+    monkeypatch.setattr(devices, "gflops", lambda _: pytest.fail("was measured"))
     assert Device().check() == Device()
 
 
+@pytest.mark.parametrize("name", ["devices", "num_nodes"])
+@pytest.mark.parametrize("value", [True, 0, -1, 2.0, "auto", [0, 1], None])
+def test_numbers_of_devices_are_whole(name, value):
+    with pytest.raises(ValueError, match=f"device.{name} is .*, expected a whole number of 1 or more"):
+        Device(**{name: value})
+
+
+@pytest.mark.parametrize(("more", "strategy"), [({}, "auto"), ({"devices": 2}, DDP), ({"num_nodes": 3}, DDP)])
+def test_several_devices_alone_are_enough(more, strategy):
+    assert Device(**more).trainer_options()["strategy"] == strategy
+    assert Device(**more, strategy="fsdp").trainer_options()["strategy"] == "fsdp"
+
+
 def test_measuring_draws_no_random_numbers():
-    devices.bf16_speed.cache_clear()
+    devices.gflops.cache_clear()
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)

@@ -14,7 +14,6 @@ from tests.test_configs import composed
 TINY = [
     "resolution=32",
     "scorer=null",
-    "logger=csv",
     "data.num_val=64",
     "data.num_test=64",
     "trainer.enable_progress_bar=false",
@@ -80,7 +79,6 @@ def test_directions_and_page(runs, tmp_path):
         "test.num_saturation=2",
         "strips.num_faces=2",
         "strips.steps=5",
-        "logger=csv",
     ]
     for layer, size in (("w", 64), ("mapping_split1", 320), ("mapping_split2", 128)):
         folder = tmp_path / layer

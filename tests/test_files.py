@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ohlora_gan.data.datasets import Normalization
-from ohlora_gan.data.pictures import Rows, write_skipped
+from ohlora_gan.data.labels import Rows
+from ohlora_gan.data.pictures import write_skipped
 from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.errors import sentence
 from ohlora_gan.files import (
@@ -32,7 +33,8 @@ from ohlora_gan.files import (
     write_rows,
     write_text,
 )
-from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, save_latents
+from ohlora_gan.latents.bank import ScoreBank
+from ohlora_gan.latents.saved import SavedLatents, append_sweep_row, save_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from ohlora_gan.pipelines.chain import Stage

@@ -15,7 +15,8 @@ from PIL import Image
 
 from ohlora_gan.checked import RANGES, check_ranges, fits, words
 from ohlora_gan.data.datamodules import ImageFolderDataModule
-from ohlora_gan.data.pictures import PictureSource, Rows, read_labels
+from ohlora_gan.data.labels import Rows, read_labels
+from ohlora_gan.data.pictures import PictureSource
 from ohlora_gan.errors import UserError, sentence
 from ohlora_gan.files import harmless, is_number, meant, read_table, write_rows
 from ohlora_gan.pipelines.checks import check_regression

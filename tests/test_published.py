@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.judging.figures import Case
-from ohlora_gan.latents.bank import (
+from ohlora_gan.latents.saved import (
     append_sweep_row,
     read_cases,
     read_medians,

@@ -24,6 +24,10 @@ ANSWERS = {
     "find_vectors.py num_latents=10": "unknown key 'num_latents': did you mean test.num_latents=? "
     "`python find_vectors.py --cfg job` shows every key",
     "train.py +sead=1": "+sead= adds a key that nothing reads: did you mean seed=? leave it out",
+    "train.py --model pretrain": "--model is no option, expected KEY=VALUE: give model=pretrain",
+    "find_vectors.py --num-calibration=9": "--num-calibration is no option, expected KEY=VALUE: give num_calibration=9",
+    "train.py model = pretrain": "cannot read 'model': expected key=value without spaces, special characters in "
+    "quotes: 'checkpoint=\"a=b.pth\"'",
     # a key of another choice
     "find_vectors.py layer=w layer.first=1": "layer.first= is a setting of layer=wplus: leave it out, or give "
     "layer=wplus",
@@ -40,7 +44,7 @@ ANSWERS = {
     "find_vectors.py +n=4000": "+n= adds a key, but it is already at 'n': give n=, without the plus",
     # an experiment of the other program, or of none
     "find_vectors.py experiment=demo": "experiment=demo is for train.py: find_vectors.py has demo_vectors, mixed, "
-    "published_sweep, reference_256, svm_ms2",
+    "published_sweep, reference_256, svm_ms2, sweep_joblib, sweep_optuna, sweep_ray, sweep_submitit",
     "train.py experiment=mixed": "experiment=mixed is for find_vectors.py: train.py has demo, reference_256",
     "train.py experiment=dmeo": "unknown experiment 'dmeo': expected one of demo, reference_256 (experiment=demo)",
     # a value that cannot be
@@ -53,6 +57,8 @@ ANSWERS = {
     "a column of your labels",
     "train.py model=property_cnn_256": "model=property_cnn_256 takes 256x256 images, resolution is 64: give "
     "resolution=256",
+    "find_vectors.py device=ddp": "device=ddp is of several devices, directions are found on one: give device=cpu or "
+    "cuda; samples that several runs with the same paths.bank_dir make are shared",
     # a setting that the others make useless
     "train.py model=pretrain attribute=glass": "attribute= is ignored by model=pretrain: it is what a filter learns "
     "(model=filter_cnn); leave it out",
@@ -104,6 +110,18 @@ def answer(tmp_path, monkeypatch, capsys) -> Callable[[str], tuple[int, str]]:
 @pytest.mark.parametrize("line", ANSWERS)
 def test_a_wrong_setting_is_answered_in_a_sentence(answer, line):
     assert answer(line) == (2, f"error: {ANSWERS[line]}\n")
+
+
+def test_several_devices_in_a_sweep(answer):
+    code, err = answer("train.py -m device.devices=2 seed=0,1")
+    assert code == 2
+    first, second, *_ = err.splitlines()  # Hydra adds a line
+    for number, line in enumerate((first, second)):
+        assert line.startswith(f"error: job {number} (device.devices=2 seed={number} ")
+        assert line.endswith(
+            "device=cpu is of several devices, whose processes would start the whole sweep anew: give "
+            "device.devices=1, or start the jobs one after another without -m"
+        )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ohlora_gan.commands import explore, faces, flat, machine, scoring, vectors
+from ohlora_gan.commands import boards, explore, faces, flat, machine, scoring, vectors
 from ohlora_gan.errors import UserError, exit_code_of, hear_sigterm, look_in_working_folder, tell
 
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -72,7 +72,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Pictures of your own": (scoring.label, scoring.parse_folder),
     "Files, runs and the machine": (
         *(machine.inspect, machine.convert, machine.join, machine.ship),
-        *(machine.runs, machine.doctor),
+        *(machine.runs, boards.dashboard, machine.doctor),
     ),
 }
 for panel, functions in COMMANDS.items():

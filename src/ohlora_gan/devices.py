@@ -4,7 +4,6 @@ import ctypes
 import functools
 import logging
 import platform
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from ohlora_gan.errors import UserError
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+DDP = "ddp_find_unused_parameters_true"
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 WORTH_IT = 1.2
 """So many times as fast as in float32 must convolutions in bfloat16 be to be chosen."""
@@ -34,7 +34,8 @@ class Device:
         accelerator: ``cpu``, ``cuda``, ``mps``, or ``auto``: a GPU where there is one.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (Lightning's names), or ``auto``: bfloat16 where it is
             measured to be faster. R1, losses and instance-norm statistics stay in float32 whatever the precision.
-        devices, num_nodes, strategy, deterministic: settings of Lightning's Trainer.
+        devices, num_nodes, strategy, deterministic: settings of Lightning's Trainer; with several devices ``auto`` is
+            a process each, whose gradients are averaged (DDP).
         compile: compile the networks with torch.compile (needs a C++ compiler on the CPU).
         channels_last: memory format of the networks.
     """
@@ -52,11 +53,15 @@ class Device:
     def __post_init__(self) -> None:
         if self.precision not in (*PRECISIONS, AUTO):
             raise ValueError(f"device.precision is {self.precision!r}, expected one of {sorted((*PRECISIONS, AUTO))}")
+        for name in ("devices", "num_nodes"):
+            if type(number := getattr(self, name)) is not int or number < 1:
+                raise ValueError(f"device.{name} is {number!r}, expected a whole number of 1 or more")
         if self.accelerator not in ("cpu", "cuda", "mps", AUTO):
             raise ValueError(f"device.accelerator is {self.accelerator!r}, expected 'cpu', 'cuda', 'mps' or 'auto'")
 
     def check(self) -> "Device":
-        """The device with its ``auto`` settings chosen; DeviceUnavailableError for what this machine lacks."""
+        """The device with its ``auto`` settings chosen; DeviceUnavailableError for what this machine lacks, and for
+        bfloat16 where it is slower than float32."""
         accelerator, precision, why = self.accelerator, self.precision, ""
         if accelerator == AUTO:
             accelerator = "cuda" if torch.cuda.is_available() else "mps" if has_mps() else "cpu"
@@ -71,10 +76,10 @@ class Device:
         chosen = replace(self, accelerator=accelerator, precision=precision)
         chosen._check_is_there()
         if accelerator == "cpu" and self.precision == "bf16-mixed" and bf16_speed() < 1:
-            slow = (
-                "device=%s: bfloat16 is %.3g times as fast as float32 on this CPU; device=auto or device=cpu is faster"
+            raise DeviceUnavailableError(
+                f"device={self.name}: this CPU computes {gflops(torch.bfloat16):.3g} GFLOP/s in bfloat16 and "
+                f"{gflops(torch.float32):.3g} in float32, so bfloat16 is slower here: use device=auto or device=cpu"
             )
-            log.warning(slow, self.name, bf16_speed())
         return chosen
 
     def _check_is_there(self) -> None:
@@ -82,12 +87,17 @@ class Device:
             found = torch.cuda.device_count() if torch.cuda.is_available() else 0
             if found < self.devices:
                 raise DeviceUnavailableError(
-                    f"device={self.name} needs {self.devices} CUDA GPU(s), {found} found: use device=cpu or cpu_bf16"
+                    f"device={self.name} needs {self.devices} CUDA GPU(s), {found} found: use device=auto"
                 )
         if self.accelerator == "mps" and not has_mps():
             raise DeviceUnavailableError(f"device={self.name} needs an Apple GPU (MPS), none found: use device=cpu")
         if self.accelerator == "cpu" and self.precision == "16-mixed":
-            raise DeviceUnavailableError("16-mixed precision needs a GPU: use device=cpu or device=cpu_bf16")
+            raise DeviceUnavailableError("16-mixed precision needs a GPU: use device=auto or device=cpu")
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of a training, on all machines."""
+        return self.devices * self.num_nodes
 
     @property
     def torch_device(self) -> torch.device:
@@ -113,7 +123,8 @@ class Device:
             "precision": self.precision,
             "devices": self.devices,
             "num_nodes": self.num_nodes,
-            "strategy": self.strategy,
+            # the networks of a GAN take turns: in an update those of the other one are not used
+            "strategy": DDP if self.strategy == AUTO and self.num_processes > 1 else self.strategy,
             "deterministic": self.deterministic,
         }
 
@@ -140,42 +151,37 @@ def open_device(name: str) -> Device:
         raise DeviceUnavailableError(str(error).replace("device=", "--device ")) from error
 
 
-FULL_MEMORY = re.compile("out of memory|(can't|cannot) allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
-
-
-def is_full_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of the GPU or the machine is full."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(FULL_MEMORY.search(str(error))))
-
-
 def has_mps() -> bool:
     """Whether there is an Apple GPU that PyTorch can use."""
     return torch.backends.mps.is_available()
 
 
 @functools.cache
-def bf16_speed() -> float:
-    """How many times as fast a CPU trains a convolution in bfloat16 as in float32, measured once a process.
+def gflops(dtype: torch.dtype) -> float:
+    """How many billion additions and multiplications a second a CPU does when it trains a convolution in a precision.
 
-    From above 2 where the CPU computes in bfloat16 to below .01 where PyTorch has no fast path for it.
+    Measured once a process, in a tenth of a second; one that takes longer is measured once.
     """
     with torch.random.fork_rng(devices=[]):
         images = torch.randn(16, 64, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
         layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    best, until = float("inf"), time.perf_counter() + 0.1
+    while best == float("inf") or time.perf_counter() < until:
+        started = time.perf_counter()
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            made = functional.conv2d(images, layer.weight, layer.bias, padding=1)
+        torch.autograd.grad(made.float().sum(), [images, layer.weight])
+        best = min(best, time.perf_counter() - started)
+    passes = 3  # forward, to the images, to the weights
+    return passes * 2 * layer.weight.numel() * images[:, 0].numel() / best / 1e9
 
-    def seconds(dtype: torch.dtype, least: float = 0.05) -> float:
-        """The fastest of some runs; ends early where one is slow."""
-        best, until = float("inf"), time.perf_counter() + least
-        while best == float("inf") or time.perf_counter() < until:
-            started = time.perf_counter()
-            with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
-                made = functional.conv2d(images, layer.weight, layer.bias, padding=1)
-            torch.autograd.grad(made.float().sum(), [images, layer.weight])
-            best = min(best, time.perf_counter() - started)
-        return best
 
-    seconds(torch.float32)  # the first run sets things up
-    return seconds(torch.float32) / seconds(torch.bfloat16)
+def bf16_speed() -> float:
+    """How many times as fast a CPU trains a convolution in bfloat16 as in float32.
+
+    From above 2 where the CPU computes in bfloat16 to below .01 where PyTorch has no fast path for it.
+    """
+    return gflops(torch.bfloat16) / gflops(torch.float32)
 
 
 def keep_freed_memory() -> bool:

@@ -1,9 +1,9 @@
 """How what goes wrong is told: an error that a user can mend is one sentence on stderr and exit code 2.
 
-The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130, SIGTERM (as Slurm, a spot
-machine or ``kill`` sends it) with 143, and both say how to go on. A programming
-error keeps its traceback and ends with 1; ``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors too.
-Commands end by `answering`, the programs of Hydra (train, find-vectors, chain) by `pipelines.shells`.
+The sentence names the value, what was expected, and what to do. Ctrl+C ends with 130, SIGTERM (as Slurm, a spot machine
+or ``kill`` sends it) with 143, and both say how to go on. A programming error keeps its traceback and ends with 1;
+``HYDRA_FULL_ERROR=1`` shows the traceback of a user's errors too. Commands end by `answering`, the programs of Hydra
+(train, find-vectors, chain) by `pipelines.shells`.
 """
 
 import errno
@@ -16,6 +16,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import ParamSpec
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -71,6 +72,14 @@ def exit_code_of(stop: BaseException | None) -> int | None:
     return None
 
 
+def near_file(path: object) -> str:
+    """``did you mean runs/own? ``: what lies where a mistyped path should, by the nearest name; nothing where none is
+    near."""
+    folder, name = os.path.split(os.fspath(str(path)).rstrip(os.sep))
+    near = get_close_matches(name, os.listdir(folder or ".") if os.path.isdir(folder or ".") else [], 1, cutoff=0.75)
+    return f"did you mean {os.path.join(folder, near[0])}? " if near and near[0] != name else ""
+
+
 def tell(error: BaseException, where: str = "", explain: Callable[[BaseException], str | None] | None = None) -> int:
     """Writes an error to stderr, as a sentence if the user can mend it, else as a traceback; returns the exit code.
 
@@ -106,11 +115,20 @@ def sentence(error: BaseException) -> str | None:
     names = {cls.__name__ for cls in type(error).__mro__}  # importing the classes would take seconds
     if "MisconfigurationException" in names:  # Lightning's ValueError
         return str(error)
-    if "OutOfMemoryError" in names:  # torch's
-        return "the GPU's memory is full: use a smaller batch size or another device="
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's on the CPU is a RuntimeError
-        return "the machine's memory is full: use a smaller batch size or fewer samples"
+    if "OutOfMemoryError" in names or is_full_memory(error):
+        return "memory is full: use a smaller batch size, fewer samples or another device="
     return None
+
+
+FULL_MEMORY = re.compile(
+    "out of memory|(can't|cannot) allocate memory|not enough memory|bad_alloc|could not create a primitive", re.I
+)
+"""How torch says it, whose error on a CPU is any RuntimeError; the last is oneDNN's, which makes its convolutions."""
+
+
+def is_full_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the GPU or the machine is full."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(FULL_MEMORY.search(str(error))))
 
 
 def modules_of(error: BaseException) -> list[str]:

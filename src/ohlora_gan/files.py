@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 from ohlora_gan.reading import UnreadableError, read_json, read_text
 
 DAY = 86400.0
@@ -233,7 +233,7 @@ def read_table(path: str | Path, ends: bool = False) -> CsvTable:
         text = read_text(path)
         lines = [list(map(meant, row)) for row in csv.reader(text.splitlines(), strict=True)]
     except OSError as error:
-        raise TableError(f"{path} cannot be read ({error.strerror}): give a CSV file") from error
+        raise TableError(f"{path} cannot be read ({error.strerror}): {near_file(path)}give a CSV file") from error
     except (UnreadableError, csv.Error) as error:
         raise TableError(f"{path} is no CSV in UTF-8, or is damaged: {error}") from error
     if len(lines) < 2:

@@ -189,6 +189,9 @@ class Photo:
         "auto", "the face: by landmarks, else the central square; or all of the picture as it is"
     )
     paste: bool = option(False, "put the edited face back into the photograph, too")
+    learn: int = option(
+        4000, "faces of the generator that a network learns to invert from, once; 0: none, slower", between=(0, 10**6)
+    )
 
 
 @dataclass(frozen=True)

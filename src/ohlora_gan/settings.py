@@ -13,12 +13,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     CompactHydraException,
     ConfigCompositionException,
+    HydraException,
     MissingConfigException,
     OverrideParseException,
 )
@@ -32,7 +35,7 @@ from omegaconf.errors import (
 )
 
 from ohlora_gan.checked import check_settings
-from ohlora_gan.errors import as_typed
+from ohlora_gan.errors import UserError, as_typed
 
 T = TypeVar("T")
 EXPERIMENTS = {"train": "train.py", "vectors": "find_vectors.py"}
@@ -43,8 +46,28 @@ WHAT_TO_GIVE = {
     "data_folder": "the folder that holds the pictures and their labels",
     "folder": "a folder of pictures, or a .zip file of them",
 }
+PLUGINS = {
+    "hydra/launcher=joblib": "hydra-joblib-launcher",
+    "hydra/launcher=submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher=submitit_slurm": "hydra-submitit-launcher",
+    "hydra/launcher=ray": "hydra-ray-launcher",
+    "hydra/sweeper=optuna": "hydra-optuna-sweeper",
+}
+"""What of Hydra is not part of it -> the package that brings it, of the extra ``sweeps``."""
 NO_CHOICE = ("experiment", "model/base", "scale")
 """Groups that nothing is chosen of in the program that has them at hand: parts of others."""
+
+
+def check_options(words: Sequence[str]) -> None:
+    """Raises UserError for ``--model``, where ``model=`` is meant: options of Hydra's own are few."""
+    known = get_args_parser()._option_string_actions
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            value = value if equals else next((w for w in words[i + 1 : i + 2] if not w.startswith("-")), "VALUE")
+            raise UserError(
+                f"{name} is no option, expected KEY=VALUE: give {name.lstrip('-').replace('-', '_')}={value}"
+            )
 
 
 def own_experiments(arguments: Sequence[str], kind: str) -> list[str]:
@@ -104,7 +127,47 @@ def config_file(loader: Any, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+MAX_NAME = 120
+"""Characters of a job folder's name."""
+FIXED = "hydra.job.config.override_dirname.exclude_keys"
+"""Hydra's list of keys that name no job folder."""
+
+
+def with_fixed_keys(arguments: Sequence[str]) -> list[str]:
+    """Arguments that tell a sweep's jobs besides which keys have one value in all of them."""
+    parser, keys, first = OverridesParser.create(), {}, None
+    for i, word in enumerate(arguments):
+        try:
+            override = parser.parse_override(word)
+        except HydraException:  # a flag, or what Hydra will refuse itself
+            continue
+        first = i if first is None else first
+        keys[override.key_or_group] = override.is_sweep_override()  # of a key that is given twice the last counts
+    fixed = [key for key, is_swept in keys.items() if not is_swept]
+    told = [f"++{FIXED}={quoted(fixed)}"] if fixed else []
+    return [*arguments[:first], *told, *arguments[first:]] if told else list(arguments)
+
+
+def quoted(words: Sequence[str]) -> str:
+    """A list of words in Hydra's grammar."""
+    return "[" + ",".join(f"'{word}'" for word in words) + "]"
+
+
+def job_folder(*, _root_: DictConfig) -> str:
+    """The name of a sweep's job folder (the resolver ``job_folder``): its number, and what sets it apart from others.
+
+    ``0_method-svm_layer-w``: characters that Hydra's grammar or a file system reads otherwise become ``-``, so that a
+    path in it can be given as it is.
+    """
+    job: Any = _root_.hydra.job
+    fixed = OmegaConf.select(_root_, FIXED) or ()
+    told = [word.lstrip("+~") for word in _root_.hydra.overrides.task]
+    named = [re.sub(r"[^\w.]+", "-", word).strip("-") for word in told if word.partition("=")[0] not in fixed]
+    return "_".join([str(job.num), *named])[:MAX_NAME].rstrip("-_.")
+
+
 OmegaConf.register_new_resolver("choices", choices, replace=True)
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("call", lambda program: as_typed(f"python {program}"), replace=True)
 OmegaConf.register_new_resolver("plus", lambda number, more: number + more, replace=True)
 
@@ -138,6 +201,9 @@ def typed(kind: type[T], given: Mapping[str, Any]) -> T:
 def unknown_choice(error: MissingConfigException) -> str:
     """``method=foo``, where conf/method has no foo."""
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    if f"{group}={choice}" in PLUGINS:
+        package = PLUGINS[f"{group}={choice}"]
+        return f"{group}={choice} is not installed: pip install {package}, or pip install 'ohlora-gan[sweeps]' for all"
     options = list(error.options or ())
     if not group or not options:
         return str(error).partition("\n")[0]
@@ -220,7 +286,7 @@ def all_keys(config: Any, prefix: str = "") -> Iterator[str]:
 def unreadable_override(error: OverrideParseException) -> str:
     """An argument that is no ``key=value`` of Hydra's grammar."""
     quoted = "'checkpoint=\"a=b.pth\"'"
-    return f"cannot read {error.override!r}: expected key=value, with special characters in quotes: {quoted}"
+    return f"cannot read {error.override!r}: expected key=value without spaces, special characters in quotes: {quoted}"
 
 
 def value_error(error: OmegaConfBaseException) -> str:

@@ -29,7 +29,8 @@ TARGETS = frozenset(
         *(f"training.scorers.{name}" for name in ("RegressorModule", "TruthModule")),
         *(f"training.filters.{name}" for name in ("CrossValidation", "FilterModule")),
         *("training.gan.GanModule", "training.gradient_net.NetTrainer"),
-        *("training.loggers.WholeCSVLogger", "training.loggers.wandb_logger"),
+        *("training.loggers.WholeCSVLogger", "training.vitals.Vitals", "pipelines.shells.SweepEnd"),
+        *(f"training.boards.{name}_logger" for name in ("wandb", "tensorboard", "mlflow")),
         *("devices.Device", "pipelines.find_vectors.Leaderboard"),
     }
 )

@@ -89,6 +89,28 @@ def test_wrong_words_end_in_one_sentence(capsys, words, told):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["sample", "my_genrator.pth", "1", "--output", "x"], "my_generator.pth"),
+        (["inspect", "my_generator.pt"], "my_generator.pth"),
+        (["edit", "runs/vectrs", "--set", "eyes=1"], "runs/vectors"),
+        (["compare", "runs/vectosr", "--output", "x"], "runs/vectors"),
+        (["runs", "rusn"], "runs"),
+        (["label", "runs/vectorss", "--output", "x"], "runs/vectors"),
+        (["import-vectors", "my_genrator.pth", "--layer", "w"], "my_generator.pth"),
+    ],
+)
+def test_a_mistyped_file_is_answered_with_the_one_that_is_there(words, near, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_generator.pth").write_bytes(b"")
+    (tmp_path / "runs" / "vectors").mkdir(parents=True)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"did you mean {near}? " in said
+    assert said.count("\n") == 1
+
+
 def test_a_device_that_is_not_there(capsys, tmp_path):
     import torch
 

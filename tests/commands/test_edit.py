@@ -290,8 +290,7 @@ def test_a_single_fall_leads_from_the_face_to_what_was_asked(run, tmp_path, monk
 @pytest.fixture
 def quick(monkeypatch):
     """Inverting in a few steps, with nothing learnt."""
-    how = {"how": Inversion(2, 2), "learning": None}
-    monkeypatch.setattr("ohlora_gan.pipelines.edit.Inverter", partial(Inverter, **how))
+    monkeypatch.setattr("ohlora_gan.pipelines.edit.Inverter", partial(Inverter, how=Inversion(2, 2)))
 
 
 @pytest.fixture
@@ -307,7 +306,19 @@ def test_a_photograph(run, photo, tmp_path, quick, capsys, way):
     output = tmp_path / "new"
     mode = ["--mode", "closed-loop", "--metric", "euclid"] if way == "closed-loop" else [f"{run}"]
     networks = ["--checkpoint", f"{run / 'g.safetensors'}", "--scorer", f"{run / 's.safetensors'}"]
-    words = [*mode, *networks, "--image", f"{photo}", "--crop", "center", "--paste", "--set", "eyes=+0.01"]
+    words = [
+        *mode,
+        *networks,
+        "--image",
+        f"{photo}",
+        "--crop",
+        "center",
+        "--learn",
+        "0",
+        "--paste",
+        "--set",
+        "eyes=+0.01",
+    ]
     assert main(["edit", *words, *FEW[2:], "--output", f"{output}"]) == 0
     said = capsys.readouterr().out
     content = json.loads((output / "edit.json").read_text())
@@ -351,6 +362,7 @@ def test_latents_of_others(run, tmp_path, name, shape, number):
         (["--image", "PHOTO", "--latents", "w.npy"], "--latents and --image both say which faces"),
         (["--paste"], "--paste is a setting of --image"),
         (["--crop", "center"], "--crop is a setting of --image"),
+        (["--learn", "9"], "--learn is a setting of --image"),
         (["--latents-layer", "w"], "--latents-layer is a setting of --latents"),
         (["--image", "none.png"], "none.png cannot be read"),
         (["--latents", "none.npy"], "none.npy cannot be read"),

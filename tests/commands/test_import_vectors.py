@@ -11,11 +11,12 @@ from ohlora_gan.directions.arrays import arrays_of
 from ohlora_gan.directions.base import REFERENCE_MEDIANS, all_group_names
 from ohlora_gan.directions.files import direction_path, load_directions, write_directions
 from ohlora_gan.directions.foreign import import_boundaries, import_tables, mark_as_ours
+from ohlora_gan.editing.given import read_given
 from ohlora_gan.editing.moves import move
 from ohlora_gan.judging.figures import PASS_THRESHOLDS
 from ohlora_gan.judging.rescoring import measure_response, turn_up
-from ohlora_gan.latents.bank import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.layers import MappingSplit2, W
+from ohlora_gan.latents.saved import SavedLatents, read_cases, read_latents, read_medians, write_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models import checkpoint
 from tests import tiny
@@ -275,4 +276,40 @@ def test_damaged_copies_of_published_files(reference, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "is missing (and 2 more), expected one file a property and group" in said
     assert "one of 'lhlh', 'lxlh'" in said
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "more", "said"),
+    [
+        ((8, 16), [], "1 latents: w of 16 values, one for each of 8 layers"),
+        ((8, 16), ["--layer", "w"], "8 latents: w of 16 values\n"),
+        ((3, 23), [], "3 latents: z of 16 and label of 7 values"),
+    ],
+)
+def test_latents_of_an_encoder(tmp_path, networks, capsys, shape, more, said):
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    np.save(tmp_path / "encoded.npy", array)
+    output = tmp_path / "latents.safetensors"
+    given = ["--latents", f"{tmp_path / 'encoded.npy'}", "--checkpoint", networks[0], "--output", f"{output}"]
+    assert main(["import-vectors", *given, *more]) == 0
+    assert said in capsys.readouterr().out
+    found = read_given(output, None)
+    values = np.hstack([found.z, found.label]) if isinstance(found, SavedLatents) else found.w
+    np.testing.assert_array_equal(values.reshape(shape), array)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "may be z or w or wplus: say which"),
+        (["--layer", "mapping_split2"], "--layer is mapping_split2, but latents are z, w or wplus"),
+        (["--layer", "w", "--checkpoint", "v9"], "expected z [N, 64]"),
+    ],
+)
+def test_latents_that_are_not_known_end_in_one_sentence(tmp_path, capsys, more, said):
+    np.save(tmp_path / "encoded.npy", np.ones((18, 512), np.float32))
+    output = tmp_path / "latents.safetensors"
+    assert main(["import-vectors", "--latents", f"{tmp_path / 'encoded.npy'}", "--output", f"{output}", *more]) == 2
+    assert said in capsys.readouterr().err
     assert not output.exists()

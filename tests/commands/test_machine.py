@@ -2,7 +2,10 @@
 
 import json
 import os
+import threading
 import time
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +19,73 @@ from ohlora_gan.models import checkpoint, zoo
 from tests import tiny
 from tests.judged_runs import judgement, write_run
 
+FOREIGN = ("mediapipe; python_version < '3' and extra == 'landmarks'",)
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Says that all is well."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
 
 def test_a_sound_machine_is_told_so(monkeypatch, capsys):
     monkeypatch.setattr("ohlora_gan.devices.bf16_speed", lambda: 0.01)
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert said.endswith("all is well\n")
-    for words in ("Python", "0.01 times as fast as float32: device=auto leaves it", "v9: present and readable"):
+    for words in (
+        "Python",
+        "device=cpu_bf16 is refused",
+        "v9: present and readable",
+    ):
         assert words in said
+
+
+def test_memory_is_told_and_what_auto_takes(monkeypatch):
+    monkeypatch.setattr("ohlora_gan.devices.bf16_speed", lambda: 0.01)
+    found = {finding.what: finding.found for finding in machine.findings()}
+    assert float(found["memory"].removesuffix(" GB")) > 0.1
+    assert found["device=auto"].split(" in ")[0] in ("cpu", "cuda", "mps")
+    assert found["network"].startswith("not asked")
+
+
+def test_each_extra_is_installed_or_said_to_be_missing(monkeypatch):
+    class Package:
+        metadata = Message()
+        requires = ("torch>=2", "pytest; extra == 'dev'", "no-such-thing>=1; extra == 'explore'", *FOREIGN)
+
+    for extra in ("dev", "explore", "landmarks"):
+        Package.metadata["Provides-Extra"] = extra
+    real = machine.distribution
+    monkeypatch.setattr(machine, "distribution", lambda name: Package if name == "ohlora-gan" else real(name))
+    found = {finding.what: finding.found for finding in machine.extras()}
+    assert found == {
+        "extra dev": "installed",
+        "extra explore": "no-such-thing not installed, only needed to move sliders in a browser: "
+        "pip install 'ohlora_gan[explore]'",
+        "extra landmarks": "not for this Python",
+    }
+
+
+@pytest.mark.parametrize(("port", "told"), [(9, "does not answer"), (None, "answers: checkpoint=hf://")])
+def test_the_network_is_asked_once(monkeypatch, port, told):
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port or server.server_port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert told in machine.network().found
+    server.server_close()
 
 
 def test_what_is_wrong_is_told_with_its_remedy(monkeypatch, tmp_path, capsys):
@@ -68,6 +130,13 @@ def test_runs_are_listed(folder, capsys):
     assert "failed: " in rows["failed"]
     assert f"unfinished: go on with ckpt_path={folder / 'stopped' / 'last.ckpt'}" in rows["stopped"]
     assert said.endswith(f"4 runs: {folder}\n")
+    record = {"state": "interrupted", "seconds": 200.4, "started": "2026-01-02T03:04:05"}
+    (folder / "stopped" / "run.json").write_text(json.dumps(record))
+    assert main(["runs", str(folder)]) == 0
+    first = capsys.readouterr().out.splitlines()[1]  # by when they began
+    assert first.startswith("2026-01-02 03:04  3 min 20 s  train")
+    assert "  unfinished: go on with" in first
+    (folder / "stopped" / "run.json").unlink()
     (folder / "stopped" / "last.ckpt").touch()
     assert main(["runs", str(folder)]) == 0
     assert "  running  " in capsys.readouterr().out

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.data.pictures import choose, match_rows, read_labels, read_partition
+from ohlora_gan.data.labels import choose, match_rows, read_labels, read_partition
 
 CSV = "file,lip_color,woman,known,note\na.png,1.5,-1,1,red\nsub/b.png,2.5,1,,dark\nc.png,,1,0,\n"
 CELEBA = "2\nMale Young \n000001.jpg -1  1\n000002.jpg  1 -1\n"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ohlora_gan.editing.given import GivenW, codes_of, read_given, save_w
-from ohlora_gan.latents.bank import LatentsError, SavedLatents, save_latents
 from ohlora_gan.latents.layers import W, WPlus
+from ohlora_gan.latents.saved import LatentsError, SavedLatents, save_latents
 from ohlora_gan.latents.space import FaceSpace
 from tests import tiny
 

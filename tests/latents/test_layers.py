@@ -48,7 +48,7 @@ def test_z_edits_are_edits_of_latent_and_label(space):
     edit = edit_of(codes)
     with torch.no_grad():
         want = space.generator(z + torch.from_numpy(edit[:, :16]), label + torch.from_numpy(edit[:, 16:]))
-    torch.testing.assert_close(images(space, Z(), codes + edit), want, rtol=0, atol=1e-5)
+    torch.testing.assert_close(images(space, Z(), codes + edit), want, rtol=0, atol=5e-5)
 
 
 def test_z_of_an_unconditional_generator_has_no_label():

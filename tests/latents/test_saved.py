@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ohlora_gan.latents.bank import SavedLatents, read_latents, save_latents, write_latents
+from ohlora_gan.latents.saved import SavedLatents, read_latents, save_latents, write_latents
 from tests import tiny
 
 GROUPS = ["hhlh", "llll", "hhlh"]

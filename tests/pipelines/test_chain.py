@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import locked
-from ohlora_gan.pipelines.chain import StageError, literal, run_chain
+from ohlora_gan.pipelines.chain import Stage, StageError, literal, run_chain
 
 WORKER = """
     import json, os, pathlib, sys
@@ -120,6 +120,12 @@ def test_a_shared_cache_is_no_input_but_a_folder_of_pictures_is(root):
     (root / "pictures" / "new.png").write_text("picture")
     run_chain(chain(root, **settings), root)
     assert [call["paths.output_dir"] for call in calls(root)] == ["out/first"]
+
+
+def test_where_a_stage_is_logged_decides_nothing(tmp_path):
+    stages = [Stage("a", "train.py", tmp_path / "a", {"seed": 1, "logger": name}) for name in ("csv", "wandb")]
+    other = Stage("a", "train.py", tmp_path / "a", {"seed": 2, "logger": "csv"})
+    assert stages[0].key() == stages[1].key() != other.key()
 
 
 def test_some_stages_only(root):

@@ -91,7 +91,7 @@ def test_several_folders_are_compared_elsewhere(sweep, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "is no folder, expected a run folder"),
+        (["nowhere"], "is no folder: expected a run folder"),
         (["2"], "no judge.json: the run ended before it was judged: give run folders of find_vectors.py"),
         (["trained"], "no judged run under"),
         (["0", "1"], "say with --output FOLDER where to write"),
@@ -115,8 +115,9 @@ seed: 0
 paths: {output_dir: none}
 hydra:
   run: {dir: "${paths.output_dir}"}
-  sweep: {dir: "${paths.output_dir}", subdir: "${hydra.job.num}"}
+  sweep: {dir: "${paths.output_dir}", subdir: "${job_folder:}"}
   callbacks:
+    end: {_target_: ohlora_gan.pipelines.shells.SweepEnd}
     leaderboard: {_target_: ohlora_gan.pipelines.find_vectors.Leaderboard}
 defaults: [_self_, override hydra/job_logging: none, override hydra/hydra_logging: none]
 """
@@ -170,7 +171,7 @@ def test_a_sweep_with_a_failed_job_has_its_leaderboard_too(start, tmp_path):
     assert (tmp_path / "out" / "leaderboard.html").is_file()
 
 
-def test_a_sweep_without_a_judged_job_says_so_once(start, tmp_path, warned):
+def test_a_sweep_without_a_judged_job_says_so(start, tmp_path, warned):
     assert start("-m", "n=2", "seed=0,1") == 2
     assert not (tmp_path / "out" / "leaderboard.html").exists()
     assert len(warned) == 1

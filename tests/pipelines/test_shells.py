@@ -1,6 +1,7 @@
 """Every error of a user is one sentence and exit code 2; programming errors keep their traceback."""
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import distributions
 from pathlib import Path
 
 import hydra
@@ -29,7 +31,8 @@ part: {size: 3}
 paths: {output_dir: none}
 hydra:
   run: {dir: "${paths.output_dir}"}
-  sweep: {dir: "${paths.output_dir}", subdir: "${hydra.job.num}"}
+  sweep: {dir: "${paths.output_dir}", subdir: "${job_folder:}"}
+  callbacks: {end: {_target_: ohlora_gan.pipelines.shells.SweepEnd}}
 defaults: [_self_, method: svm, override hydra/job_logging: none, override hydra/hydra_logging: none]
 """
 
@@ -173,7 +176,7 @@ def test_task_folder_is_absolute_and_each_job_has_its_own(start, tmp_path, monke
     seen = []
     assert start(lambda cfg: seen.append(cfg.paths.output_dir), "paths.output_dir=runs/a") == (0, "")
     assert start(lambda cfg: seen.append(cfg.paths.output_dir), "-m", "paths.output_dir=runs/b", "seed=1,2") == (0, "")
-    assert seen == [str(tmp_path / "runs" / name) for name in ("a", "b/0", "b/1")]
+    assert seen == [str(tmp_path / "runs" / name) for name in ("a", "b/0_seed-1", "b/1_seed-2")]
     assert not list(tmp_path.glob("runs/**/.probe*"))
 
 
@@ -191,11 +194,59 @@ def test_sweep_goes_on_after_a_failing_job_and_fails(start, tmp_path):
     assert err.count("error: ") == 1
     assert "error: job 1 (" in err
     (kept,) = tmp_path.rglob("failed.txt")
-    assert kept.parent.name == "1"
+    assert kept.parent.name == "1_seed-1"
     assert "nope.safetensors" in kept.read_text()
-    assert start(fail_once, "-m", "seed=0,3") == (0, "")
-    assert not kept.exists()
     assert "Traceback" not in err
+    states = {path.parent.name: json.loads(path.read_text())["state"] for path in tmp_path.rglob("run.json")}
+    assert states == {"0_seed-0": "done", "1_seed-1": "failed", "2_seed-2": "done"}
+    assert start(lambda cfg: None, "-m", "seed=0,1") == (0, "")
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(("argument", "code"), [("seed=1", 2), ("seed=2", 1), ("seed=0", 0)])
+def test_a_run_says_in_its_folder_what_it_was_and_how_it_ended(start, tmp_path, argument, code):
+    def work(cfg: DictConfig) -> None:
+        running = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert running["state"] == "running"
+        assert "seconds" not in running
+        if cfg.seed == 1:
+            load("nope.safetensors")
+        if cfg.seed == 2:
+            raise RuntimeError("a bug")
+
+    assert start(work, argument, "checkpoint='a b'")[0] == code
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["state"] == ("failed" if code else "done")
+    assert record["command"] == f"python train.py {argument} 'checkpoint='\"'\"'a b'\"'\"''"
+    assert record["seed"] == int(argument[-1])
+    assert 0 <= record["seconds"] < 60
+    assert {"python", "torch", "hydra-core"} <= record["versions"].keys()
+    assert record["machine"]["cpus"] == os.cpu_count()
+
+
+def test_a_job_folder_is_named_by_what_sets_it_apart_and_can_be_given_as_it_is(start, tmp_path):
+    seen = []
+    words = ["checkpoint=runs/a b/x.pth,y.pth", "+extra={a:[1,2]},null", "seed=1", "method=svm"]
+    assert start(lambda cfg: seen.append(Path(cfg.paths.output_dir).name), "-m", *words) == (0, "")
+    assert seen[0] == "0_checkpoint-runs-a-b-x.pth_extra-a-1-2"
+    assert start(lambda cfg: seen.append(cfg.checkpoint), f"checkpoint={tmp_path}/run/{seen[0]}/model.safetensors") == (
+        0,
+        "",
+    )
+    assert start(lambda cfg: seen.append(Path(cfg.paths.output_dir).name), "-m", f"checkpoint=a,{'long' * 99}") == (
+        0,
+        "",
+    )
+    assert len(seen[-1]) == 120
+
+
+@pytest.mark.skipif("hydra-joblib-launcher" in {d.name for d in distributions()}, reason="the plugin is installed")
+def test_a_missing_launcher_says_what_to_install(start):
+    err = sentence_of(start(lambda cfg: None, "-m", "hydra/launcher=joblib", "seed=0,1"))
+    assert err == (
+        "error: hydra/launcher=joblib is not installed: pip install hydra-joblib-launcher, or pip install "
+        "'ohlora-gan[sweeps]' for all\n"
+    )
 
 
 @pytest.mark.parametrize("turned_into_exit", [False, True])
@@ -212,9 +263,8 @@ def test_interrupted(start, tmp_path, number, expected, turned_into_exit):
 
     code, err = start(interrupt, "seed=3", "checkpoint=v1")
     assert code == expected
-    go_on = (
-        f"interrupted; what was made is kept, go on with: python train.py seed=3 {{}}paths.output_dir={tmp_path}/run\n"
-    )
+    told = "interrupted; what was made is kept, go on with: python train.py seed=3"
+    go_on = f"{told} {{}}paths.output_dir={tmp_path}/run\n"
     assert err == go_on.format("checkpoint=v1 ")
     last = tmp_path / "run" / "last.ckpt"
     last.touch()

@@ -23,7 +23,6 @@ TINY = [
     "model=filter_cnn",
     "attribute=gender",
     "resolution=32",
-    "logger=csv",
     "data.num_images=120",
     "data.num_test=60",
     "data.batch_size=24",

@@ -1,4 +1,4 @@
-"""The pages in a real browser, as wide as a phone and as a desk: nothing sticks out, pictures have words, no error."""
+"""The pages in a real browser, on a phone and on a desk: nothing sticks out, every picture has words, no error."""
 
 import html
 import json

@@ -175,6 +175,15 @@ def test_strips_show_every_face_with_alt_text_and_score(tmp_path):
     assert "hhhh, eyes at strength −1.8, measured −0.18 σ" in alts
 
 
+def test_two_pass_rates_are_told_apart(tmp_path):
+    data = full_data()
+    data.judgement = judgement()
+    _, page = page_of(tmp_path, data)
+    told = " ".join(page.split())
+    assert "These figures are of property_cnn, the scorer that the directions were found with" in told
+    assert "The figures at the top of the page are those of landmarks" in told
+
+
 def test_every_section_appears_and_empty_ones_do_not(tmp_path):
     shown = "directions test judges change cases leakage accuracy samples training details"
     sections = set(shown.split())

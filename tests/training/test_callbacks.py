@@ -67,7 +67,7 @@ class Pictures(Logger):
     def log_metrics(self, metrics, step=None):
         self.figures.setdefault(step, {}).update(metrics)
 
-    def log_image(self, key, images, step):
+    def log_image(self, key, images, step, caption):
         self.pictures += [(key, step, image) for image in images]
 
 

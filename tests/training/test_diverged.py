@@ -51,9 +51,7 @@ def callbacks(folder, *more):
 def test_a_loss_that_is_no_number(tmp_path, kind):
     make, data, words = MODULES[kind]
     (tmp_path / "model.safetensors").write_bytes(b"of an earlier run")
-    with pytest.raises(
-        DivergedError, match=rf"diverged: .*{words}.* at batch 5; .* lower model.module.lr; .*last.ckpt"
-    ):
+    with pytest.raises(DivergedError, match=rf"{words}.* at batch 5; .* lower model.module.lr; .*last.ckpt"):
         fit(tmp_path, make(), callbacks(tmp_path, Spoil(4)), data(), max_epochs=3)
     kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert kept["global_step"] == 4

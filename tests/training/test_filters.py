@@ -60,6 +60,7 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert list(logger.figures) == list(range(8))
     assert logger.figures[2]["fold_1/attempt_0/val/loss"] == module.history[2]["val_loss"]
     assert logger.figures[2]["fold_1/attempt_0/train/f1"] == module.history[2]["train_f1"]
+    assert 0 < logger.figures[2]["fold_1/attempt_0/lr"] <= module.settings.lr
 
 
 def test_the_rate_rises_and_falls(tmp_path):

@@ -90,8 +90,8 @@ def test_while_one_network_trains_the_other_takes_no_gradient(tmp_path, monkeypa
     spy(monkeypatch, module, "apply_gradients", check)
     backward = module.manual_backward
 
-    def manual_backward(loss):
-        backward(loss)
+    def manual_backward(loss, **options):
+        backward(loss, **options)
         check_after(loss)
 
     monkeypatch.setattr(module, "manual_backward", manual_backward)
@@ -162,7 +162,7 @@ def test_style_mixing(tmp_path, monkeypatch):
     caught = {}
     for name, module in (("mixed", mixed), ("plain", plain)):
         keep = caught.setdefault(name, [])
-        synthesis = module.synthesis
+        synthesis, module.frozen = module.synthesis, None
         monkeypatch.setattr(
             module, "synthesis", lambda wp, *a, s=synthesis, k=keep, **o: k.append(wp.detach()) or s(wp, *a, **o)
         )

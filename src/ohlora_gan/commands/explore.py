@@ -8,7 +8,10 @@ import typer
 
 from ohlora_gan.commands import Device
 from ohlora_gan.errors import answering
-from ohlora_gan.options import option
+from ohlora_gan.options import SEED, option
+
+SMALL = 128
+"""Side of pictures up to which one thread makes a single one as fast as several, that wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Served:
     """Where the page is served, and what is kept."""
 
     host: str = option("127.0.0.1", "who may open it: 127.0.0.1 is this machine alone, 0.0.0.0 everybody")
+    seed: int | None = option(None, **SEED, shown="the run's")
     port: int | None = option(None, "of the page", between=(1, 65535), shown="the first that is free from 7860")
     output: Path = option(Path("runs/explore"), "where saved edits, samples and what was learnt are kept", "FOLDER")
     browser: bool = option(False, "open it in the browser, too")
@@ -48,14 +52,18 @@ def explore(
       ohlora explore
       ohlora explore runs/find_vectors/DATE --port 8000
     """
+    import torch
+
     from ohlora_gan.explorer.engine import open_first
     from ohlora_gan.explorer.page import make_page, serve
 
     places = runs or [path for path in (Path("runs"),) if path.is_dir()]
-    engine = open_first(places, generator, scorer, served.output, device)
+    engine = open_first(places, generator, scorer, served.output, device, served.seed)
     page = make_page(engine, places)
     if served.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"everybody who reaches {served.host} can open the page and upload pictures")
+    if engine.space.generator.resolution <= SMALL:
+        torch.set_num_threads(1)
     print("the explorer: Ctrl+C closes it", flush=True)
     serve(page, served.host, served.port, served.output, served.browser)
     return "the explorer is closed"

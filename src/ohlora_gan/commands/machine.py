@@ -1,26 +1,35 @@
 """What is there: files of weights, runs in a folder, the installation and the machine."""
 
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ohlora_gan.commands import JsonOrNone, written
-from ohlora_gan.errors import UserError, answering
+from ohlora_gan.errors import UserError, answering, one_line
 
 PYTHONS = ((3, 10), (3, 13))
 LOW_DISK = 2e9
-EXTRAS = {
-    "mediapipe": "label photographs by landmarks: make landmarks",
-    "wandb": "a dashboard: pip install wandb",
-    "nbclient": "run the notebook: pip install nbclient ipykernel",
+USES = {
+    "landmarks": "label photographs, score and judge by landmarks",
+    "explore": "move sliders in a browser",
+    "sweeps": "run sweeps in parallel, on a cluster, or by search",
+    "loggers": "log to TensorBoard or MLflow",
+    "dashboard": "lay out the dashboard on wandb's site",
+    "docs": "build the site of the docs",
+    "dev": "run the tests and the notebook",
 }
+"""Extras of the package -> what each is needed for."""
+HUB = "https://huggingface.co"
+PATIENCE = 3.0
+"""Seconds that the network has to answer in."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Finding:
 
 @answering()
 def doctor(output: JsonOrNone = None) -> str:
-    """Looks at Python, PyTorch, devices, the speed of bfloat16, shipped models, optional extras and the disk.
+    """Looks at Python, PyTorch, devices, the fastest precision, memory, disk, shipped models, extras and the network.
 
     Ends with exit code 2 where something is wrong, and says what to do.
 
@@ -60,7 +69,7 @@ def findings() -> Iterator[Finding]:
     """What there is, a thing at a time."""
     import torch
 
-    from ohlora_gan.devices import WORTH_IT, bf16_speed, has_mps
+    from ohlora_gan.devices import WORTH_IT, Device, bf16_speed, gflops, has_mps
 
     low, high = (".".join(map(str, version)) for version in PYTHONS)
     fits = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
@@ -70,14 +79,77 @@ def findings() -> Iterator[Finding]:
     gpus = [torch.cuda.get_device_name(i) for i in range(num_gpus)]
     yield Finding("devices", ", ".join(["cpu", *gpus, *(["mps"] if has_mps() else [])]))
     speed = bf16_speed()
-    choice = "device=auto and cpu_bf16 use it" if speed >= WORTH_IT else "device=auto leaves it, so should you"
-    yield Finding("bfloat16 on CPU", f"{speed:.3g} times as fast as float32: {choice}")
+    if speed < 1:
+        choice = "device=auto leaves it, device=cpu_bf16 is refused"
+    else:
+        choice = "device=auto uses it" if speed >= WORTH_IT else "device=auto leaves it: no gain"
+    both = f"{gflops(torch.bfloat16):.3g} GFLOP/s, float32 {gflops(torch.float32):.3g}"
+    yield Finding("bfloat16 on CPU", f"{both}, {speed:.3g} times as fast: {choice}")
+    chosen = Device("auto", "auto", "auto").check()
+    yield Finding("device=auto", f"{chosen.accelerator} in {chosen.precision}")
+    yield from memory(num_gpus)
     yield from shipped_models()
-    for module, use in EXTRAS.items():
-        yield Finding(f"extra {module}", "installed" if find_spec(module) else f"not installed, only needed to {use}")
+    yield from extras()
+    yield network()
     free = shutil.disk_usage(Path.cwd()).free
     remedy = "free some space, runs and banks grow" if free < LOW_DISK else None
     yield Finding("disk", f"{free / 1e9:.1f} GB free here", remedy)
+
+
+def memory(num_gpus: int) -> Iterator[Finding]:
+    """What the machine and its GPUs have, as far as the system says."""
+    import torch
+
+    if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        yield Finding("memory", f"{total / 1e9:.1f} GB")
+    for i in range(num_gpus):
+        free, total = torch.cuda.mem_get_info(i)
+        yield Finding(f"memory of GPU {i}", f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free")
+
+
+def extras() -> Iterator[Finding]:
+    """Which extras are installed, by what the installed package says of itself."""
+    from packaging.requirements import Requirement
+
+    try:
+        package = distribution("ohlora-gan")
+    except PackageNotFoundError:
+        yield Finding("extras", "unknown: the package is not installed, only imported")
+        return
+    wanted: dict[str, list[Requirement]] = {extra: [] for extra in package.metadata.get_all("Provides-Extra") or []}
+    for requirement in map(Requirement, package.requires or []):
+        for extra, needed in wanted.items():
+            if requirement.marker and requirement.marker.evaluate({"extra": extra}):
+                needed.append(requirement)
+    for extra, needed in wanted.items():
+        missing = [requirement.name for requirement in needed if not is_installed(requirement.name)]
+        use = f", only needed to {USES[extra]}" if extra in USES else ""
+        lacks = f"{', '.join(missing)} not installed{use}: pip install 'ohlora_gan[{extra}]'"
+        yield Finding(f"extra {extra}", (lacks if missing else "installed") if needed else "not for this Python")
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is a distribution of this name."""
+    try:
+        return distribution(name) is not None
+    except PackageNotFoundError:
+        return False
+
+
+def network() -> Finding:
+    """Whether the Hugging Face Hub answers; all else works without a network."""
+    from urllib.request import Request, urlopen
+
+    what = "checkpoint=hf://... beyond the cache, logger.mode=online"
+    address = os.environ.get("HF_ENDPOINT", HUB)
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return Finding("network", "not asked (HF_HUB_OFFLINE=1); hf:// takes files of the cache")
+    try:
+        with urlopen(Request(address, method="HEAD"), timeout=PATIENCE):
+            return Finding("network", f"{address} answers: {what} work")
+    except (OSError, ValueError) as error:
+        return Finding("network", f"{address} does not answer ({one_line(str(error))}): all works but {what}")
 
 
 def shipped_models() -> Iterator[Finding]:
@@ -107,7 +179,8 @@ def runs(
     path: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to look, at any depth")] = Path("runs"),
     output: JsonOrNone = None,
 ) -> str:
-    """Lists runs: date, task, model or method, main figure, state and folder, the oldest first.
+    """Lists runs: when they began, how long they took, task, model or method, main figure, state and folder, the oldest
+    first.
 
     \b
     Examples:
@@ -118,7 +191,7 @@ def runs(
     from ohlora_gan.pipelines.runs import find_runs
 
     rows = [run.row() for run in find_runs(path)]
-    names = ("date", "task", "what", "figure", "state", "folder")
+    names = ("date", "took", "task", "what", "figure", "state", "folder")
     lines = [{name: name for name in names}, *rows]
     wide = {name: max(len(row[name]) for row in lines) for name in names}
     table = "\n".join("  ".join(f"{row[name]:{wide[name]}}" for name in names).rstrip() for row in lines)

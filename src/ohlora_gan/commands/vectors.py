@@ -165,7 +165,7 @@ def import_vectors(
 def import_latents(values: str, groups: str | None, foreign: Foreign, output: Path) -> str:
     """Converts others' latents; says what they are."""
     from ohlora_gan.editing.given import GivenW, read_given, save_w
-    from ohlora_gan.latents.bank import save_latents
+    from ohlora_gan.latents.saved import save_latents
     from ohlora_gan.models.checkpoint import weights_hash
     from ohlora_gan.models.zoo import open_generator
 
@@ -177,8 +177,8 @@ def import_latents(values: str, groups: str | None, foreign: Foreign, output: Pa
         found.check(generator)
         found.origin["generator"] = weights_hash(generator)
     if isinstance(found, GivenW):
-        of_layers = f"one for each of {found.w.shape[1]} layers, " if found.w.ndim == 3 else ""
-        return f"{len(found)} latents: w of {found.w.shape[-1]} values, {of_layers}\n{save_w(output, found)}"
+        of_layers = f", one for each of {found.w.shape[1]} layers" if found.w.ndim == 3 else ""
+        return f"{len(found)} latents: w of {found.w.shape[-1]} values{of_layers}\n{save_w(output, found)}"
     path = save_latents(output, found)
     of_groups = ", ".join(f"{name} {found.groups.count(name)}" for name in sorted({*found.groups}))
     sizes_said = f"z of {found.z.shape[1]} and label of {found.label.shape[1]} values"
@@ -242,7 +242,7 @@ def write_directions_file(output: Path, found: "DirectionSet", said: str) -> str
 
 def read_medians_option(text: str | None) -> dict[str, float] | None:
     """``hair_color=-0.43,pose=0`` or a file like ``property_scores_mean_and_median.csv``; None where not given."""
-    from ohlora_gan.latents.bank import read_medians
+    from ohlora_gan.latents.saved import read_medians
 
     if not text or text.endswith(".csv"):
         return read_medians(text) if text else None

@@ -29,15 +29,8 @@ from ohlora_gan.data.datasets import (
     matching_indices,
     mirror_signs,
 )
-from ohlora_gan.data.pictures import (
-    ChosenLabels,
-    Pictures,
-    PictureSource,
-    check_crop,
-    read_labels,
-    read_partition,
-    write_skipped,
-)
+from ohlora_gan.data.labels import ChosenLabels, read_labels, read_partition
+from ohlora_gan.data.pictures import Pictures, PictureSource, check_crop, write_skipped
 from ohlora_gan.devices import Device
 from ohlora_gan.files import write_json
 from ohlora_gan.latents.bank import ImageBank, read_image

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from ohlora_gan import rng
 from ohlora_gan.data.parse_scores import MAP_SIZE
+from ohlora_gan.errors import near_file
 from ohlora_gan.files import write_json
 from ohlora_gan.names import PROPERTIES, Part
 from ohlora_gan.reading import open_picture, read_json
@@ -201,7 +202,9 @@ class ParseFolder:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise ValueError(f"{folder} is no folder: give one that holds parsing_000123.png and face_000123.png")
+            raise ValueError(
+                f"{folder} is no folder: {near_file(folder)}give one that holds parsing_000123.png and face_000123.png"
+            )
         self.skipped: dict[str, str] = {}
         self._maps, faces = self._numbered(_MAP_NAME), self._numbered(_FACE_NAME)
         for mine, other, missing in ((self._maps, faces, "face"), (faces, self._maps, "parse map")):

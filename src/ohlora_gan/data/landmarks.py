@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ohlora_gan.data.parse_scores import MAP_SIZE
 from ohlora_gan.data.pictures import UnusablePictureError
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 from ohlora_gan.models.gan import to_uint8
 from ohlora_gan.names import Part
 from ohlora_gan.reading import open_picture
@@ -392,7 +392,9 @@ def by_callable(place: str) -> Labeller:
 def by_folder(folder: Path, map_names: Mapping[str, str]) -> Labeller:
     """The labeller that reads ready parse maps, PNG files of class codes (grey or palette) with the pictures' stems."""
     if not folder.is_dir():
-        raise ValueError(f"--maps {folder} is no folder: give one that holds parse maps such as NAME.png")
+        raise ValueError(
+            f"--maps {folder} is no folder: {near_file(folder)}give one that holds parse maps such as NAME.png"
+        )
 
     def read(name: str, image: Bytes) -> tuple[dict[str, float], Bytes]:
         path = folder / map_names[name]

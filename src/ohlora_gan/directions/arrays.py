@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor, float16
 
 from ohlora_gan.directions.files import DirectionsError, read_direction
+from ohlora_gan.errors import near_file
 from ohlora_gan.models.checkpoint import check_plain
 from ohlora_gan.models.formats import read_torch
 
@@ -139,7 +140,8 @@ def read(path: Path) -> Any:
             return ArrayUnpickler(file, encoding="latin1").load()
     except OSError as error:
         raise DirectionsError(
-            f"{path} cannot be read ({error.strerror or error}): give a file such as {', '.join(SUFFIXES)}"
+            f"{path} cannot be read ({error.strerror or error}): {near_file(path)}"
+            f"give a file such as {', '.join(SUFFIXES)}"
         ) from error
     except pickle.UnpicklingError as error:
         raise DirectionsError(

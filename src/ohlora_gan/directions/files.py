@@ -13,7 +13,7 @@ from safetensors.numpy import save as to_bytes
 
 from ohlora_gan.checked import check_settings
 from ohlora_gan.directions.base import ALL, DirectionFinder
-from ohlora_gan.errors import UserError
+from ohlora_gan.errors import UserError, near_file
 from ohlora_gan.files import TableError, read_table, replacing, shown, write_rows
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace, free_jacobian
@@ -142,7 +142,9 @@ def load_directions(path: str | Path) -> DirectionSet:
                 raise UnreadableError(f"its {name} are {tensors[name].dtype}, expected floats")
         directions = tensors.pop("directions")
     except FileNotFoundError as error:
-        raise DirectionsError(f"directions file {path} does not exist: run find_vectors.py first") from error
+        raise DirectionsError(
+            f"directions file {path} does not exist: {near_file(path)}run find_vectors.py first"
+        ) from error
     except (UnreadableError, KeyError, OSError) as error:
         raise DirectionsError(f"{path} is no directions file of this project, or is cut off: {error}") from error
     described["state"] = {name.removeprefix(STATE): t for name, t in tensors.items() if name.startswith(STATE)}
@@ -201,7 +203,7 @@ def read_directions(folder: Path | str, layer: str) -> DirectionTable:
             finite numbers under their column numbers, or files have different sizes.
     """
     if not Path(folder).is_dir():
-        raise TableError(f"{folder} is no folder: give the one that holds the direction files")
+        raise TableError(f"{folder} is no folder: {near_file(folder)}give the one that holds the direction files")
     names = [match for path in Path(folder).glob("*.csv") if (match := NAME.fullmatch(path.name))]
     found = {(match["property"], match["group"]) for match in names if match["layer"] == layer}
     if not found:

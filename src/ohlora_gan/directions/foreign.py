@@ -25,8 +25,8 @@ from ohlora_gan.directions.files import (
     read_directions,
 )
 from ohlora_gan.files import write_json
-from ohlora_gan.latents.bank import check_groups
 from ohlora_gan.latents.layers import WPlus, layer_named
+from ohlora_gan.latents.saved import check_groups
 from ohlora_gan.models.generator import GeneratorBase
 
 METHOD = "imported"

@@ -21,8 +21,8 @@ from torch import Tensor
 from ohlora_gan.directions.arrays import read
 from ohlora_gan.editing.invert import anchored
 from ohlora_gan.files import replacing
-from ohlora_gan.latents.bank import METADATA_KEY, LatentsError, SavedLatents, read_latents
 from ohlora_gan.latents.layers import Layer
+from ohlora_gan.latents.saved import METADATA_KEY, LatentsError, SavedLatents, read_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
 
@@ -176,8 +176,8 @@ def kind_of(name: str, array: NDArray[np.float32], path: Path, sizes: Sizes) -> 
         fits += ["w", "wplus"] if num > 1 and sizes.layers is None else ["w"]
     if len(fits) > 1:
         raise LatentsError(
-            f"{path} holds [{num}, {size}], which may be {' or '.join(fits)}: say which with --latents-layer, or name "
-            f"the file or its key so, as in faces_w.npy"
+            f"{path} holds [{num}, {size}], which may be {' or '.join(fits)}: say which with --latents-layer "
+            f"(of import-vectors: --layer), or name the file or its key so, as in faces_w.npy"
         )
     if not fits:
         raise LatentsError(

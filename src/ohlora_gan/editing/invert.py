@@ -30,6 +30,7 @@ from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import weights_hash
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.scorers import resized
+from ohlora_gan.progress import Bar
 
 STREAM = "invert"  # directions are neither found nor judged on its faces
 SEED = 0  # of those faces, so that all runs share one encoder
@@ -61,7 +62,7 @@ class Inversion:
 
 @dataclass(frozen=True)
 class Learning:
-    """How the encoder learns: from so many faces of the generator, in so many passes. None: there is no encoder."""
+    """How the encoder learns: from so many faces of the generator, at least 1, in so many passes."""
 
     num: int = 4000
     epochs: int = 12
@@ -188,7 +189,7 @@ class Inverter:
             self.learnt = self.opened()
         found, size = [], self.space.batch_size
         total = -(-len(pictures) // size) * (self.how.steps + self.how.layer_steps)
-        with tqdm(desc="inverting", total=total, unit="step") as bar:
+        with Bar(desc="inverting", total=total, unit="step") as bar:
             for first in range(0, len(pictures), size):
                 batch = torch.from_numpy(pictures[first : first + size]).to(self.space.device.torch_device)
                 found.append(self._invert(from_uint8(batch), bar))
@@ -309,7 +310,7 @@ class Inverter:
         """Teaches the encoder on fresh faces; returns them, small."""
         device, w = self.space.device.torch_device, self.sampled[: how.num]
         parts, small = [], []
-        with tqdm(desc="sampling faces to learn from", total=how.num) as bar:
+        with Bar(desc="sampling faces to learn from", total=how.num) as bar:
             for images in self.space.render(W(), w.cpu().numpy()):
                 parts.append(to_uint8(resized(images, SEEN)))
                 small.append(to_uint8(F.adaptive_avg_pool2d(images.clamp(-1, 1), 16)))
@@ -326,7 +327,7 @@ class Inverter:
                     part.reset_parameters()
             adam = torch.optim.Adam(encoder.parameters(), lr=how.lr)
             schedule = torch.optim.lr_scheduler.OneCycleLR(adam, how.lr, total_steps=steps)
-            with tqdm(desc="learning to invert", total=steps) as bar:
+            with Bar(desc="learning to invert", total=steps) as bar:
                 for _ in range(how.epochs):
                     for batch in torch.randperm(how.num, generator=order).split(how.batch_size):
                         batch = batch.to(device)

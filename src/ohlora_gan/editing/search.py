@@ -43,11 +43,12 @@ class Wanted:
     strengths: Mapping[str, Sequence[float]] = field(default_factory=dict)  # at which that is measured; see correct
     num_calibration: int = 100  # latents on which slopes are measured, at least 2
     method: str = "svm"  # what the method is called
+    bar: type[Bar] = Bar  # of progress
 
 
 class Found(NamedTuple):
-    """What a search found: directions with their slopes, what sampling and finding took in seconds, and how many of
-    the samples the bank held already."""
+    """What a search found: directions with their slopes, the seconds that sampling, finding and calibrating took, and
+    how many of the samples the bank held already."""
 
     directions: DirectionSet
     seconds: dict[str, float]
@@ -65,7 +66,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     started = time.monotonic()
     num_reused = min(bank.num_stored(), wanted.n)
     log.info("bank %s holds %d of the %d samples", bank.folder, num_reused, wanted.n)
-    with Bar(desc="sampling", total=wanted.n) as bar:
+    with wanted.bar(desc="sampling", total=wanted.n) as bar:
         scores = bank.scores(wanted.n, bar)
     seen = ~np.isnan(scores).any(axis=1)
     if not seen.all():
@@ -78,7 +79,7 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
         given = wanted.medians or medians(scores, names, wanted.group_by)
         cuts = {name: given[name] for name in wanted.group_by}
     sought = (*edited, *held(finder, edited, names)) if wanted.correct else edited
-    with Bar(desc="finding", total=0) as bar:
+    with wanted.bar(desc="finding", total=0) as bar:
         finder.fit(
             bank.codes(layer, wanted.n)[seen][:, layer.free(space.generator)],
             *(scores, group_names(scores, cuts, names) if cuts else None, bar),
@@ -89,13 +90,15 @@ def find_directions(bank: ScoreBank, layer: Layer, finder: DirectionFinder, want
     if finder.pointwise:  # what is asked for from now on are the faces of tests: nothing for the bank to keep
         fitted = finder.directions_, finder.group_names_, names, sought, finder.state_
         finder.restore(*fitted, free_jacobian(space, layer))
-    found = padded_set(bank, layer, finder, wanted, cuts, sought)
-    with Bar(desc="calibrating", total=len(sought)) as bar:
+    found, found_at = padded_set(bank, layer, finder, wanted, cuts, sought), time.monotonic()
+    with wanted.bar(desc="calibrating", total=len(sought)) as bar:
         found = calibrate(space, layer, found, wanted.num_calibration, bar)
     if wanted.correct:
-        with Bar(desc="correcting", total=len(sought)) as bar:
+        with wanted.bar(desc="correcting", total=len(sought)) as bar:
             found = correct(space, layer, found, edited, wanted.strengths, wanted.num_calibration, bar)
-    return Found(found, {"sampling": sampled - started, "finding": time.monotonic() - sampled}, num_reused)
+    calibrating = time.monotonic() - found_at
+    seconds = {"sampling": sampled - started, "finding": found_at - sampled, "calibrating": calibrating}
+    return Found(found, seconds, num_reused)
 
 
 def check_seen(seen: np.ndarray, least: int = MIN_SEEN) -> None:

@@ -89,6 +89,7 @@ class Engine:
         vectors: a run or a directions file; None: found now, at ``layer``.
         scorer: a name or a file; None: the run's, or the shipped one.
         cache: where samples, and what was found or learnt, are kept.
+        seed: of the faces; None: the run's.
 
     Raises:
         ValueError: where these do not fit together.
@@ -102,9 +103,10 @@ class Engine:
         scorer: str | None = None,
         cache: Path = Path("runs/explore"),
         device: str = "cpu",
+        seed: int | None = None,
     ) -> None:
         recorded = {} if vectors is None else settings_of(vectors)
-        self.settings = SpaceSettings.of(SHIPPED | recorded, checkpoint=generator, scorer=scorer)
+        self.settings = SpaceSettings.of(SHIPPED | recorded, checkpoint=generator, scorer=scorer, seed=seed)
         self.space, self.cache, self.device = self.settings.open(device), cache, device
         self.notes: list[str] = []
         self.layer: Layer
@@ -161,10 +163,11 @@ class Engine:
         """Numbers, pictures and words of faces, the good ones first: whom filters call so, else the nearest ones."""
         codes = self.space.codes(W(), *self.space.latents(STREAM, range(GALLERY)))
         images = self.space.images(W(), codes)
-        good, said = self._goodness(codes, images)
-        return [(int(n), images[n], f"seed {n}{said[n]}") for n in np.argsort(-good, kind="stable")]
+        order = np.argsort(-self._goodness(codes, images), kind="stable")
+        return [(int(n), images[n], str(n)) for n in order]
 
-    def _goodness(self, codes: NDArray[np.float32], images: NDArray[np.uint8]) -> tuple[NDArray[Any], list[str]]:
+    def _goodness(self, codes: NDArray[np.float32], images: NDArray[np.uint8]) -> NDArray[Any]:
+        """How good faces are, ``[N]``; the scale is of no meaning."""
         names = [name for name in GOOD if name in shipped_filters()]
         if self.settings.checkpoint in shipped() and names:
             good = np.ones(len(images))
@@ -173,8 +176,8 @@ class Engine:
                 for name, ensemble in zip(names, open_filters(names).values(), strict=True):
                     says = fitting(ensemble, self.space.generator.resolution)(batch).numpy()
                     good *= says if GOOD[name] else 1 - says
-            return good, [f", good {share:.0%}" for share in good]
-        return -np.linalg.norm(codes - codes.mean(axis=0), axis=1), [""] * len(images)
+            return good
+        return -np.linalg.norm(codes - codes.mean(axis=0), axis=1)
 
     def face(self, number: int) -> Face:
         """The face of a number."""
@@ -250,7 +253,7 @@ class Engine:
         else:
             given["faces"] = (face.number,)
         hold: Any = tuple(asked.locked) or "none"
-        how = {"metric": "cloud"} if asked.closed else {}
+        how = {"metric": "cloud", "layer": self.layer.name} if asked.closed else {}
         models = Models(self.settings.checkpoint, self.settings.scorer, self.settings.seed, self.device)  # type: ignore[arg-type]
         settings = EditSettings(
             changes=changes,
@@ -285,14 +288,21 @@ def command(settings: EditSettings) -> str:
     else:
         words += ["--faces", ",".join(map(str, settings.faces))]
     if settings.mode == "closed-loop":
-        words += ["--mode", "closed-loop", "--metric", settings.loop.metric]
+        words += ["--mode", "closed-loop", "--metric", settings.loop.metric, "--layer", settings.loop.layer]
     held: Sequence[str] = [hold] if isinstance(hold, str) else hold
     for name in held if settings.mode == "closed-loop" or hold != "none" else ():
         words += ["--hold", name]
     return shlex.join([*words, "--bank-dir", str(settings.loop.bank_dir)])
 
 
-def open_first(places: Sequence[Path], generator: str | None, scorer: str | None, cache: Path, device: str) -> Engine:
+def open_first(
+    places: Sequence[Path],
+    generator: str | None,
+    scorer: str | None,
+    cache: Path,
+    device: str = "cpu",
+    seed: int | None = None,
+) -> Engine:
     """The engine to begin with: the newest directions of some folders that fit the generator, else found now.
 
     Raises:
@@ -303,8 +313,8 @@ def open_first(places: Sequence[Path], generator: str | None, scorer: str | None
     for path in runs_in(places).values():
         recorded = SpaceSettings.of(SHIPPED | settings_of(path)).checkpoint
         if generator in (None, recorded):
-            return Engine(recorded, path, scorer=scorer, cache=cache, device=device)
-    return Engine(generator or SHIPPED["checkpoint"], scorer=scorer, cache=cache, device=device)
+            return Engine(recorded, path, scorer=scorer, cache=cache, device=device, seed=seed)
+    return Engine(generator or SHIPPED["checkpoint"], scorer=scorer, cache=cache, device=device, seed=seed)
 
 
 def runs_in(places: Sequence[Path]) -> Mapping[str, Path]:

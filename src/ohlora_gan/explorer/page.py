@@ -24,24 +24,36 @@ SHOWN = 256  # pixels of a picture on the page
 FIRST, MORE = 12, 12  # faces of the gallery at first, and with each "more"
 SLOTS = 16  # sliders that the page has; what there are no properties for is hidden
 UPLOAD = "20mb"
+THREADS = 4  # that answer: each is slow at its first picture
 STYLE = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.parts { align-items: flex-start; }
 .stage { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
-.stage figure { margin: 0; text-align: center; flex: 0 1 256px; min-width: 120px; }
-.stage img { width: 100%; max-width: 256px; border-radius: 6px; image-rendering: auto; display: block; }
+.stage figure { margin: 0; text-align: center; flex: 1 1 130px; max-width: 256px; }
+.stage img { width: 100%; border-radius: 6px; display: block; }
 .stage figcaption { font-size: .85rem; opacity: .8; padding-top: 4px; }
-.bars { flex: 1 1 260px; min-width: 240px; font-size: .8rem; border-collapse: collapse; }
-.bars .row { display: grid; grid-template-columns: 7.5rem 1fr 5.6rem; align-items: center; gap: 6px; padding: 2px 0; }
+.bars { flex: 1 1 100%; min-width: 0; font-size: .8rem; }
+.bars .row { display: grid; grid-template-columns: 7.5rem 1fr 7rem; align-items: center; gap: 6px; padding: 2px 0; }
 .bars .track { position: relative; height: 12px; background: var(--border-color-primary); border-radius: 3px; }
 .bars .track b { position: absolute; top: 0; height: 12px; background: #2563eb; border-radius: 3px; }
 .bars .track i { position: absolute; top: -2px; width: 2px; height: 16px; background: #d97706; }
-.bars .value { text-align: right; font-variant-numeric: tabular-nums; }
-.note { flex-basis: 100%; font-size: .85rem; color: #b45309; min-height: 1.2em; }
-.range { position: relative; height: 8px; margin: 2px 2px 8px; border-radius: 4px; background: #dc262633; }
+.bars .value { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.note { flex-basis: 100%; font-size: .85rem; color: #b45309; min-height: 1.3em; }
+.slot { gap: 0 !important; }
+.slot .rangebox { padding: 0 23px 4px; }
+.range { position: relative; height: 8px; border-radius: 4px; background: #dc262633; }
 .range b { position: absolute; top: 0; bottom: 0; border-radius: 4px; background: #16a34a; }
-.range span { font-size: .72rem; opacity: .8; position: absolute; top: 9px; white-space: nowrap; }
-.rangebox { padding-bottom: 12px; }
+.safe { font-size: .72rem; opacity: .8; }
+#gallery .grid-wrap { min-height: 0; max-height: none; height: auto; }
+#gallery .grid-container > * { min-width: 0 !important; width: 100% !important; }
+#gallery .grid-container { grid-template-columns: repeat(12, minmax(0, 1fr)) !important; gap: 4px; }
 footer { display: none !important; }
+@media (max-width: 760px) {
+  .parts { flex-direction: column !important; }
+  #gallery .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+  .parts > * { width: 100% !important; min-width: 0 !important; }
+  .slot .rangebox { padding: 0 2px 4px; }
+}
 """
 
 
@@ -86,7 +98,7 @@ def stage(engine: Engine, face: Face, edited: Edited) -> str:
         )
     pictures += figure(edited.image, "after", "the face after the edit")
     rows = "".join(map(bar, engine.space.property_names, face.faces.scores[0].tolist(), edited.scores.tolist()))
-    key = '<div class="row"><span></span><span>blue: now, orange: before</span><span class="value">sigmas</span></div>'
+    key = '<div class="row"><span></span><span>now, <i>before</i></span><span class="value">sigmas</span></div>'
     return (
         f'<div class="stage">{pictures}<div class="bars" role="group" aria-label="measured scores">{rows}{key}</div>'
         f'<div class="note" role="status">{escape(edited.note)}</div></div>'
@@ -97,14 +109,13 @@ def range_bar(engine: Engine, face: Face, name: str) -> str:
     """Where a slider from -3 to 3 stays among sampled faces."""
     found = engine.range_of(face, name)
     if found is None:
-        return (
-            '<div class="rangebox"><div class="range"><span>not scored: standard deviations of codes</span></div></div>'
-        )
+        return '<div class="rangebox safe">not scored: standard deviations of codes</div>'
     low, high = (float(np.clip(value, -REACH, REACH)) for value in found)
     left, width = 50 + 50 * low / REACH, 50 * (high - low) / REACH
     return (
-        f'<div class="rangebox"><div class="range" title="green: scores that sampled faces have">'
-        f'<b style="left:{left:.1f}%;width:{width:.1f}%"></b><span>safe {low:+.1f} to {high:+.1f}</span></div></div>'
+        f'<div class="rangebox" title="green: scores that sampled faces have"><div class="range">'
+        f'<b style="left:{left:.1f}%;width:{width:.1f}%"></b></div>'
+        f'<span class="safe">safe {low:+.1f} to {high:+.1f}</span></div>'
     )
 
 
@@ -171,19 +182,22 @@ class Answers:
         return [(image, said) for _, image, said in chosen.engine.gallery[: chosen.shown]]
 
     def slots(self, chosen: Chosen, mode: str) -> list[Any]:
-        """Sliders, locks and ranges, `SLOTS` each; those that nothing stands for are hidden."""
+        """Sliders, locks, ranges, and what holds them, `SLOTS` each; those that nothing stands for are hidden."""
         engine, update = chosen.engine, self.gr.update
         names = engine.properties[:SLOTS]
-        can, hidden = engine.movable(mode == CLOSED), [update(visible=False)] * (SLOTS - len(names))
-        sliders = [update(label=plain(name), value=0, visible=True, interactive=name in can) for name in names]
+        can, rest = engine.movable(mode == CLOSED), SLOTS - len(names)
+        sliders = [update(label=plain(name), value=0, interactive=name in can) for name in names]
         locks = [update(value=False, visible=name in engine.space.property_names) for name in names]
-        ranges = [update(value=range_bar(engine, chosen.face, name), visible=True) for name in names]
-        return [*sliders, *hidden, *locks, *hidden, *ranges, *hidden]
+        ranges = [update(value=range_bar(engine, chosen.face, name)) for name in names]
+        same = [update()] * rest
+        boxes = [update(visible=True)] * len(names) + [update(visible=False)] * rest
+        return [*sliders, *same, *locks, *same, *ranges, *same, *boxes]
 
     def open(self, generator: str, directions: str, layer: str, mode: str) -> list[Any]:
         key, first = self.key(generator, directions, layer), self.first.engine
         if key not in self.engines:
-            self.engines[key] = Engine(generator, self.found.get(directions), layer, None, first.cache, first.device)
+            what = (generator, self.found.get(directions), layer)
+            self.engines[key] = Engine(*what, cache=first.cache, device=first.device, seed=first.settings.seed)
         engine = self.engines[key]
         for note in engine.notes:
             self.gr.Info(note)
@@ -205,40 +219,49 @@ class Answers:
             self.gr.Warning(note)
         return self.opened(Chosen(chosen.engine, face, chosen.shown), mode)
 
-    def keep(self, chosen: Chosen, mode: str, *values: Any) -> tuple[list[str], str]:
+    def keep(self, chosen: Chosen, mode: str, *values: Any) -> tuple[Any, Any]:
         paths, words = chosen.engine.save(chosen.face, self.asked(chosen, mode, values))
-        return [str(path) for path in paths], words
+        update = self.gr.update
+        return update(value=[str(path) for path in paths], visible=True), update(value=words, visible=True)
 
 
 def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
     """The page as Gradio's ``Blocks``, see `Answers`; ValueError where Gradio is not installed."""
     answers = Answers(engine, runs)
+    for closed in (False, True):  # the first of anything is slow
+        engine.edit(answers.first.face, Asked({engine.movable(closed)[0]: 0.1}, closed=closed))
     gr, told = answers.gr, answers.told
     with gr.Blocks(title="ohlora: explore", analytics_enabled=False) as page:
         state = gr.State(answers.first)
-        gr.Markdown("# Explore faces\nChoose a face and move a slider, in standard deviations of the score over faces.")
+        gr.Markdown(
+            "# Explore faces\nChoose a face, the good ones come first, and move a slider: a step of 1 is a standard "
+            "deviation of the score over faces, green is where sampled faces are. What is locked stays."
+        )
         with gr.Accordion("Generator, directions, layer", open=False), gr.Row():
             chooser = choices(gr, answers)
             opener = gr.Button("Open", min_width=80)
+        gallery = faces(gr, answers)
         with gr.Row():
+            another = gr.Button("More faces", size="sm")
+            reset = gr.Button("Back to the face", size="sm")
+        with gr.Accordion("Your own photograph", open=False), gr.Row(elem_classes="parts"):
+            upload, crop, taker = photograph(gr)
+        with gr.Row(elem_classes="parts"):
             with gr.Column(scale=3, min_width=320):
-                plain_face = engine.edit(answers.first.face, Asked())
-                html = gr.HTML(stage(engine, answers.first.face, plain_face), elem_id="stage")
+                unedited = engine.edit(answers.first.face, Asked())
+                html = gr.HTML(stage(engine, answers.first.face, unedited), elem_id="stage")
                 mode = gr.Radio([OPEN, CLOSED], value=OPEN, label="How", elem_id="mode")
-                gallery = faces(gr, answers)
-                another = gr.Button("More faces", size="sm")
-                with gr.Accordion("Your own photograph", open=False):
-                    upload, crop, taker = photograph(gr)
-            with gr.Column(scale=2, min_width=300):
-                sliders, locks, ranges = controls(gr, answers.first)
-                reset = gr.Button("Back to the face", size="sm")
                 saver = gr.Button("Save", variant="primary", elem_id="save")
-                files = gr.File(label="What was saved", file_count="multiple", interactive=False, elem_id="files")
-                words = gr.Code(label="The command that makes it again", language="shell", elem_id="command")
+                files = gr.File(label="What was saved", file_count="multiple", interactive=False, visible=False)
+                command = "The command that makes it again"
+                words = gr.Code(label=command, language="shell", wrap_lines=True, visible=False, elem_id="command")
+            with gr.Column(scale=2, min_width=300):
+                sliders, locks, ranges, boxes = controls(gr, answers.first)
 
-        asking, everything = [state, mode, *sliders, *locks], [state, gallery, html, *sliders, *locks, *ranges]
+        asking, everything = [state, mode, *sliders, *locks], [state, gallery, html, *sliders, *locks, *ranges, *boxes]
+        quietly = {"show_progress": "hidden", "trigger_mode": "always_last"}
         for control in (*sliders, *locks):
-            control.input(told(answers.show), asking, html, show_progress="hidden", trigger_mode="always_last")
+            control.input(told(answers.show), asking, html, queue=False, **quietly)
         mode.change(told(answers.opened), [state, mode], everything)
         reset.click(told(answers.opened), [state, mode], everything)
         another.click(answers.more, state, [state, gallery])
@@ -270,8 +293,8 @@ def faces(gr: Any, answers: Answers) -> Any:
     """The gallery."""
     return gr.Gallery(
         answers.pictures(answers.first),
-        **{"label": "Faces, the good ones first", "columns": 6, "height": "auto", "object_fit": "cover"},
-        **{"allow_preview": False, "elem_id": "gallery", "interactive": False},
+        **{"label": "Faces, the good ones first", "columns": 12, "height": "auto", "object_fit": "cover"},
+        **{"allow_preview": False, "elem_id": "gallery", "interactive": False, "show_label": False},
     )
 
 
@@ -285,20 +308,20 @@ def photograph(gr: Any) -> tuple[Any, Any, Any]:
     )
 
 
-def controls(gr: Any, chosen: Chosen) -> tuple[list[Any], list[Any], list[Any]]:
-    """A slider, a lock and a range for each property, `SLOTS` of each."""
-    engine, sliders, locks, ranges = chosen.engine, [], [], []
+def controls(gr: Any, chosen: Chosen) -> list[list[Any]]:
+    """A slider, a lock, a range, and the box that holds them, for each property; `SLOTS` of each."""
+    engine, made = chosen.engine, []
     names = [*engine.properties[:SLOTS], *[""] * (SLOTS - len(engine.properties))]
     for n, name in enumerate(names):
-        with gr.Row(equal_height=False):
-            about = {"label": plain(name), "visible": bool(name), "interactive": name in engine.movable(False)}
-            sliders.append(
-                gr.Slider(-REACH, REACH, 0, step=0.05, scale=5, min_width=180, elem_id=f"slider_{n}", **about)
-            )
-            scored = name in engine.space.property_names
-            locks.append(gr.Checkbox(label="lock", visible=scored, scale=1, min_width=70, elem_id=f"lock_{n}"))
-        ranges.append(gr.HTML(range_bar(engine, chosen.face, name) if name else "", visible=bool(name)))
-    return sliders, locks, ranges
+        about = {"label": plain(name), "interactive": name in engine.movable(False), "elem_id": f"slider_{n}"}
+        scored = name in engine.space.property_names
+        with gr.Row(visible=bool(name), equal_height=False) as box:
+            with gr.Column(scale=5, min_width=200, elem_classes="slot"):
+                slider = gr.Slider(-REACH, REACH, 0, step=0.05, **about)
+                safe = gr.HTML(range_bar(engine, chosen.face, name) if name else "", padding=False)
+            lock = gr.Checkbox(label="lock", visible=scored, scale=1, min_width=70, elem_id=f"lock_{n}")
+        made.append((slider, lock, safe, box))
+    return [list(column) for column in zip(*made, strict=True)]
 
 
 def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, block: bool = True) -> str:
@@ -321,6 +344,7 @@ def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, bl
             prevent_thread_lock=not block,
             quiet=True,
             max_file_size=UPLOAD,
+            max_threads=THREADS,
             allowed_paths=[str(cache.resolve())],
             show_error=True,
         )

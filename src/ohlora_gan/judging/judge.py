@@ -171,7 +171,7 @@ def open_judges(
     Raises:
         ValueError: for the finding scorer itself, a truth network of another resolution, or what is not installed.
     """
-    judges: list[Judge] = [NetworkJudge(_short(scorer), space.scorer, space.device, "finding", space.quantize)]
+    judges: list[Judge] = [NetworkJudge(network_name(scorer), space.scorer, space.device, "finding", space.quantize)]
     for name in [judge] if isinstance(judge, str) else judge or []:
         if name == LANDMARKS and scorer != LANDMARKS:
             judges.append(LandmarkJudge(landmarks_pose if "pose" in space.property_names else None))
@@ -184,7 +184,7 @@ def open_judges(
             raise ValueError(
                 f"judge={name} is the scorer that finds the directions and cannot judge them: give another one, or null"
             )
-        judges.append(NetworkJudge(_short(name), net, space.device, "judging", space.quantize))
+        judges.append(NetworkJudge(network_name(name), net, space.device, "judging", space.quantize))
     for i, one in enumerate(judges):
         if one.name in [other.name for other in judges[:i]]:
             one.name = f"{one.name}_{i + 1}"
@@ -202,7 +202,7 @@ def truth_judge(space: FaceSpace, name: str | Path) -> TruthJudge:
     return TruthJudge(truth)
 
 
-def _short(name: str | Path) -> str:
+def network_name(name: str | Path) -> str:
     """What a network is called: a shipped model's name, a file's stem, or its folder where all files are alike."""
     path = Path(name)
     return path.resolve().parent.name if path.suffix and path.stem in ("model", "last") else path.stem

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ohlora_gan import rng
-from ohlora_gan.devices import Device, is_full_memory
+from ohlora_gan.devices import Device
+from ohlora_gan.errors import is_full_memory
 from ohlora_gan.latents.layers import Layer, W
+from ohlora_gan.models.frozen import FrozenGenerator
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.generator import GeneratorBase, check_channels
 from ohlora_gan.models.scorers import fitting
@@ -68,11 +70,13 @@ class FaceSpace:
             raise ValueError(f"truncation_psi is {truncation_psi}, expected above 0 and at most 1")
         self.device = device or Device()
         self.generator: GeneratorBase = self.device.place(generator)  # type: ignore[assignment]
+        on_cpu = self.device.accelerator == "cpu"
+        self._frozen = FrozenGenerator(self.generator, wanted=on_cpu)
         self._scorer = None if scorer is None else self.device.place(fitting(scorer, generator.resolution))
         self.property_names = tuple(map(str, getattr(scorer, "property_names", ())))
         if unfit := [name for name in self.property_names if not is_file_word(name)]:
             raise ValueError(f"the scorer measures {unfit[0]!r}, expected {FILE_WORD}: rename it")
-        if self.device.accelerator == "cpu":  # large pictures take gigabytes, and gain nothing from company
+        if on_cpu:  # large pictures take gigabytes, and gain nothing from company
             batch_size = min(batch_size, max(1, PIXELS_AT_ONCE // generator.resolution**2))
         self.batch_size, self.seed, self.quantize = batch_size, seed, quantize
         self.truncation_psi = truncation_psi
@@ -123,7 +127,8 @@ class FaceSpace:
             v = torch.from_numpy(np.ascontiguousarray(codes[batch], dtype=np.float32))
             w = layer.to_w(self.generator, v.to(self.device.torch_device))
             indices = range(first + batch.start, first + batch.stop)
-            return self.synthesize(w, None if noise_seed is None else self.noise(noise_seed, indices))
+            noise = None if noise_seed is None else self.noise(noise_seed, indices)
+            return self.synthesize(w, noise, self._frozen)
 
         for images in self.batches(len(codes), render):
             if num_bad := int((~images.isfinite()).flatten(1).any(dim=1).sum()):
@@ -133,10 +138,15 @@ class FaceSpace:
                 )
             yield images
 
-    def synthesize(self, w: Tensor, noise: list[Tensor] | None = None) -> Tensor:
-        """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated."""
+    def synthesize(
+        self, w: Tensor, noise: list[Tensor] | None = None, by: FrozenGenerator | GeneratorBase | None = None
+    ) -> Tensor:
+        """Images [n, 3, R, R] in about [-1, 1] from w [n, w_dim] or wp [n, L, w_dim] on the device, truncated.
+
+        ``by`` is what makes them; None: the network, which keeps a graph.
+        """
         with self.device.autocast():
-            images = self.generator.synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
+            images = (by or self.generator).synthesize(w, self.truncation_psi, self.generator.num_layers, noise)
         return images[:, :3].float().expand(-1, 3, -1, -1)  # grey ones as colours
 
     def noise(self, noise_seed: int, indices: Sequence[int]) -> list[Tensor]:

@@ -15,34 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ohlora_gan.models.generator import GeneratorBase, settings_of, truncated
+from ohlora_gan.models.operations import FixedConv, StyledNorm, box_filtered, full_precision
+from ohlora_gan.models.resampling import add_bias
 
 NORM_EPSILON = 1e-8
 LABEL_STD = 0.1  # the norm of z and the label together is 1: with N(0, 1) labels leave less than half of it to 64 of z
 NEW_BRANCH_STD = 0.15
 
 
-def full_precision(x: Tensor) -> Tensor:
-    """``x`` in float32, or as it is where it is wider."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
 def pixel_norm(x: Tensor) -> Tensor:
     """Divide each sample of ``x`` [N, D] by the root mean square of its features."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + NORM_EPSILON)
-
-
-def instance_norm(x: Tensor, epsilon: float = NORM_EPSILON) -> Tensor:
-    """Normalise each channel of ``x`` [N, C, H, W] over its pixels; the statistics are taken in float32."""
-    y = full_precision(x)
-    y = y - y.mean(dim=(2, 3), keepdim=True)
-    y = y * torch.rsqrt(y.square().mean(dim=(2, 3), keepdim=True) + epsilon)
-    return y.to(x.dtype)
-
-
-def box_filtered(weight: Tensor) -> Tensor:
-    """The 4x4 kernel [O, I, 4, 4] of a 3x3 convolution joined with a 2x2 box filter (sum, not mean)."""
-    weight = F.pad(weight, (1, 1, 1, 1))
-    return weight[:, :, 1:, 1:] + weight[:, :, :-1, 1:] + weight[:, :, 1:, :-1] + weight[:, :, :-1, :-1]
 
 
 class Dense(nn.Module):
@@ -62,7 +45,7 @@ class Dense(nn.Module):
 
 
 class Blur(nn.Module):
-    """1-2-1 low-pass filter on every channel."""
+    """1-2-1 low-pass filter on every channel, and where it is given one that takes no gradient a bias."""
 
     kernel: Tensor
 
@@ -72,8 +55,8 @@ class Blur(nn.Module):
         kernel = torch.outer(row, row) / 16.0
         self.register_buffer("kernel", kernel.expand(channels, 1, 3, 3).contiguous())
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.kernel, padding=1, groups=x.shape[1])
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return FixedConv.apply(x, self.kernel, bias, 1, x.shape[1], False)
 
 
 class Noise(nn.Module):
@@ -88,7 +71,7 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         noise = self.noise if noise is None else noise
-        return x + (noise * self.weight.view(1, -1, 1, 1)).to(x.dtype)
+        return torch.addcmul(x, noise.to(x.dtype), self.weight.view(1, -1, 1, 1).to(x.dtype))
 
 
 @dataclass(frozen=True)
@@ -146,24 +129,32 @@ class StyleBlock(nn.Module):
         if kind == "up":
             self.blur = Blur(out_channels)
 
-    def convolve(self, x: Tensor) -> Tensor:
+    def kernel(self) -> Tensor:
+        """What the convolution, or where it enlarges the transposed one, is given."""
         weight = self.weight * self.weight_scale
         if self.kind == "conv":
-            return F.conv2d(x, weight, padding=1)
+            return weight
         # conv_transpose2d mirrors its kernel, so the plain order needs a mirrored one.
-        weight = box_filtered(weight if self.flip_kernel else weight.flip(2, 3))
-        bias = self.bias if self.bias_before_blur else None
-        return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2, padding=1))
+        return box_filtered(weight, mirrored=not self.flip_kernel).transpose(0, 1)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution of ``x`` plus the bias."""
+        if self.kind == "conv":
+            return F.conv2d(x, self.kernel(), self.bias, padding=1)
+        early = self.bias if self.bias_before_blur else None
+        x = F.conv_transpose2d(x, self.kernel(), early, stride=2, padding=1)
+        if early is not None:
+            return self.blur(x)
+        if self.bias.requires_grad:
+            return add_bias(self.blur(x), self.bias)
+        return self.blur(x, self.bias)
 
     def forward(self, x: Tensor | None, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features of x [N, C, H, W] (None for ``const``) and w [N, D]."""
-        x = self.const.expand(w.shape[0], -1, -1, -1) if x is None else self.convolve(x)
-        x = self.apply_noise(x, noise)
-        if not self.bias_before_blur:
-            x = x + self.bias.view(1, -1, 1, 1).to(x.dtype)
-        x = F.leaky_relu(x, 0.2)
+        x = add_bias(self.const, self.bias).expand(len(w), -1, -1, -1) if x is None else self.convolve(x)
+        x = F.leaky_relu(self.apply_noise(x, noise), 0.2)
         scale, shift = self.style(w).view(w.shape[0], 2, -1, 1, 1).unbind(1)
-        return torch.addcmul(shift.to(x.dtype), instance_norm(x, self.epsilon), scale.to(x.dtype) + 1.0)
+        return StyledNorm.apply(x, scale, shift, self.epsilon)
 
 
 class ToRGB(nn.Module):
@@ -222,9 +213,12 @@ class DiscriminatorConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * self.weight_scale
         if self.down:
-            x = F.conv2d(self.blur(x), box_filtered(weight) * 0.25, self.bias, stride=2, padding=1)
+            weight, x = box_filtered(weight * 0.25), self.blur(x)
+        stride, padding = (2 if self.down else 1), (weight.shape[-1] - 1) // 2
+        if weight.requires_grad or self.bias.requires_grad:
+            x = F.conv2d(x, weight, self.bias, stride, padding)
         else:
-            x = F.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
+            x = FixedConv.apply(x, weight, self.bias, stride, 1, False)
         return F.leaky_relu(x, 0.2)
 
 

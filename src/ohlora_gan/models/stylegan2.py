@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ohlora_gan.models.gan import full_precision, label_or_zeros
+from ohlora_gan.models.gan import label_or_zeros
 from ohlora_gan.models.generator import check_channels, settings_of
+from ohlora_gan.models.operations import full_precision
 from ohlora_gan.models.resampling import (
     activation_named,
     add_bias,

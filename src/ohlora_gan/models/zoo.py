@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ohlora_gan.errors import near_file
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
 from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.formats import load_foreign
@@ -66,7 +67,7 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
     one_of = "give a file's path" + (f" or a shipped {kind or 'model'} ({', '.join(offered)})" if offered else "")
     if not path.is_file():
         near = get_close_matches(str(name), offered, 1)
-        guess = f"did you mean {near[0]}? " if near else ""
+        guess = f"did you mean {near[0]}? " if near else near_file(path)
         raise CheckpointError(f"checkpoint {str(name)!r} does not exist: {guess}{one_of}")
     if path.suffix == ".safetensors" and kind in SERVES and (held := kind_of(path)) not in SERVES[kind]:
         raise CheckpointError(f"checkpoint {str(name)!r} holds a {held} network, expected a {kind}: {one_of}")

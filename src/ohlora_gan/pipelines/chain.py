@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 MAX_HASHED = 1 << 28  # larger files are known by size and time of change
 RECORD = "stage.json"
+NO_RESULT = ("logger",)
+"""Settings that decide no stage's result."""
 
 
 class StageError(UserError):
@@ -65,9 +67,10 @@ class Stage:
 
     def key(self) -> str:
         """SHA-256 of what decides the stage's result."""
-        values = [*leaves(self.settings), *self.arguments]
+        settings = {name: value for name, value in self.settings.items() if name not in NO_RESULT}
+        values = [*leaves(settings), *self.arguments]
         inputs = {v: fingerprint(Path(v)) for v in map(str, values) if is_input(v, self.folder)}
-        what = [self.program, dict(self.settings), list(self.arguments), inputs]
+        what = [self.program, settings, list(self.arguments), inputs]
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
     def read(self, name: str) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
+from ohlora_gan.errors import near_file
 from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
@@ -53,10 +56,23 @@ def check_train(cfg: DictConfig) -> None:
         raise ValueError(
             f"model={cfg.model.name} takes {size}x{size} images, resolution is {cfg.resolution}: give resolution={size}"
         )
+    if several_devices(cfg) and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ValueError(
+            f"device={cfg.device.name} is of several devices, whose processes would start the whole sweep anew: "
+            f"give device.devices=1, or start the jobs one after another without -m"
+        )
     if is_filter(cfg):
         check_filter(cfg)
     if resumed and not resumed.is_file():
-        raise ValueError(f"ckpt_path={cfg.ckpt_path} does not exist, expected the last.ckpt of the run to resume")
+        raise ValueError(
+            f"ckpt_path={cfg.ckpt_path} does not exist: {near_file(cfg.ckpt_path)}"
+            f"expected the last.ckpt of the run to resume"
+        )
+
+
+def several_devices(cfg: DictConfig) -> bool:
+    """Whether the settings ask for more than one process."""
+    return bool(cfg.device.devices != 1 or cfg.device.num_nodes != 1)
 
 
 def check_filter(cfg: DictConfig) -> None:
@@ -79,7 +95,7 @@ def check_filter(cfg: DictConfig) -> None:
         raise ValueError(
             f"ckpt_path={cfg.ckpt_path} resumes no filter: give paths.output_dir=, the folder that holds its folds"
         )
-    if cfg.device.devices * cfg.device.num_nodes > 1:
+    if several_devices(cfg):
         raise ValueError(f"device={cfg.device.name} is of several devices, a filter trains on one: use another device=")
     if "thin" in cfg.data and name not in ATTRIBUTES:
         raise ValueError(f"attribute={name}, {did_you_mean(name, ATTRIBUTES)}expected one of {', '.join(ATTRIBUTES)}")
@@ -108,6 +124,11 @@ def check_find_vectors(cfg: DictConfig) -> None:
     """Raises ValueError for settings of find_vectors.py that cannot work together."""
     check_added(cfg)
     check_values(cfg, "find_vectors")
+    if several_devices(cfg):
+        raise ValueError(
+            f"device={cfg.device.name} is of several devices, directions are found on one: give device=cpu or cuda; "
+            f"samples that several runs with the same paths.bank_dir make are shared"
+        )
     check_choice(cfg, "groups", ("medians", "none"))
     check_choice(cfg, "test.grid", UNITS)
     check_used(cfg, FINDING, [*given_keys(cfg), *(["medians"] if cfg.medians is not None else [])])

@@ -6,6 +6,7 @@ table for a README). A sweep (``python find_vectors.py -m ...``) does so by itse
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions, save_directions
 from ohlora_gan.editing.search import made_ready
+from ohlora_gan.errors import near_file
 from ohlora_gan.files import write_records, write_text
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import Source, check_sampling, rescore, rescore_layers, sources_of
@@ -87,10 +89,17 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Cell], list[FailedCell]]:
 def job_folders(folder: Path) -> list[Path]:
     """Folders of runs of find_vectors.py, judged or not, at or below a folder."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder, expected a run folder or a folder of runs of find_vectors.py")
+        raise ValueError(
+            f"{folder} is no folder: {near_file(folder)}expected a run folder or a folder of runs of find_vectors.py"
+        )
     judged = {path.parent for path in folder.rglob(JUDGED)}
     begun = {path for path in folders_of_settings(folder) if known_settings(path).get("task") == "find_vectors"}
-    return sorted(judged | begun, key=lambda path: [(len(part), part) for part in path.parts])  # 2 before 10
+    return sorted(judged | begun, key=lambda path: [in_order(part) for part in path.parts])
+
+
+def in_order(name: str) -> list[tuple[int, str]]:
+    """What sorts names with the numbers in them by size: 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from ohlora_gan.directions.base import ALL
 from ohlora_gan.directions.files import DirectionSet, load_directions, open_directions
 from ohlora_gan.editing.closed_loop import METRIC, ClosedLoop, ClosedLoopMover, HeldMover
 from ohlora_gan.editing.given import Given, GivenW, codes_of, read_given
-from ohlora_gan.editing.invert import Inverter
+from ohlora_gan.editing.invert import Inverter, Learning
 from ohlora_gan.editing.moves import Faces, Limits, Mover, SafeRange, Session, StraightMover, look_at, sampled_faces
 from ohlora_gan.editing.photos import Photos, take_photos
 from ohlora_gan.editing.search import made_ready, unscored
@@ -34,7 +34,7 @@ NUM_CALIBRATION = 64
 SHIPPED: dict[str, Any] = {"checkpoint": "v9", "scorer": "property_cnn"}
 ONLY_CLOSED_LOOP = ("metric", "region", "cloud", "targets", "layer")
 ONLY_JITTER = ("versions", "jitter", "jitter_unit")
-ONLY_IMAGE = ("crop", "paste")
+ONLY_IMAGE = ("crop", "paste", "learn")
 
 
 def metric_settings(loop: Loop) -> dict[str, Any]:
@@ -147,7 +147,8 @@ class Scene:
 
     def photos(self, settings: EditSettings) -> Photos:
         """The photographs' faces, see `take_photos`."""
-        inverter = Inverter(self.space, settings.loop.bank_dir)
+        learning = Learning(settings.photo.learn) if settings.photo.learn else None
+        inverter = Inverter(self.space, settings.loop.bank_dir, learning=learning)
         return take_photos(inverter, settings.photo.image, settings.photo.crop)
 
     def faces(self, settings: EditSettings, medians: Mapping[str, float], photos: Photos | None) -> tuple[Layer, Faces]:

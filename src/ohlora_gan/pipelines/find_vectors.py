@@ -2,15 +2,15 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 
 from ohlora_gan.directions.base import DirectionFinder
 from ohlora_gan.directions.files import DirectionSet, save_directions, write_directions
@@ -21,9 +21,10 @@ from ohlora_gan.editing.search import Wanted, find_directions
 from ohlora_gan.files import write_json
 from ohlora_gan.judging.figures import Plan, summary
 from ohlora_gan.judging.judge import LANDMARKS, Extent, Judgement, check_judges, judge_vectors, open_judges
-from ohlora_gan.latents.bank import SavedLatents, ScoreBank, append_sweep_row, sweep_row, write_cases, write_latents
+from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, W, Z
 from ohlora_gan.latents.metric import Region, stored_metric
+from ohlora_gan.latents.saved import SavedLatents, append_sweep_row, sweep_row, write_cases, write_latents
 from ohlora_gan.latents.space import REPORT, FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.generator import GeneratorBase
@@ -31,10 +32,13 @@ from ohlora_gan.models.wrapped import is_factory, wrapped_in
 from ohlora_gan.models.zoo import open_generator, open_scorer, resolve
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES, published_or
 from ohlora_gan.options import Distilling
+from ohlora_gan.pipelines import compare
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.distill import distil
-from ohlora_gan.pipelines.train import make_loggers, open_device, save_config
+from ohlora_gan.pipelines.logged import LiveBar, log_found, log_search, log_start, log_sweep, make_loggers
+from ohlora_gan.pipelines.train import open_device, save_config
 from ohlora_gan.progress import Bar
+from ohlora_gan.reports.leaderboard import ranked, scorer_order
 from ohlora_gan.reports.pages import save_strips
 from ohlora_gan.reports.report import (
     VectorSearch,
@@ -45,7 +49,7 @@ from ohlora_gan.reports.report import (
     write_report,
 )
 from ohlora_gan.settings import given_keys
-from ohlora_gan.training.loggers import log_files, open_loggers
+from ohlora_gan.training.loggers import open_loggers
 from ohlora_gan.trust import instantiate
 
 log = logging.getLogger(__name__)
@@ -63,6 +67,7 @@ class Search:
     found: DirectionSet | None = None
     num_reused: int = 0  # samples that the bank held already
     seconds: dict[str, float] = field(default_factory=dict)  # what each part took
+    bar: type[Bar] = Bar  # of progress
 
     @property
     def folder(self) -> Path:
@@ -90,14 +95,18 @@ def find_vectors(cfg: DictConfig) -> float:
     judges = open_judges(space, cfg.scorer, chosen_judge(cfg), cfg.test.landmarks_pose)
     check_judges(judges, plan)
     search = Search(cfg, space, layer, ScoreBank(cfg.paths.bank_dir, space), finder)
-    save_config(cfg, {"checkpoint": cfg.checkpoint, "scorer": cfg.scorer, "judge": judging})
-    mover = closed_loop_mover(search) if finder is None else directions_mover(search, finder, plan)
-    kept = ("num_latents", "max_passes", "retest", "num_saturation")
-    extent = Extent(**{name: cfg.test[name] for name in kept}, region=search.region)
-    with Bar(desc="testing", total=cfg.test.num_latents) as bar:
-        judgement = judge_vectors(space, layer, mover, plan, judges, extent, bar)
-    judgement.about |= about(search)
-    return write_results(search, judgement, time.monotonic() - started)
+    used = {"checkpoint": cfg.checkpoint, "scorer": cfg.scorer, "judge": judging}
+    save_config(cfg, used)
+    with open_loggers(make_loggers(cfg)) as loggers:
+        log_start(loggers, cfg, used)
+        search.bar = LiveBar.of(loggers)
+        mover = closed_loop_mover(search) if finder is None else directions_mover(search, finder, plan)
+        kept = ("num_latents", "max_passes", "retest", "num_saturation")
+        extent = Extent(**{name: cfg.test[name] for name in kept}, region=search.region)
+        with search.bar(desc="testing", total=cfg.test.num_latents) as bar:
+            judgement = judge_vectors(space, layer, mover, plan, judges, extent, bar)
+        judgement.about |= about(search)
+        return write_results(search, judgement, loggers, time.monotonic() - started)
 
 
 def settle_names(cfg: DictConfig) -> None:
@@ -184,6 +193,7 @@ def directions_mover(search: Search, finder: DirectionFinder, plan: Plan) -> Mov
         {name: plan.strengths[name] for name in cfg.properties} if cfg.test.grid == "sigma" else {},
         cfg.num_calibration,
         cfg.method.name,
+        search.bar,
     )
     made = find_directions(search.bank, search.layer, finder, wanted)
     search.found, search.seconds, search.num_reused = made.directions, made.seconds, made.num_reused
@@ -234,8 +244,8 @@ def about(search: Search) -> dict[str, Any]:
     return said
 
 
-def write_results(search: Search, judgement: Judgement, seconds: float) -> float:
-    """Writes figures, tables, latents that passed, strips and the page; returns the run's metric."""
+def write_results(search: Search, judgement: Judgement, loggers: Sequence[Logger], seconds: float) -> float:
+    """Writes and logs figures, tables, latents that passed, strips and the page; returns the run's metric."""
     cfg, space, layer, test, folder = search.cfg, search.space, search.layer, judgement.test, search.folder
     properties, name = tuple(cfg.properties), cfg.method.name
     fit_metrics = search.finder.metrics_ if search.finder else {}
@@ -254,11 +264,8 @@ def write_results(search: Search, judgement: Judgement, seconds: float) -> float
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     page = VectorSearch(settings, space, layer, search.found, fit_metrics, judgement, strips, seconds)
     write_report(folder / "report.html", vector_page(page))
-    with open_loggers(make_loggers(cfg)) as loggers:
-        for logger in loggers:
-            logger.log_metrics({f"test/{key}": float(value) for key, value in results.items()})
-        files = [folder / "vectors.safetensors", folder / "report.html"]
-        log_files(loggers, [path for path in files if path.exists()], "vectors")
+    log_search(loggers, judgement, strips, folder)
+    log_found(loggers, folder, search.bank)
     report = f"report: {folder / 'report.html'}"
     for line in (describe_results(results, cfg.properties), report, *describe_judges(judgement)):
         log.info("%s", line)
@@ -286,29 +293,26 @@ def save_passed(search: Search, judgement: Judgement) -> None:
 class Leaderboard(Callback):
     """Hydra's callback at the end of a sweep: writes the leaderboard of all jobs into the sweep's folder.
 
-    Hydra calls ``on_multirun_end`` only where every job went well, so after a failed one the leaderboard is written
-    again with each job. What went wrong in writing is told, and ends no sweep.
+    What went wrong in writing is told, and ends no sweep.
     """
 
-    has_failed = False
-    told = ""
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self.has_failed |= job_return.status == JobStatus.FAILED
-        if self.has_failed and config.hydra.mode == RunMode.MULTIRUN:
-            self._write(config)
-
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        self._write(config)
-
-    def _write(self, config: DictConfig) -> None:
-        from ohlora_gan.pipelines import compare  # here, so that --help and errors in keys come at once
-
+        folder = Path(config.hydra.sweep.dir)
         try:
-            page = compare.compare_runs([config.hydra.sweep.dir])
+            page = compare.compare_runs([folder])
         except (ValueError, OSError) as error:
-            if self.told != str(error):
-                log.warning("no leaderboard: %s", error)
-            self.told = str(error)
-        else:
-            log.info("leaderboard: %s", page)
+            log.warning("no leaderboard: %s", error)
+            return
+        log.info("leaderboard: %s", page)
+        if "logger" in config:
+            self.log_summary(config, folder, page)
+
+    def log_summary(self, config: DictConfig, folder: Path, page: Path) -> None:
+        """Logs the sweep as a run of its own, in the group of its jobs."""
+        cells, failed = compare.read_runs([folder])
+        cells = ranked(cells, scorer_order(cells)[0])
+        group = "/".join(folder.absolute().parts[-2:])
+        who = {"name": f"sweep of {len(cells)} cells", "group": group, "job_type": "judge", "tags": ["sweep"]}
+        config.paths.output_dir = str(folder)
+        with open_loggers(make_loggers(config, who | {"notes": str(page)})) as loggers:
+            log_sweep(loggers, cells, len(failed), page)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ohlora_gan.data.datasets import Normalization, ParseFolder, fit_normalization
+from ohlora_gan.data.labels import Rows
 from ohlora_gan.data.landmarks import (
     LANDMARKS,
     MEASURES,
@@ -24,7 +25,7 @@ from ohlora_gan.data.landmarks import (
 )
 from ohlora_gan.data.landmarks import METHOD as LANDMARKS_METHOD
 from ohlora_gan.data.parse_scores import CHUNK, MAP_SIZE, Generation, Scores, score_maps, warn_of_missing
-from ohlora_gan.data.pictures import PictureSource, Rows, UnusablePictureError, to_square, write_skipped
+from ohlora_gan.data.pictures import PictureSource, UnusablePictureError, to_square, write_skipped
 from ohlora_gan.files import claim, save_png, write_rows
 from ohlora_gan.names import PROPERTIES
 from ohlora_gan.options import Labelling, Parsing

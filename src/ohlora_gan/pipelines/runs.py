@@ -16,15 +16,16 @@ from ohlora_gan import reading
 from ohlora_gan.checked import check_settings
 from ohlora_gan.devices import open_device
 from ohlora_gan.directions import files as directions
-from ohlora_gan.errors import UserError, one_line
+from ohlora_gan.errors import UserError, near_file, one_line
 from ohlora_gan.files import write_json
-from ohlora_gan.latents import bank as latents
+from ohlora_gan.latents import saved as latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.checkpoint import file_hash, weights_hash
 from ohlora_gan.models.hub import is_on_hub, pinned
 from ohlora_gan.models.wrapped import is_code_of_others, is_factory
 from ohlora_gan.models.zoo import ASSETS, open_generator, open_scorer, read_weights, resolve, world_of
 from ohlora_gan.names import FAILED_FILE, LAST
+from ohlora_gan.pipelines.records import read_record
 from ohlora_gan.reading import UnreadableError, bounded_yaml
 
 VECTORS, SETTINGS = "vectors.safetensors", "config.yaml"
@@ -61,7 +62,7 @@ def known_settings(folder: Path) -> dict[str, Any]:
 
 def folders_of_settings(folder: Path) -> set[Path]:
     """Folders of runs at or below a folder: those that hold settings."""
-    found = {path.parent for path in folder.rglob(SETTINGS)}
+    found = {path.parent for path in folder.rglob(SETTINGS) if "wandb" not in path.relative_to(folder).parts}
     return {path.parent if path.name == ".hydra" else path for path in found}
 
 
@@ -359,7 +360,8 @@ class Run:
 
     Attributes:
         what: the model that is trained, or method and layer.
-        date: when something was written last.
+        date: when it began, or, where that is not known, when something was written last.
+        seconds: how long it took, or has taken so far; None where that is not known.
         figure: the main one, in words; empty where there is none yet.
         state: ``done``, ``failed``, ``running`` or ``unfinished``, and why or what goes on.
         command: what started it.
@@ -369,20 +371,24 @@ class Run:
     task: str
     what: str
     date: datetime
+    seconds: float | None
     figure: str
     state: str
     command: str
 
     def row(self) -> dict[str, str]:
         """As text."""
-        told = {"task": self.task, "date": f"{self.date:%Y-%m-%d %H:%M}", "what": self.what, "figure": self.figure}
+        told = {"task": self.task, "date": f"{self.date:%Y-%m-%d %H:%M}", "took": duration(self.seconds)}
+        told |= {"what": self.what, "figure": self.figure}
         return {**told, "state": self.state, "folder": str(self.folder)}
 
 
 def find_runs(folder: Path) -> list[Run]:
     """All runs at or below a folder, the oldest first; raises UserError where there is none."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder, expected one that holds runs: give it, as in ohlora runs FOLDER")
+        raise UserError(
+            f"{folder} is no folder: {near_file(folder)}expected one that holds runs: give it, as in ohlora runs FOLDER"
+        )
     runs = [read_run(path) for path in sorted(folders_of_settings(folder))]
     known = [run for run in runs if run.task in ("train", "find_vectors")]
     if not known:
@@ -392,28 +398,47 @@ def find_runs(folder: Path) -> list[Run]:
 
 def read_run(folder: Path) -> Run:
     """What a folder says of its run; what cannot be read is unknown."""
-    settings = known_settings(folder)
-    names = [(settings.get(key) or {}).get("name") for key in ("model", "method")]
-    names.append(read_json(folder / JUDGED).get("layer"))
+    settings, record = known_settings(folder), read_record(folder)
+    what = [(settings.get("model") or {}).get("name"), settings.get("attribute")]
+    if settings.get("task") == "find_vectors":
+        layer = read_json(folder / JUDGED).get("layer")
+        what = [(settings.get("method") or {}).get("name"), f"at {layer}" if layer else None]
     changed = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+    idle = time.time() - changed
+    state, seconds = state_of(folder, idle, record), record.get("seconds")
+    began = datetime.fromisoformat(record["started"]) if record.get("started") else datetime.fromtimestamp(changed)
+    if state == "running" and record.get("started"):
+        seconds = (datetime.now() - began).total_seconds()
     return Run(
         folder,
         str(settings.get("task", "unknown")),
-        " at ".join(str(name) for name in names if name),
-        datetime.fromtimestamp(changed),
+        " ".join(str(name) for name in what if name),
+        began,
+        seconds,
         figure_of(folder),
-        state_of(folder, time.time() - changed),
-        str(settings.get("command") or ""),
+        state,
+        str(record.get("command") or settings.get("command") or ""),
     )
 
 
-def state_of(folder: Path, idle: float) -> str:
+def duration(seconds: float | None) -> str:
+    """``2 h 05 min``, ``3 min 20 s`` or ``12 s``; empty where it is not known."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def state_of(folder: Path, idle: float, record: Mapping[str, Any]) -> str:
     """How far a run has come; ``idle`` says for how many seconds nothing was written."""
     if (folder / FAILED_FILE).is_file():
         return f"failed: {(folder / FAILED_FILE).read_text(encoding='utf-8').strip()}"
-    if (folder / METRICS).is_file():
+    if record.get("state") in ("done", "failed"):
+        return str(record["state"])
+    if (folder / METRICS).is_file() and not record:
         return "done"
-    if idle < STILL_WRITING:
+    if idle < STILL_WRITING and record.get("state") != "interrupted":
         return "running"
     resumable = f": go on with ckpt_path={folder / LAST}" if (folder / LAST).is_file() else ""
     return f"unfinished{resumable}"
@@ -429,5 +454,5 @@ def figure_of(folder: Path) -> str:
     flat = metrics | metrics.get("test", {}) if isinstance(metrics.get("test"), dict) else metrics
     for name in FIGURES:
         if isinstance(flat.get(name), int | float):
-            return f"{name} {flat[name]:.4g}"
+            return f"{name} {flat[name]:,.0f}" if flat[name] >= 1000 else f"{name} {flat[name]:.4g}"
     return ""

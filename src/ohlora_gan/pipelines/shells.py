@@ -22,6 +22,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -29,6 +30,7 @@ from ohlora_gan import errors, settings, trust
 from ohlora_gan.errors import FULL_DISK, modules_of, one_line
 from ohlora_gan.files import locked, write_text
 from ohlora_gan.names import FAILED_FILE, LAST
+from ohlora_gan.pipelines.records import RECORD, read_record, recorded
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +49,22 @@ QUIET_WARNINGS = (
 )
 
 
-class JobError(Exception):
-    """A job of a sweep failed and the user was told so; its argument is the exit code that the sweep ends with."""
+class SweepEnd(Callback):
+    """Hydra's callback at the end of a sweep: says which jobs failed, for the exit code of the program.
+
+    A failed job returns None, so that the others run and a sweeper that looks for the best goes on: see `job`. Jobs may
+    have run in other processes, so that their folders are asked.
+    """
+
+    exit_code = 0
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        jobs = {path.parent: read_record(path.parent) for path in sorted(Path(config.hydra.sweep.dir).rglob(RECORD))}
+        failed = {folder: of["exit_code"] for folder, of in jobs.items() if of.get("exit_code")}
+        if failed:
+            SweepEnd.exit_code = next(iter(failed.values()))
+            names = ", ".join(str(folder.relative_to(config.hydra.sweep.dir)) for folder in failed)
+            log.warning("%d of %d jobs failed, the others are whole: %s", len(failed), len(jobs), names)
 
 
 def run(shell: Callable[[], None], experiments: str | None = None) -> None:
@@ -63,15 +79,16 @@ def run(shell: Callable[[], None], experiments: str | None = None) -> None:
     errors.hear_sigterm()
     if experiments is not None:
         sys.argv[1:] = settings.own_experiments(sys.argv[1:], experiments)
+    sys.argv[1:] = settings.with_fixed_keys(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print
     errors.look_in_working_folder()
-    code = 0
+    SweepEnd.exit_code = code = 0
     try:
         trust.check_words(sys.argv[1:])
         trust.guard()
+        settings.check_options(sys.argv[1:])
         shell()
-    except JobError as error:
-        code = error.args[0]
+        code = SweepEnd.exit_code
     except Exception as error:
         code = tell(error)
     except KeyboardInterrupt as stop:
@@ -88,21 +105,34 @@ def environment() -> dict[str, str]:
 def job(function: Callable[[DictConfig], Any], locks: bool = True) -> Callable[[DictConfig], Any]:
     """Decorator of a shell's function, below ``hydra.main``, which would add lines of its own to errors.
 
-    They are told here and leave Hydra as an exit code: a single run's at once, a sweep's after its other jobs. So are
-    Ctrl+C and SIGTERM, with the command that goes on. Two programs never work in one folder, which a function that
-    ``locks`` no folder sees to itself.
+    They are told here. A single run's leave Hydra as an exit code at once; a job of a sweep returns None instead, and
+    its code waits in its folder for the end of the sweep, see `SweepEnd`. Ctrl+C and SIGTERM are told with the command
+    that goes on. Two programs never work in one folder, which a function that ``locks`` no folder sees to itself.
     """
+
+    show_tracebacks = errors.SHOW_TRACEBACKS
 
     @functools.wraps(function)
     def guarded(cfg: DictConfig) -> Any:
+        errors.SHOW_TRACEBACKS = show_tracebacks  # a launcher's process took it from the environment that `run` set
         try:
             quiet()
             folder = task_folder(cfg)
-            with locked(folder) if locks and is_first_process() else contextlib.nullcontext():
+            if not is_first_process():
+                return function(cfg)
+            with locked(folder) if locks else contextlib.nullcontext(), recorded(folder, cfg) as record:
                 (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
-                result = function(cfg)
-            if is_first_process():
-                log.info("the run's folder: %s", folder)
+                try:
+                    result = function(cfg)
+                except Exception as error:
+                    hydra_cfg = HydraConfig.get()
+                    if hydra_cfg.mode != RunMode.MULTIRUN:
+                        raise
+                    keep_failure(folder, error)
+                    where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
+                    record["exit_code"] = tell(error, where=where)
+                    return None
+            log.info("the run's folder: %s", folder)
             return result
         except (KeyboardInterrupt, SystemExit) as stop:
             code = errors.exit_code_of(stop)
@@ -112,11 +142,6 @@ def job(function: Callable[[DictConfig], Any], locks: bool = True) -> Callable[[
                 print(f"interrupted; {how_to_go_on()}", file=sys.stderr)
             raise SystemExit(code) from stop
         except Exception as error:
-            hydra_cfg = HydraConfig.get()
-            if hydra_cfg.mode == RunMode.MULTIRUN:
-                where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
-                keep_failure(Path(hydra_cfg.runtime.output_dir), error)
-                raise JobError(tell(error, where=where)) from error
             raise SystemExit(tell(error)) from error
 
     return guarded
@@ -133,7 +158,7 @@ def how_to_go_on() -> str:
     cfg = HydraConfig.get()
     is_sweep = cfg.mode == RunMode.MULTIRUN
     folder = Path(cfg.sweep.dir if is_sweep else cfg.runtime.output_dir).absolute()
-    words, given = ["paths.output_dir="], [f"paths.output_dir={folder}"]
+    words, given = ["paths.output_dir=", f"++{settings.FIXED}="], [f"paths.output_dir={folder}"]
     if not is_sweep and (last := folder / LAST).is_file():
         words, given = [*words, "ckpt_path=", "checkpoint="], [f"ckpt_path={last}", *given]
     kept = [word for word in sys.argv[1:] if not word.startswith(tuple(words))]

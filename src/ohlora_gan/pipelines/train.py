@@ -1,7 +1,6 @@
 """train(cfg): instantiate in order, run, save; no maths."""
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ohlora_gan import rng
 from ohlora_gan.devices import Device, keep_freed_memory
-from ohlora_gan.errors import as_typed
 from ohlora_gan.files import write_json, write_text
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import CheckpointError, load_strictly
@@ -31,6 +29,9 @@ from ohlora_gan.pipelines.checks import (
     open_parents,
     start_gan,
 )
+from ohlora_gan.pipelines.logged import log_model, log_start, make_loggers
+from ohlora_gan.pipelines.records import command_line
+from ohlora_gan.pipelines.resume import check_resumed
 from ohlora_gan.pipelines.runs import write_origins
 from ohlora_gan.training import filters
 from ohlora_gan.training.callbacks import GracefulStop, StopDiverged, TrainingProgress, end_if_stopped, filters_for
@@ -52,14 +53,16 @@ def train(cfg: DictConfig) -> float | None:
     if module is not None:
         module.world = world  # type: ignore[assignment]
         check_data(cfg.model.name, module, data)
+        if cfg.ckpt_path is not None:
+            check_resumed(cfg, module)
     save_config(cfg, made_from(cfg))
     with open_loggers(make_loggers(cfg)) as loggers:
-        for logger in loggers:
-            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        log_start(loggers, cfg, made_from(cfg))
         if module is None:
             metrics = train_filter(cfg, device, data, loggers, world)
         else:
             metrics = train_module(cfg, module, device, data, loggers)
+        log_model(loggers, cfg)
     rank_zero_only(write_json)(Path(cfg.paths.output_dir) / "metrics.json", metrics)
     wanted = cfg.optimized_metric
     if wanted is not None and wanted not in metrics:
@@ -187,22 +190,11 @@ def open_device(cfg: DictConfig) -> Device:
     return device
 
 
-def command_line() -> str:
-    """The command that started this run, without what only says where on this machine files lie."""
-    kept = [a for a in sys.argv[1:] if not a.startswith(("paths.", "ckpt_path="))]
-    return " ".join([as_typed(f"python {Path(sys.argv[0]).name}"), *kept])
-
-
 def make_callbacks(cfg: DictConfig) -> list[Callback]:
     """The callbacks of ``conf/callbacks``, less those that a Trainer flag switches off."""
     flags = {"enable_progress_bar": ProgressBar, "enable_checkpointing": Checkpoint}
     switched_off = tuple(kind for flag, kind in flags.items() if not cfg.trainer[flag])
     return [c for c in instantiate(cfg.callbacks).values() if not isinstance(c, switched_off)]
-
-
-def make_loggers(cfg: DictConfig) -> list[Logger]:
-    """The loggers of ``conf/logger``, whose other keys (``mode``) are settings that they share."""
-    return [logger for logger in instantiate(cfg.logger).values() if isinstance(logger, Logger)]
 
 
 def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:

@@ -199,6 +199,11 @@ def seconds_of(cell: Cell) -> float:
     return cell.seconds.get("finding", nan)
 
 
+def calibrating_of(cell: Cell) -> Interval:
+    """Seconds of measuring what the directions bring, and of correcting them."""
+    return Interval(cell.seconds.get("calibrating", nan))
+
+
 def drawn(
     draw: Callable[..., plots.Plot], cells: Sequence[Cell], scorer: str, across: Callable[[Cell], float]
 ) -> list[tuple[Measure, plots.Plot]]:
@@ -272,6 +277,8 @@ def column_groups(
         columns = scorer_columns(name, first=i == 0) + (damage_columns(name) if sees_damage else [])
         groups.append((name, role, columns))
     others = [Column("find, s", lambda cell: Interval(seconds_of(cell)), short_seconds, highest=None)]
+    if any("calibrating" in cell.seconds for cell in cells):
+        others.append(Column("calibrate, s", calibrating_of, short_seconds, highest=None))
     if part := next((part for part in CHANGES if any(part in cell.image_change for cell in cells)), None):
         digits = partial(number, digits=3)
         others.insert(0, Column(f"change {part}", lambda cell: cell.image_change.get(part, UNKNOWN), digits, False))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
@@ -132,12 +133,45 @@ def correlation_histogram(property: str, values: ArrayLike, threshold: float | N
         return as_plot(figure, label)
 
 
+MAX_POINTS = 400
+"""Of a curve: more make a page heavy and a line no finer."""
+
+
+def thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A curve of at most `MAX_POINTS` points, means of equal stretches of what is known."""
+    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+    if len(x) <= MAX_POINTS:
+        return x, y
+    parts = [np.array_split(values, MAX_POINTS) for values in (x, y)]
+    means = [np.array([part.mean() for part in values]) for values in parts]
+    return means[0], means[1]
+
+
+def heat_map(values: ArrayLike, rows: Sequence[str], columns: Sequence[str]) -> NDArray[np.uint8]:
+    """A matrix ``[R, C]`` with its numbers as a picture uint8 ``[H, W, 3]``, red below 0 and blue above."""
+    matrix = np.asarray(values, float)
+    most = np.nanmax(np.abs(matrix), initial=1e-9)
+    with matplotlib.rc_context(STYLE):
+        figure = Canvas(figsize=(1.6 + 0.62 * len(columns), 1.3 + 0.34 * len(rows)), layout="constrained", dpi=150)
+        axes = figure.add_subplot()
+        axes.grid(visible=False)
+        axes.imshow(matrix, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+        axes.set_yticks(range(len(rows)), rows)
+        for (r, c), value in np.ndenumerate(matrix):
+            color = "white" if abs(value) > 0.6 * most else COLORS["ink"]
+            axes.text(c, r, number(value), ha="center", va="center", color=color, fontsize=7)
+        drawn = FigureCanvasAgg(figure)
+        drawn.draw()
+        return np.asarray(drawn.buffer_rgba())[..., :3].copy()
+
+
 def curves(steps: ArrayLike, series: Mapping[str, ArrayLike], title: str) -> Plot:
     """Lines, name -> ``[T]``, NaN allowed, over training steps ``[T]``; the title says what they show."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.4, 2.1)
         for i, (label, values) in enumerate(series.items()):
-            x, y = np.asarray(steps, float), np.asarray(values, float)
+            x, y = thinned(np.asarray(steps, float), np.asarray(values, float))
             axes.plot(x, y, color=SERIES[i % len(SERIES)], linewidth=1.5, label=label)
         _legend(axes)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))

@@ -28,7 +28,7 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.names import LAST
 from ohlora_gan.progress import shown_on
 from ohlora_gan.training.gan import GanModule
-from ohlora_gan.training.loggers import log_image
+from ohlora_gan.training.loggers import log_image, show
 
 
 def check_positive(**numbers: int) -> None:
@@ -381,7 +381,8 @@ class SampleGrid(Callback):
         images = draw_images(pl_module, self.seed, "samples", range(self.num_images), self.batch_size)
         picture = grid(images.numpy(), self.columns)
         save_png(self.folder / f"batch_{step:06d}.png", picture)
-        log_image(trainer.loggers, "samples", picture, step)
+        caption = f"{self.num_images} faces after {step} batches, always the same z (seed {self.seed})"
+        log_image(trainer.loggers, "samples", picture, step, caption)
 
     on_train_end = draw
 
@@ -512,6 +513,8 @@ class ScoreMeans(Callback):
         pl_module.log_dict(figures, logger=False, rank_zero_only=True)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step)
+        spread = {f"scores/spread/{name}": scores[:, i].float().cpu().numpy() for i, name in enumerate(names)}
+        show(trainer.loggers, "log_histograms", spread, step)
         found = trainer.callback_metrics  # without the discriminator's figures while it does not train
         trained = {column: float(found.get(name, math.nan)) for column, name in self.TRAIN_FIGURES.items()}
         scored = {f"mean_{name}_score": mean for name, mean in zip(names, means, strict=True)}

@@ -166,6 +166,7 @@ class FilterModule(pl.LightningModule):
             self.best = row
             self.best_state = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
         figures = {f"{self.settings.stream}/{k.replace('_', '/', 1)}": v for k, v in row.items() if k != "epoch"}
+        figures[f"{self.settings.stream}/lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         for logger in self.loggers:
             logger.log_metrics(figures, self.current_epoch)
 

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc
 
 from ohlora_gan import rng
-from ohlora_gan.models.gan import Discriminator, Generator, full_precision
+from ohlora_gan.models.frozen import FrozenGenerator
+from ohlora_gan.models.gan import Discriminator, Generator
+from ohlora_gan.models.operations import full_precision
 from ohlora_gan.settings import typed
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -239,6 +241,8 @@ class GanModule(pl.LightningModule):
         if not made.train_noise:
             self.trainable["g"] = [k for k in self.trainable["g"] if not k.endswith("apply_noise.weight")]
         self.synthesis, self.score = generator.synthesis.forward, discriminator.forward
+        # for updates that need no graph through the generator; None: the network itself
+        self.frozen: FrozenGenerator | None = FrozenGenerator(generator)
         set_trainable(generator, self.trainable["g"])
         set_trainable(discriminator, self.trainable["d"])
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
@@ -265,7 +269,7 @@ class GanModule(pl.LightningModule):
             synthesis = {"params": list(self.generator.synthesis.parameters())}
             mapping = {"params": list(self.generator.mapping.parameters()), "lr": hp.lr * hp.mapping_lr_scale}
             groups = [mapping, synthesis]
-        optimizer = OPTIMIZERS[hp.optimizer]
+        optimizer = partial(OPTIMIZERS[hp.optimizer], fused=True if self.device.type == "cpu" else None)
         return [optimizer(groups, **options), optimizer(self.discriminator.parameters(), **options)]
 
     def set_learning_rates(self) -> None:
@@ -278,6 +282,7 @@ class GanModule(pl.LightningModule):
     def compile_networks(self) -> None:
         """Compiles the forward functions, not the modules, whose names in the state dict stay as they are."""
         self.synthesis, self.score = torch.compile(self.synthesis), torch.compile(self.score)
+        self.frozen = None
 
     @property
     def lod(self) -> float:
@@ -337,7 +342,13 @@ class GanModule(pl.LightningModule):
                 other = g.mapping(self.draw_latents(update + "/mix", n), label).w
                 wp = wp.clone()
                 wp[:, int(draws.integers(1, g.num_layers)) :] = other.unsqueeze(1).to(wp.dtype)
-        return self.synthesis(wp, self.draw_noise(update, n), lod=self.lod)
+        noise = self.draw_noise(update, n)
+        if self.frozen is None or torch.is_grad_enabled() or self.lod or wp.device.type != "cpu":
+            return self.synthesis(wp, noise, lod=self.lod)
+        return self.frozen.synthesize(wp, 1.0, 0, noise)
+
+    def network(self, which: str) -> nn.Module:
+        return self.generator if which == "g" else self.discriminator
 
     @contextmanager
     def phase(self, training: str) -> Iterator[None]:
@@ -357,7 +368,8 @@ class GanModule(pl.LightningModule):
         """
         optimizer: Any = cast(list, self.optimizers())[0 if which == "g" else 1]
         optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
+        # Of these alone: the gradient would go on to the pixels, which R1 asks a derivative of.
+        self.manual_backward(loss, inputs=[p for p in self.network(which).parameters() if p.requires_grad])
         if not count:
             hooks = optimizer._on_before_step, optimizer._on_after_step
             optimizer._on_before_step = optimizer._on_after_step = lambda: None

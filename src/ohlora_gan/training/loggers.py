@@ -1,4 +1,4 @@
-"""Loggers of a run: CSV files, and Weights & Biases where asked for, which never ends a run."""
+"""Loggers of a run: CSV files always, and dashboards (see `boards`), which end no run."""
 
 import logging
 import os
@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from ohlora_gan.files import write_records
+from ohlora_gan.training.boards import WandbRun, first_line
 
 log = logging.getLogger(__name__)
-
-MODES = ("offline", "online", "disabled")
 
 
 class WholeCSVLogger(CSVLogger):
@@ -36,41 +35,19 @@ class WholeCSVLogger(CSVLogger):
             write_records(self.experiment.metrics_file_path, self._rows, columns)
 
 
-def wandb_logger(
-    save_dir: str | Path,
-    mode: str = "offline",
-    project: str = "ohlora_gan",
-    timeout: float = 30.0,
-    **options: Any,
-) -> WandbLogger:
-    """A Weights & Biases logger that starts when `open_loggers` opens it.
-
-    Args:
-        save_dir: the run's folder; nothing is written elsewhere.
-        mode: ``offline`` needs no account and no network (``wandb sync`` uploads later), ``online`` uploads
-            while training, ``disabled`` does nothing.
-        timeout: seconds to wait for the network, at the start and at the end of the run.
-        options: further arguments of ``wandb.init``, such as ``name``, ``group`` or ``tags``.
-    """
-    if mode not in MODES:
-        raise ValueError(f"logger mode is {mode!r}, expected one of {', '.join(MODES)}")
-    settings = {"silent": True, "init_timeout": timeout, "login_timeout": timeout, "finish_timeout": timeout}
-    # ``mode`` as an argument: Lightning's ``offline=True`` would switch the whole process by a variable.
-    logger = WandbLogger(save_dir=str(save_dir), project=project, mode=mode, settings=settings, **options)
-    logger._wandb_init.pop("anonymous", None)  # its mere presence makes wandb print a warning
-    return logger
-
-
 @contextmanager
 def open_loggers(loggers: Iterable[Logger]) -> Iterator[list[Logger]]:
-    """The loggers of one run, started, and finished at the end of the block, whatever happens in it."""
-    opened = list(loggers)
-    runs = [logger for logger in opened if isinstance(logger, WandbLogger)]
+    """The loggers of one run, started, and finished at the end of the block, whatever happens in it.
+
+    A wandb run that cannot be started is told of and left out.
+    """
+    asked = list(loggers)
+    runs = [logger for logger in asked if isinstance(logger, WandbRun)]
     exit_code = 1
     with wandb_apart(runs):
+        lost = [run for run in runs if start(run) is False]  # None: of another process
+        opened = [logger for logger in asked if logger not in lost]
         try:
-            for run in runs:
-                start(run)
             yield opened
             exit_code = 0
         finally:
@@ -81,7 +58,7 @@ def open_loggers(loggers: Iterable[Logger]) -> Iterator[list[Logger]]:
 
 
 @contextmanager
-def wandb_apart(runs: Sequence[WandbLogger]) -> Iterator[None]:
+def wandb_apart(runs: Sequence[WandbRun]) -> Iterator[None]:
     """What else wandb writes (its log, staged files) goes to the runs' folders, and none of its messages to our log.
 
     Afterwards all that this takes is as before, and so is wandb's mode.
@@ -102,27 +79,24 @@ def wandb_apart(runs: Sequence[WandbLogger]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-@rank_zero_only
-def start(logger: WandbLogger) -> None:
-    """Starts the run; offline where going online fails."""
+def start(logger: WandbRun) -> bool:
+    """Starts the run, offline where going online fails; whether it has started."""
     folder = Path(logger.save_dir or ".")
-    folder.mkdir(parents=True, exist_ok=True)  # wandb goes to a temporary folder where it is missing
     try:
+        folder.mkdir(parents=True, exist_ok=True)  # wandb goes to a temporary folder where it is missing
         _ = logger.experiment
-    except Exception as error:  # whatever the client makes of a missing network, account or server
-        if logger._wandb_init["mode"] != "online":
-            raise
-        log.warning("wandb cannot go online (%s): this run is logged offline to %s", first_line(error), folder)
-        logger._wandb_init["mode"] = "offline"
-        _ = logger.experiment
+        return True
+    except Exception as error:  # whatever the client makes of a missing network, account, server or disk
+        if logger._wandb_init["mode"] == "online":
+            log.warning("wandb cannot go online (%s): this run is logged offline to %s", first_line(error), folder)
+            logger._wandb_init["mode"] = "offline"
+            return start(logger)
+        log.warning("wandb cannot start (%s): the run goes on, its figures are in csv/", first_line(error))
+        return False
 
 
 @rank_zero_only
-def finish(logger: WandbLogger, exit_code: int) -> None:
+def finish(logger: WandbRun, exit_code: int) -> None:
     """Ends the run, so that a later one in this process does not join it."""
     if logger._experiment is None:
         return
@@ -137,21 +111,15 @@ def finish(logger: WandbLogger, exit_code: int) -> None:
     logger._experiment = None
 
 
-def log_image(loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], step: int) -> None:
+def show(loggers: Iterable[Logger], what: str, *values: Any, **named: Any) -> None:
+    """Calls a method, such as ``log_table`` or ``make``, of every logger that has it, see `boards`."""
+    for logger in loggers:
+        if hasattr(logger, what):
+            getattr(logger, what)(*values, **named)
+
+
+def log_image(
+    loggers: Iterable[Logger], name: str, picture: NDArray[np.uint8], step: int | None, caption: str = ""
+) -> None:
     """Shows a uint8 ``[H, W, 3]`` picture in every logger that can."""
-    for logger in loggers:
-        if hasattr(logger, "log_image"):
-            logger.log_image(key=name, images=[picture], step=step)
-
-
-@rank_zero_only
-def log_files(loggers: Iterable[Logger], files: Sequence[str | Path], name: str) -> None:
-    """Keeps files that exist, such as a report and the vectors found, as one artifact with every wandb run."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            import wandb  # slow: only where it is used
-
-            artifact = wandb.Artifact(name, "result")
-            for file in files:
-                artifact.add_file(str(file))
-            logger.experiment.log_artifact(artifact)
+    show(loggers, "log_image", key=name, images=[picture], step=step, caption=[caption])
