@@ -305,7 +305,6 @@ WAVE_LENGTH = 0.1
 _CAP, _FALL = 12, 35  # points of a lock on the skull, and hanging
 _CAP_SHARE = np.linspace(0, 1, _CAP, endpoint=False)
 _FALL_SHARE = np.linspace(0, 1, _FALL)
-_CAP_SIN, _CAP_COS = np.sin(_CAP_SHARE * np.pi / 2), np.cos(_CAP_SHARE * np.pi / 2)
 
 # strands of front and back: where on the edge they begin and end; dark and light in turn
 _STRANDS = np.array([(0.02, 0.11), (0.14, 0.22), (0.26, 0.36), (0.40, 0.49), (0.54, 0.64), (0.69, 0.78), (0.84, 0.96)])
@@ -336,10 +335,24 @@ _CLIPPED = np.concatenate(
 )
 _BEHIND = np.concatenate([np.zeros((_BACK, _CAP + _FALL)), _edges(_BACK_STRANDS, _THIN)])
 _SHARES = np.tile(np.concatenate([_CLIPPED, _BEHIND]), (2, 1))  # the left side, then the right
-_SIDE = np.repeat([-1.0, 1.0], len(_SHARES) // 2)[:, None]
-_IS_CLIPPED = np.tile(np.arange(len(_SHARES) // 2) < len(_CLIPPED), 2)[:, None]
+
+_PAINTED = np.ones((len(_SHARES) // 2, _CAP + _FALL), dtype=bool)
+"""Which points of a side's locks are painted."""
+_PAINTED[1 : _OUTLINE - 1, 1:] = False  # these locks but make the parting
+_PAINTED[_OUTLINE : _OUTLINE + 2 * len(_SHINY)] = np.arange(_CAP + _FALL) < _CAP
+_PAINTED[len(_CLIPPED) :, :_CAP] = False
+_PAINTED[len(_CLIPPED) + 1 : len(_CLIPPED) + _BACK, :-1] = False
+_PAINTED = np.tile(_PAINTED, (2, 1))
+_ROW, _COLUMN = np.nonzero(_PAINTED)
+_ORDER = np.argsort(_COLUMN >= _CAP, kind="stable")  # those on the skull first
+_ROW, _COLUMN = _ROW[_ORDER], _COLUMN[_ORDER]
+_ON_SKULL = int((_COLUMN < _CAP).sum())
+_SIDE = np.where(_ROW < len(_SHARES) // 2, -1.0, 1.0)
+_IS_CLIPPED = _ROW % (len(_SHARES) // 2) < len(_CLIPPED)
 _STRAND_ROWS = slice(_OUTLINE + 2 * len(_SHINY), len(_CLIPPED))
 _HALF_SPAN = np.tile((_STRANDS[:, 1] - _STRANDS[:, 0]) / 2, 2)[:, None] * _THIN[_CAP:]
+_CAP_AT, _FALL_AT = _CAP_SHARE[_COLUMN[:_ON_SKULL]], _FALL_SHARE[_COLUMN[_ON_SKULL:] - _CAP]
+_CAP_SIN, _CAP_COS = np.sin(_CAP_AT * np.pi / 2), np.cos(_CAP_AT * np.pi / 2)
 _SWELLING = 0.9 * _HALF_SPAN * np.repeat([-1, 1], len(_STRANDS))[:, None] * np.tile(np.where(_DARK, 1, -1), 2)[:, None]
 
 
@@ -368,9 +381,8 @@ class Hair:
         self.pixels = {-1: left, 1: right}
 
     def _locks(self) -> Array:
-        """Pixels ``[L, n, 2]`` of all locks, in the order of `_SHARES`."""
+        """Pixels ``[L, n, 2]`` of all locks, in the order of `_SHARES`; NaN where none is painted."""
         shares = _SHARES.copy()
-        last = np.where(_SIDE < 0, self.last[-1], self.last[1])
         half = len(shares) // 2
         for start, side in ((0, -1), (half, 1)):
             back = start + len(_CLIPPED)
@@ -382,13 +394,16 @@ class Hair:
             for start in (0, half):
                 rows = slice(start + _STRAND_ROWS.start, start + _STRAND_ROWS.stop)
                 shares[rows, _CAP:] = np.clip(shares[rows, _CAP:] + swelling, 0, 1)
+        shares = shares[_ROW, _COLUMN]
+        last = np.where(_SIDE < 0, self.last[-1], self.last[1])
         seen = np.where(_IS_CLIPPED, np.minimum(shares, last), shares)  # what is beyond the limb lies on it
-        curves = np.concatenate(
-            [self._on_the_skull(shares[:, :_CAP], seen[:, :_CAP]), self._hanging(seen[:, _CAP:])], 2
-        )
+        skull, hanging = slice(_ON_SKULL), slice(_ON_SKULL, None)
+        curves = np.concatenate([self._on_the_skull(shares[skull], seen[skull]), self._hanging(seen[hanging])], axis=1)
         angle = _SIDE * curves[0]
         angle = np.where(_IS_CLIPPED, np.clip(angle, -self.limbs[-1], self.limbs[1]), angle)
-        return self.canvas.hanging(self._seen(angle, curves[1], curves[2]))
+        pixels = np.full((*_SHARES.shape, 2), np.nan)
+        pixels[_ROW, _COLUMN] = self.canvas.hanging(self._seen(angle, curves[1], curves[2]))
+        return pixels
 
     def _seen(self, angle: Array, y: Array, radius: Array) -> Array:
         """Points of the hair in the picture's plane."""
@@ -402,27 +417,27 @@ class Hair:
         return self.view.project(points)
 
     def _on_the_skull(self, shares: Array, seen: Array) -> Array:
-        """Angles, heights and radii ``[3, L, _CAP]`` of locks from the parting to the ring."""
+        """Angles, heights and radii ``[3, n]`` of points of locks from the parting to the ring."""
         ring = self.first + (math.pi - self.first) * shares
         over = self.hairline - (self.hairline + 1.6) * shares  # angle from the top to the front of the parting
         temple = 0.10 * np.clip(1 - 2.5 * shares, 0, 1) ** 2
         reach = _CAP_SIN ** np.clip(0.62 + 1.5 * shares, 0, 1)  # at the forehead locks go sideways first
-        x = _SIDE * self.parting * np.cos(over * 0.8) * _CAP_COS + np.sin(ring) * reach
+        x = _SIDE[:_ON_SKULL] * self.parting * np.cos(over * 0.8) * _CAP_COS + np.sin(ring) * reach
         y = -np.cos(over) * _CAP_COS + temple * reach
         z = np.sin(over) * _CAP_COS + np.cos(ring) * reach
         flat = x * x + z * z
         length = np.sqrt(flat + y * y)
-        wave = 1 + self.face.hairstyle * 0.05 * np.sin(_CAP_SHARE * 15 - 5 * seen) * 2 * _CAP_SIN * _CAP_COS
+        wave = 1 + self.face.hairstyle * 0.05 * np.sin(_CAP_AT * 15 - 5 * seen) * 2 * _CAP_SIN * _CAP_COS
         angle = np.arctan2(x, z)
         angle = np.where(angle < -1.7, angle + 2 * math.pi, angle)  # behind, this side's hair ends at its own limb
         return np.stack([angle, RING_Y + self.height * y / length, np.sqrt(flat) / length * wave])
 
     def _hanging(self, shares: Array) -> Array:
-        """Angles, heights and radii ``[3, L, _FALL]`` of locks from the ring to the tips."""
+        """Angles, heights and radii ``[3, n]`` of points of locks from the ring to the tips."""
         curl = self.face.hairstyle
         start = RING_Y + self.height * 0.10 * np.clip(1 - 2.5 * shares, 0, 1) ** 2
         shorter = (0.012 * np.clip(1 - 3 * shares, 0, 1) - 0.022 * shares) * (0.4 + self.face.hair_length)
-        y = start + (self.tip - shorter - start) * _FALL_SHARE
+        y = start + (self.tip - shorter - start) * _FALL_AT
         below = y - RING_Y
         phase = below * (2 * math.pi / WAVE_LENGTH) - 2.4 * shares
         swing = self.swing * curl**1.3 * np.minimum(below * 6, 1)
@@ -432,7 +447,7 @@ class Hair:
             + (self.flare + 0.25 * (curl - 0.3)) * below
             + swing * 0.135 * np.sin(phase)
         )
-        radius = radius - 0.10 * (1 - 0.5 * curl) * _FALL_SHARE**6
+        radius = radius - 0.10 * (1 - 0.5 * curl) * _FALL_AT**6
         angle = self.first + (math.pi - self.first) * shares + swing * 0.13 * np.cos(phase) + 0.06 * below
         front = np.clip(1 - 2 * shares, 0, 1)
         behind_ear = np.clip(below * 14, 0, 1)
