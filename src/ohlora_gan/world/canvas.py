@@ -72,7 +72,10 @@ def shade(color: Color, factor: float, offset: float = 0.0) -> Color:
 
 def band(x: Array, top: Array, bottom: Array) -> Array:
     """The closed polygon between two curves over the same columns, ``[2 n, 2]``."""
-    return between(np.stack([x, top], axis=1), np.stack([x, bottom], axis=1))
+    polygon = np.empty((2 * len(x), 2))
+    upper, lower = polygon[: len(x)], polygon[: len(x) - 1 : -1]
+    upper[:, 0], upper[:, 1], lower[:, 0], lower[:, 1] = x, top, x, bottom
+    return polygon
 
 
 def between(first: Array, second: Array) -> Array:
@@ -151,11 +154,10 @@ class Canvas:
         high = np.ceil(outline.max(axis=0)).astype(int) + 1
         left, top, right, bottom = box
         scale_x, scale_y = texture.width / (right - left), texture.height / (bottom - top)
-        matrix = self._matrix if tilt else np.eye(2) * self.size
-        origin = self._origin if tilt else np.array([PIVOT_X, PIVOT_Y]) * self.size
-        # plane = (pixel - origin) @ inverse + pivot; texture = (plane - corner) * scale
-        inverse = np.linalg.inv(matrix) * (scale_x, scale_y)
-        offset = ((low + 0.5 - origin) @ inverse) + (self._pivot - (left, top)) * (scale_x, scale_y)
+        turned = self._matrix.T / self.size**2 if tilt else np.eye(2) / self.size  # the inverse of what made pixels
+        # plane = (pixel - origin) @ turned + pivot; texture = (plane - corner) * scale
+        inverse = turned * (scale_x, scale_y)
+        offset = ((low + 0.5 - self._origin) @ inverse) + (self._pivot - (left, top)) * (scale_x, scale_y)
         data = (inverse[0, 0], inverse[1, 0], offset[0], inverse[0, 1], inverse[1, 1], offset[1])
         size = (int(high[0] - low[0]), int(high[1] - low[1]))
         laid = texture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
@@ -303,6 +305,7 @@ RING_Y, AXIS_Z = 0.41, -0.015
 WAVE_LENGTH = 0.1
 
 _CAP, _FALL = 12, 35  # points of a lock on the skull, and hanging
+_ARC_SIN, _ARC_COS = np.sin(np.linspace(0, np.pi / 2, 12)), np.cos(np.linspace(0, np.pi / 2, 12))
 _CAP_SHARE = np.linspace(0, 1, _CAP, endpoint=False)
 _FALL_SHARE = np.linspace(0, 1, _FALL)
 
@@ -377,8 +380,8 @@ class Hair:
         self.color = ramp(HAIR_COLORS, face.hair_color)
         self.limbs = {side: view.limb(side, self.depth / self.width) for side in (-1, 1)}
         self.last = {side: (limb - self.first) / (math.pi - self.first) for side, limb in self.limbs.items()}
-        left, right = np.split(self._locks(), 2)
-        self.pixels = {-1: left, 1: right}
+        locks = self._locks()
+        self.pixels = {-1: locks[: len(locks) // 2], 1: locks[len(locks) // 2 :]}
 
     def _locks(self) -> Array:
         """Pixels ``[L, n, 2]`` of all locks, in the order of `_SHARES`; NaN where none is painted."""
@@ -457,9 +460,9 @@ class Hair:
     def paint_behind(self) -> None:
         """What is seen behind face and neck."""
         sides = []
-        arc = np.linspace(0, np.pi / 2, 12)
         for side in (-1, 1):
-            skull = self._seen(np.full(12, side * self.limbs[side]), RING_Y - self.height * np.cos(arc), np.sin(arc))
+            angle = np.full(len(_ARC_SIN), side * self.limbs[side])
+            skull = self._seen(angle, RING_Y - self.height * _ARC_COS, _ARC_SIN)
             back = self.pixels[side][len(_CLIPPED) : len(_CLIPPED) + _BACK]
             sides.append(np.concatenate([self.canvas.hanging(skull), back[0, _CAP:], back[1:, -1]]))
         self.canvas.fill(between(*sides), shade(self.color, 0.46, -10), Part.HAIR)
@@ -492,5 +495,4 @@ class Hair:
 
 def _pairs(edges: Array) -> zip[tuple[Array, Array]]:
     """The two edges of each strand, of `_edges`' order."""
-    first, second = np.split(edges, 2)
-    return zip(first, second, strict=True)
+    return zip(edges[: len(edges) // 2], edges[len(edges) // 2 :], strict=True)

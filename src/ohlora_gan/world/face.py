@@ -258,16 +258,24 @@ class HeadSurface:
     def raised(self, x: Array, y: Array) -> Array:
         """What brows, sockets, nose, cheeks, lips and chin stand out by."""
         beside = np.abs(x)
+        raised = np.zeros(x.shape)
+        at_nose = (y > NOSE_TOP) & (y < NOSE_END)
+        raised[at_nose] = self._nose(x[at_nose], y[at_nose])
+        socket = np.exp(-(((beside - self.eye_x) / 0.062) ** 2) - ((y - EYE_Y) / 0.036) ** 2)
+        cheek = np.exp(-(((beside - 0.118) / 0.055) ** 2) - ((y - 0.59) / 0.055) ** 2)
+        lips = np.exp(-((x / 0.07) ** 2) - ((y - 0.715) / 0.04) ** 2)
+        return raised - 0.017 * socket + 0.013 * cheek + 0.010 * lips
+
+    def _nose(self, x: Array, y: Array) -> Array:
+        """What ridge and wings of the nose stand out by, between `NOSE_TOP` and `NOSE_END`."""
+        beside = np.abs(x)
         down = np.clip((y - NOSE_TOP) / (NOSE_TIP - NOSE_TOP), 0, 1)
         under = np.clip((NOSE_END - y) / (NOSE_END - NOSE_TIP), 0, 1)
         spread = (0.016 + 0.021 * down * down) * self.nose_width
         ridge = np.exp(-((x / spread) ** 2))
         wings = np.exp(-(((beside - 0.026 * self.nose_width) / 0.013) ** 2) - ((y - 0.594) / 0.017) ** 2)
         nose = (0.012 + 0.060 * down**1.5) * self.nose_height * ridge * np.minimum(down * 6, 1) * under**0.55
-        socket = np.exp(-(((beside - self.eye_x) / 0.062) ** 2) - ((y - EYE_Y) / 0.036) ** 2)
-        cheek = np.exp(-(((beside - 0.118) / 0.055) ** 2) - ((y - 0.59) / 0.055) ** 2)
-        lips = np.exp(-((x / 0.07) ** 2) - ((y - 0.715) / 0.04) ** 2)
-        return nose + 0.016 * wings * under**0.3 - 0.017 * socket + 0.013 * cheek + 0.010 * lips
+        return nose + 0.016 * wings * under**0.3
 
     def in_front(self, x: Array, y: Array) -> Array:
         """The points ``[..., 3]`` of the surface's front at given x and y."""

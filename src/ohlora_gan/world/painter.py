@@ -52,6 +52,19 @@ _RIM_ANGLE = np.arange(28) * (2 * np.pi / 28)
 _RIM = np.stack([np.cos(_RIM_ANGLE), np.sin(_RIM_ANGLE)])
 _RIM = np.sign(_RIM) * np.abs(_RIM) ** 0.8
 _EAR_ANGLE = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+_EAR_SIN, _EAR_COS = np.sin(_EAR_ANGLE), np.cos(_EAR_ANGLE)
+_EAR_OUT = 0.028 * (1 + _EAR_COS) * (1 + 0.25 * -_EAR_SIN)
+
+_SHOULDER_Y = 0.915 + 0.10 * np.abs(_U) ** 2.6
+_SLOPE_X = np.linspace(0.30, 1.0, 7)
+_SLOPE_Y = 0.915 + 0.10 * _SLOPE_X**2.6
+_SLOPE_END = np.linspace(1.06, _SLOPE_Y[-1], 7)
+_NECK_Y = np.array([0.60, 0.70, 0.80, 0.86, 0.90, 0.93])
+_NECK_FLARE = np.array([0.7, 0.94, 0.97, 1.0, 1.14, 1.5])
+_OPENING = _DOME**0.7
+_NECK_X = np.linspace(-1, 1, 16)
+_NECK_Z = np.sqrt(1 - 0.9 * _NECK_X * _NECK_X)
+_NECK_DARK = 1 - np.clip((np.linspace(0.60, 1.0, 14) - 0.80) / 0.10, 0, 1)[:, None]
 
 _INNER_DOME = np.clip(1 - (_U / 0.78) ** 2, 0, 1)
 _NOSE_Y = np.array([0.452, 0.478, 0.505, 0.53, 0.555, 0.575, 0.592, 0.606, 0.617])
@@ -131,12 +144,10 @@ class FacePainter:
         canvas, down = self.canvas, self.neck_shift[1]
         shoulder = 0.36 if self.face.gender else 0.43
         x = _U * shoulder
-        body = band(x + down, 0.915 + 0.10 * np.abs(_U) ** 2.6, np.full_like(x, 1.06))
+        body = band(x + down, _SHOULDER_Y, np.full_like(x, 1.06))
         canvas.fill(canvas.upright(body), self.cloth, Part.CLOTHES)
         for side in (-1, 1):  # each shoulder by its light
-            along = np.linspace(0.30, 1.0, 7)
-            upper = 0.915 + 0.10 * along**2.6
-            slope = band(side * along * shoulder + down, upper, np.linspace(1.06, upper[-1], 7))
+            slope = band(side * _SLOPE_X * shoulder + down, _SLOPE_Y, _SLOPE_END)
             tone = shade(self.cloth, 0.90 + 0.12 * side * self.skin.toward_light[0])
             canvas.fill(canvas.upright(slope), tone)
 
@@ -144,11 +155,10 @@ class FacePainter:
         """Neck, chest and collar, before the hair that lies on the shoulders behind."""
         canvas, (behind, down) = self.canvas, self.neck_shift
         half = 0.082 if self.face.gender else 0.112
-        neck_y = np.array([0.60, 0.70, 0.80, 0.86, 0.90, 0.93])
-        flare = np.array([0.7, 0.94, 0.97, 1.0, 1.14, 1.5]) * half
-        center = behind + (down - behind) * np.clip((neck_y - 0.75) / 0.18, 0, 1)
-        neck = between(np.stack([center - flare, neck_y], axis=1), np.stack([center + flare, neck_y], axis=1))
-        opening = 0.925 + (0.075 if self.face.gender else 0.045) * _DOME**0.7
+        flare = _NECK_FLARE * half
+        center = behind + (down - behind) * np.clip((_NECK_Y - 0.75) / 0.18, 0, 1)
+        neck = between(np.stack([center - flare, _NECK_Y], axis=1), np.stack([center + flare, _NECK_Y], axis=1))
+        opening = 0.925 + (0.075 if self.face.gender else 0.045) * _OPENING
         chest = band(_U * (half + 0.035) + down, np.full_like(_U, 0.91), opening)
         collar = band(_U * 1.10 * (half + 0.035) + down, np.full_like(_U, 0.93), opening + 0.014)
         canvas.fill(canvas.upright(collar), shade(self.cloth, 0.78), Part.CLOTHES)
@@ -157,12 +167,8 @@ class FacePainter:
     def _neck_skin(self, chest: Array, neck: Array, axis: float, half: float, down: float) -> None:
         """Skin of chest and neck: round, and darker in the shadow of the chin."""
         canvas, skin = self.canvas, self.skin
-        across = np.linspace(-1, 1, 16)
-        rows = np.linspace(0.60, 1.0, 14)
-        around = np.sqrt(1 - 0.9 * across * across)
-        lit = across * skin.toward_light[0] + around * skin.toward_light[2]
-        fall = np.clip((rows - 0.80) / 0.10, 0, 1)[:, None]
-        dark = np.clip(1.05 - 1.1 * lit[None], 0, 1) * 0.55 + (1 - fall) * 0.45
+        lit = _NECK_X * skin.toward_light[0] + _NECK_Z * skin.toward_light[2]
+        dark = np.clip(1.05 - 1.1 * lit[None], 0, 1) * 0.55 + _NECK_DARK * 0.45
         base, shadow = np.array(skin.base), np.array(skin.shadow)
         table = base + np.clip(dark, 0, 1)[..., None] * (shadow - base)
         texture = canvas.warmed(np.clip(table, 0, 255).astype(np.uint8))
@@ -183,13 +189,11 @@ class FacePainter:
 
     def _ear(self, side: int) -> None:
         """An ear stands off the head, backwards."""
-        cos, sin = np.cos(_EAR_ANGLE), np.sin(_EAR_ANGLE)
         width = float(self.surface.sections(np.array([0.5]))[0][0])
-        out = 0.028 * (1 + cos) * (1 + 0.25 * -sin)
         points = np.empty((16, 3))
-        points[:, 0] = side * (width - 0.012 + 0.55 * out)
-        points[:, 1] = 0.512 + 0.066 * sin + 0.006 * cos
-        points[:, 2] = 0.02 - 0.95 * out
+        points[:, 0] = side * (width - 0.012 + 0.55 * _EAR_OUT)
+        points[:, 1] = 0.512 + 0.066 * _EAR_SIN + 0.006 * _EAR_COS
+        points[:, 2] = 0.02 - 0.95 * _EAR_OUT
         seen = self.view.project(points)
         lit = self.skin.lit(side * 0.8, 0.6)
         self._fill(seen, self.skin.tone(0.25 + 0.7 * lit), Part.SKIN)
@@ -293,8 +297,9 @@ class FacePainter:
         middle, reach = y + place[:, 1:2], place[:, 2:] * _DISC_Y
         first = np.minimum(np.maximum(middle - reach, top), bottom)
         last = np.maximum(np.minimum(middle + reach, bottom), top)
-        for row, disc in enumerate(discs):
-            self._fill(band(columns[row], first[row], last[row]), disc[3])
+        edges = np.stack([np.hstack([columns, columns[:, ::-1]]), np.hstack([first, last[:, ::-1]])], axis=-1)
+        for pixels, disc in zip(self.canvas.tilted(edges), discs, strict=True):
+            self.canvas.fill(pixels, disc[3])
 
     def _brow_color(self) -> Color:
         color = mix((62, 42, 38), shade(self.hair.color, 0.72), 0.35)
