@@ -196,6 +196,7 @@ _DEPTH = _curve(
     (0.64, 0.242), (0.7, 0.250), (0.755, 0.238), (0.8, 0.244), (0.84, 0.236), (0.868, 0.21),
 )  # fmt: skip
 _DEPTH = _CLOSED**0.6 * (_DEPTH - _CENTER)
+_CENTER_RISE, _DEPTH_RISE = np.diff(_CENTER), np.diff(_DEPTH)
 
 EYE_Y, EYE_X, MOUTH_Y = 0.47, 0.102, 0.712
 NOSE_TOP, NOSE_TIP, NOSE_END = 0.452, 0.588, 0.622
@@ -251,7 +252,8 @@ class HeadSurface:
         index = position.astype(np.int64)
         share = position - index
         width, middle, depth = (
-            curve[index] + share * (curve[index + 1] - curve[index]) for curve in (self.widths, _CENTER, _DEPTH)
+            curve[index] + share * rise[index]
+            for curve, rise in ((self.widths, np.diff(self.widths)), (_CENTER, _CENTER_RISE), (_DEPTH, _DEPTH_RISE))
         )
         return width, middle, depth
 
