@@ -350,8 +350,8 @@ _ROW, _COLUMN = np.nonzero(_PAINTED)
 _ORDER = np.argsort(_COLUMN >= _CAP, kind="stable")  # those on the skull first
 _ROW, _COLUMN = _ROW[_ORDER], _COLUMN[_ORDER]
 _ON_SKULL = int((_COLUMN < _CAP).sum())
-_RIGHT, _LOCK = np.divmod(_ROW, len(_SHARES) // 2)
-_SIDE, _IS_CLIPPED = 2.0 * _RIGHT - 1, _LOCK < len(_CLIPPED)
+_SIDE = np.where(_ROW // (len(_SHARES) // 2), 1.0, -1.0)
+_IS_CLIPPED = _ROW % (len(_SHARES) // 2) < len(_CLIPPED)
 _STRAND_ROWS = slice(_OUTLINE + 2 * len(_SHINY), len(_CLIPPED))
 _HALF_SPAN = np.tile((_STRANDS[:, 1] - _STRANDS[:, 0]) / 2, 2)[:, None] * _THIN[_CAP:]
 _CAP_AT, _FALL_AT = _CAP_SHARE[_COLUMN[:_ON_SKULL]], _FALL_SHARE[_COLUMN[_ON_SKULL:] - _CAP]
