@@ -191,13 +191,13 @@ def compare_faces(checkpoint: str, scorer: str, reference: Reference, fresh: Fre
             f"scorer {scorer} tells no activations, by which pictures are compared: give a network, such as "
             f"property_cnn or one that `ohlora distill` makes"
         )
-    images = space.images(W(), space.w("quality", range(fresh.num), fresh.psi))
     side, found = generator.resolution, {}
     if reference.pictures:
         first, second = photographs(reference.pictures, fresh.num, side, fresh.seed)
     else:
         starts = (REFERENCE_START, 2 * REFERENCE_START)
         first, second = (rendered(fresh.num, start, side, reference.keep) for start in starts)
+    images = space.images(W(), space.w("quality", range(fresh.num), fresh.psi))
     if reference.landmarks:
         shown = {"faces_found": images[:FACES_LOOKED_FOR], "faces_found_reference": first[:FACES_LOOKED_FOR]}
         found = {name: float(measure_landmarks(faces)["found"].mean()) for name, faces in shown.items()}
