@@ -1,7 +1,7 @@
 """Pages of the site that are made of what lies elsewhere, when ``make docs`` builds it (a hook of MkDocs).
 
-The front page is the README, contributing and changes are the files of the same names, and the settings are read off
-``conf/``: nothing is written twice.
+The front page is the README, contributing, changes and security are the files of the same names, and the settings are
+read off ``conf/``: nothing is written twice.
 """
 
 import re
@@ -11,7 +11,12 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONF = PROJECT / "conf"
-COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+COPIED = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+}
 PROGRAMS = {
     "train": ("python train.py", ("model", "data", "trainer", "callbacks", "experiment/train")),
     "find_vectors": ("python find_vectors.py", ("method", "layer", "metric", "experiment/vectors")),
@@ -35,7 +40,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Links out of ``docs`` lead to the pages that those files have become."""
-    return markdown.replace("](../README.md", "](index.md").replace("](../CONTRIBUTING.md", "](contributing.md")
+    for source, target in COPIED.items():
+        markdown = markdown.replace(f"](../{source}", f"]({target}")
+    return markdown
 
 
 def moved(text: str) -> str:
