@@ -62,7 +62,7 @@ bench: $(STAMP) ## measure sampling and updates against a naive mode
 	$(BIN)/python bench/bench.py
 
 clean: ## remove caches; runs and .venv stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find conf src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

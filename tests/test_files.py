@@ -241,7 +241,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
 WRITES = {"write_text", "write_bytes", "save_file", "savefig"}
 ELSEWHERE = {  # what is no file that anybody reads, or grows line by line and is mended when it is opened
     "data/landmarks.py": "open",  # os.devnull
-    "data/pictures.py": "open",  # adds rows
+    "data/labels.py": "open",  # adds rows
     "reports/plots.py": "savefig",  # into memory
 }
 SOURCE = PROJECT / "src" / "ohlora_gan"

@@ -104,10 +104,10 @@ def test_a_filters_numbers_are_numbers(key):
 @pytest.mark.parametrize(
     ("auxiliary", "message"),
     [
-        ("dark", r"model\.auxiliary=dark, expected a list"),
+        ("dark", r"model\.auxiliary is 'dark', expected a list"),
         ("[bright,dark]", "names the filter's own attribute=dark"),
         ("[bright,bright]", "names bright twice"),
-        ("[1]", r"model\.auxiliary=\[1\], expected a list"),
+        ("[1]", r"model\.auxiliary is \[1\], expected a list"),
     ],
 )
 def test_auxiliary_attributes_are_checked(auxiliary, message):

@@ -11,7 +11,7 @@ from conftest import PROJECT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-SKIPPED = {".git", "runs", "multirun", "wandb", "build", "dist", "__pycache__"}
+SKIPPED = {".git", ".hypothesis", "runs", "multirun", "wandb", "build", "dist", "__pycache__"}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/")
 PACKAGE_INDEX = re.compile(r"index[-]url|find[-]links|pypi[.]|pythonhosted[.]|download[.]pytorch[.]")
 MIN_LINES, MAX_LINES = 40, 550

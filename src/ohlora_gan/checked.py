@@ -105,7 +105,12 @@ def words(hint: Any) -> str:
 
 
 def hints_of(kind: Callable[..., Any]) -> dict[str, Any]:
-    """The annotated types of what a class or function takes by name; those that cannot be resolved are left out."""
+    """The annotated types of what a class or function takes by name; those that cannot be resolved are left out.
+
+    A class whose ``**settings`` are the fields of a dataclass says so by the attribute ``takes``.
+    """
+    if hasattr(kind, "takes"):
+        return hints_of(kind.takes)
     taker = kind.__init__ if isinstance(kind, type) else kind  # type: ignore[misc]
     with suppress(NameError, TypeError, ValueError, AttributeError):  # of a package that hides its types from runs
         hints = get_type_hints(kind if is_dataclass(kind) else taker)

@@ -148,8 +148,8 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
 # --- CSV tables, read strictly: what is cut off, misplaced or no number is named with file, line and column ---
 
 SHOWN = 8
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
-"""How a cell begins that spreadsheets compute, or one that was made harmless."""
+FORMULA = re.compile(r"'*([=+@\t\r]|-.)", re.DOTALL)
+"""How a cell begins that spreadsheets compute, or one that was made harmless; ``-`` alone says that nothing is there."""
 
 
 class TableError(UserError):

@@ -117,7 +117,7 @@ def test_a_device_that_is_not_there(capsys, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     assert main(["sample", "v9", "3", "--output", str(tmp_path / "x"), "--device", "cuda"]) == 2
-    assert "--device cuda needs 1 CUDA GPU(s), 0 found: use --device cpu" in capsys.readouterr().err
+    assert "--device cuda needs 1 CUDA GPU(s), 0 found: use --device auto" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ohlora_gan import progress
 from ohlora_gan.__main__ import main
 from ohlora_gan.data.parse_scores import score_maps
 from ohlora_gan.names import PROPERTIES
@@ -34,7 +35,8 @@ def read(path):
     return rows[0], [row[0] for row in rows[1:]], np.array([[float(v or "nan") for v in row[1:]] for row in rows[1:]])
 
 
-def test_labels_are_normalised_and_name_their_faces(pairs, tmp_path, capsys):
+def test_labels_are_normalised_and_name_their_faces(pairs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "is_drawn", lambda: True)
     folder, _, _ = pairs
     output = tmp_path / "new" / "labels.csv"
     assert main(["parse-folder", str(folder), "--output", str(output)]) == 0

@@ -156,7 +156,7 @@ def test_users_errors_are_one_sentence(tmp_path, networks, capsys):
         ([wide], "c has directions of 17 values at w that were found with another generator (this one has 16)"),
         ([flat], "generator's 8 synthesis layers"),
         ([odd], "layer is 'v', expected z, w,"),
-        ([broken], "cannot be read, expected the settings of a run"),
+        ([broken], ": expected the settings of a run"),
         ([run, "--property", "pose"], "no candidate for pose: the runs have directions for eyes, mouth"),
     ]
     for arguments, message in cases:

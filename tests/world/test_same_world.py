@@ -14,6 +14,7 @@ from ohlora_gan import api
 from ohlora_gan.__main__ import app, main
 from ohlora_gan.data.datamodules import GeneratedDataModule
 from ohlora_gan.directions.files import DirectionSet, save_directions
+from ohlora_gan.explorer.engine import Engine
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.zoo import check_world, world_of
 from ohlora_gan.pipelines.checks import chosen_judge
@@ -113,7 +114,13 @@ def test_a_network_of_an_earlier_world_is_refused(files, tmp_path, capsys, progr
 def test_every_program_in_which_networks_are_used_is_tried():
     commands = typer.main.get_command(app).commands
     programs = {name for name, command in commands.items() if any("--device" in p.opts for p in command.params)}
-    assert programs | {"join"} | set(HYDRA) == {program for program, *_ in REFUSALS}
+    assert programs - {"explore"} | {"join"} | set(HYDRA) == {program for program, *_ in REFUSALS}
+
+
+def test_so_does_the_explorer_without_its_page(files, tmp_path):
+    for generator, scorer, network in ((files.g1, None, "generator {g1}"), (files.g2, files.s1, "scorer {s1}")):
+        with pytest.raises(ValueError, match=f"^{re.escape(refused(network.format(**vars(files))))}$"):
+            Engine(generator, scorer=scorer, cache=tmp_path)
 
 
 def test_the_front_door_is_closed_to_them_too(files):

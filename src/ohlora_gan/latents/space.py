@@ -231,7 +231,7 @@ class FaceSpace:
 
     def checked(self, scores: Tensor) -> Tensor:
         """Scores [N, P] as they are; ValueError where they are not finite, but for a row of NaN, see `may_lose`."""
-        bad = ~scores.isfinite()
+        bad = ~scores.isfinite().reshape(len(scores), -1)
         if self.may_lose:
             bad &= ~scores.isnan().all(dim=1, keepdim=True)
         if num_bad := int(bad.any(dim=1).sum()):

@@ -40,7 +40,7 @@ INERT: list[Any] = [
     *((NUMPY_NUMBER, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
 """What a file may hold beside tensors and plain data: making one runs nothing."""
-MAX_DEPTH = 12  # of dicts in dicts
+MAX_DEPTH, MAX_DICTS = 12, 10_000  # of dicts in dicts
 REPORTED = 6  # keys in a sentence
 
 
@@ -148,10 +148,11 @@ def read_torch(path: Path) -> Any:
 
 
 def networks_in(
-    content: Mapping[Any, Any], path: tuple[str, ...] = (), seen: set[int] | None = None
+    content: Mapping[Any, Any], path: tuple[str, ...] = (), left: Iterator[int] | None = None
 ) -> Iterator[Place]:
-    """All networks of known layouts in a dict, at any depth; a dict that stands in several places is looked at once."""
-    seen = {id(content)} if seen is None else seen
+    """All networks of known layouts in a dict, as deep as `MAX_DEPTH`; of no more than `MAX_DICTS` dicts in it, since
+    one can stand in itself, or in endless places."""
+    left = iter(range(MAX_DICTS)) if left is None else left
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if tensors:
         state, prefix = without_wrappers(tensors)
@@ -161,11 +162,11 @@ def networks_in(
             yield Place(path, prefix, {key: value.float() for key, value in state.items()}, layout)
         else:
             for name, inner in split_by_name(state).items():
-                yield from networks_in(inner, (*path, prefix + name), seen)
+                yield from networks_in(inner, (*path, prefix + name), left)
     for name, inner in content.items():
-        if isinstance(name, str) and isinstance(inner, Mapping) and id(inner) not in seen and len(path) < MAX_DEPTH:
-            seen.add(id(inner))
-            for place in networks_in(inner, (*path, name), seen):
+        nested = isinstance(name, str) and isinstance(inner, Mapping) and len(path) < MAX_DEPTH
+        if nested and next(left, None) is not None:
+            for place in networks_in(inner, (*path, name), left):
                 if place.layout.network == "StyleGAN2Generator" and AVERAGE in tensors:
                     place.state.setdefault(AVERAGE, tensors[AVERAGE].float())
                 yield place

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ohlora_gan.pipelines.compare import flat, read_cell, read_runs
 from ohlora_gan.pipelines.runs import JUDGED, METRICS, Run, duration, find_runs, known_settings, read_json
+from ohlora_gan.reading import open_picture
 from ohlora_gan.reports.dashboard import (
     MAX_TRAININGS,
     Dashboard,
@@ -98,7 +98,7 @@ def training_card(run: Run) -> TrainingCard:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a picture that is being written
             try:
-                with Image.open(grids[-1]) as picture:
+                with open_picture(grids[-1]) as picture:
                     samples = np.asarray(picture.convert("RGB"))
             except OSError:
                 samples = None

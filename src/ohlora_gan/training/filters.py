@@ -96,9 +96,11 @@ class FilterModule(pl.LightningModule):
         best_state: the network's state at that epoch.
     """
 
+    takes = FilterSettings
+
     def __init__(self, net: Any, **settings: Any) -> None:
         super().__init__()
-        self.settings = made = typed(FilterSettings, settings)
+        self.settings = made = typed(self.takes, settings)
         self.save_hyperparameters(asdict(made))
         if made.num_auxiliary and not hasattr(net, "penultimate"):
             raise ValueError(

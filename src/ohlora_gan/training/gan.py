@@ -222,12 +222,13 @@ class GanModule(pl.LightningModule):
     arguments are the fields of `GanSettings`.
     """
 
+    takes = GanSettings
     images_seen: Tensor
     last_g_loss: Tensor
 
     def __init__(self, generator: Generator, discriminator: Discriminator, **settings: Any) -> None:
         super().__init__()
-        self.settings = made = typed(GanSettings, plain(settings))
+        self.settings = made = typed(self.takes, plain(settings))
         self.save_hyperparameters(plain(vars(made)))
         self.automatic_optimization = False
         self.generator = generator
