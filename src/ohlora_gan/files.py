@@ -149,7 +149,7 @@ def claim(folder: Path, file: str, settings: Mapping[str, Any], what: str) -> No
 
 SHOWN = 8
 FORMULA = re.compile(r"'*([=+@\t\r]|-.)", re.DOTALL)
-"""How a cell begins that spreadsheets compute, or one that was made harmless; ``-`` alone says that nothing is there."""
+"""How a cell begins that spreadsheets compute, or one made harmless; ``-`` alone says that nothing is there."""
 
 
 class TableError(UserError):

@@ -1,5 +1,10 @@
+import json
+import multiprocessing
+import time
+
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from ohlora_gan.latents.bank import ScoreBank
@@ -52,6 +57,65 @@ def test_a_bank_that_was_cut_off_goes_on(tmp_path, scores):
     again = ScoreBank(tmp_path, space())
     assert again.num_stored() == ScoreBank.shard
     assert np.abs(again.scores(600) - scores).max() < 1e-5
+
+
+def sample(folder, number, together):
+    """In a process of its own: samples, and notes which files it made."""
+    torch.set_num_threads(1)
+    bank, made = ScoreBank(folder, space(batch_size=32 + number)), []
+    bank.make_shard = lambda start, make=bank.make_shard: made.append(start) or make(start)  # type: ignore[method-assign]
+    together.wait(120)
+    bank.scores(1500)
+    (folder / f"made_{number}.json").write_text(json.dumps(made))
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(2)
+    processes = [context.Process(target=sample, args=(tmp_path, number, together)) for number in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+        assert process.exitcode == 0
+    first, second = (json.loads((tmp_path / f"made_{number}.json").read_text()) for number in range(2))
+    assert sorted(first + second) == list(range(0, 1500, ScoreBank.shard))  # nothing twice, nothing missing
+    assert first
+    assert second
+    one = ScoreBank(tmp_path / "one", space())
+    scores = one.scores(1500)
+    both = ScoreBank(tmp_path, space())
+    assert sorted(path.name for path in both.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
+    assert (both.folder / "bank.json").read_bytes() == (one.folder / "bank.json").read_bytes()
+    assert np.abs(both.scores(1500) - scores).max() < 1e-5
+
+
+def hold(bank, holds):
+    with bank.held(bank.scores_path(0)):
+        holds.set()
+        time.sleep(600)
+
+
+def test_what_a_killed_process_was_making_is_taken_over(tmp_path, scores):
+    context = multiprocessing.get_context("fork")
+    bank, holds, made = ScoreBank(tmp_path, space()), context.Event(), []
+    bank.folder.mkdir()
+    other = context.Process(target=hold, args=(bank, holds))
+    other.start()
+    assert holds.wait(60)
+
+    def kill_and_make(start, make=bank.make_shard):
+        if start == 2 * ScoreBank.shard:
+            other.kill()
+        made.append(start)
+        return make(start)
+
+    bank.make_shard = kill_and_make  # type: ignore[method-assign]
+    assert np.abs(bank.scores(600) - scores).max() < 1e-5
+    assert made == [250, 500, 0]
+    other.join(60)
+    assert not list(bank.folder.glob("*.lock"))
 
 
 def flip(path):

@@ -2,6 +2,7 @@
 
 Sample i depends on (seed, i) alone, so a bank of 4,000 is the beginning of one of 240,000. A bank grows in files of
 some hundred samples; one that was cut off goes on where it stopped, and a file whose checksum is wrong is made again.
+Processes that need the same bank share the work: who holds a file's lock makes it, the others go on with the next.
 Only what is dear is kept, images and scores: latents and vectors at any layer are made again, so all layers and methods
 share one bank.
 """
@@ -12,11 +13,14 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -29,6 +33,7 @@ from ohlora_gan.models.gan import from_uint8, to_uint8
 from ohlora_gan.models.scorers import resized
 
 log = logging.getLogger(__name__)
+POLL = 0.2  # seconds between two looks at what other processes are making
 
 
 class Bank(ABC):
@@ -48,18 +53,61 @@ class Bank(ABC):
         self.folder = Path(folder) / key
 
     def scores(self, n: int, progress: tqdm | None = None) -> np.ndarray:
-        """Scores float32 [n, P] of the first n samples; those already on disk are read, the rest is made."""
+        """Scores float32 [n, P] of the first n samples; those already on disk are read, the rest is made.
+
+        What another process makes at the moment is awaited, and made here if that process ends before its time.
+        """
         if n < 1:
             raise ValueError(f"{self.num_key} is {n}, expected at least 1")
         if not (self.folder / "bank.json").exists():
             self.write(self.folder / "bank.json", json.dumps(self.identity, indent=2).encode())
-        parts = []
-        for start in range(0, n, self.shard):
-            part = self.read_shard(start)
-            parts.append(self.make_shard(start) if part is None else part)
-            if progress is not None:
-                progress.update(min(self.shard, n - start))
-        return np.concatenate(parts)[:n]
+        starts = range(0, n, self.shard)
+        parts: dict[int, np.ndarray] = {}
+        told = False
+        while missing := [start for start in starts if start not in parts]:
+            for start in missing:
+                read, make = partial(self.read_shard, start), partial(self.make_shard, start)
+                part = self.once(self.scores_path(start), read, make)
+                if part is not None:
+                    parts[start] = part
+                    if progress is not None:
+                        progress.update(min(self.shard, n - start))
+            if not parts.keys() & set(missing):
+                if not told:
+                    log.info("another process makes the rest of the samples in %s: waiting for it", self.folder)
+                told = True
+                time.sleep(POLL)
+        return np.concatenate([parts[start] for start in starts])[:n]
+
+    def once(self, path: Path, read: Callable[[], Any], make: Callable[[], Any]) -> Any:
+        """What ``read`` finds, or what ``make`` gives and writes to ``path``; None while another process makes it."""
+        before = changed(path)
+        found = read()
+        if found is not None:
+            return found
+        with self.held(path) as is_held:
+            if not is_held:
+                return None
+            found = read() if changed(path) != before else None  # by a process that has made it meanwhile
+            return make() if found is None else found
+
+    @contextmanager
+    def held(self, path: Path) -> Iterator[bool]:
+        """Whether this process may make a file: its lock, which a process that is killed loses."""
+        lock = FileLock(path.with_name(f"{path.name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise self.unwritable(error) from error
+        try:
+            yield True
+        finally:
+            with suppress(OSError):  # Windows removes no open file; it is empty
+                Path(lock.lock_file).unlink()
+            lock.release()
 
     def num_stored(self) -> int:
         return self.shard * len(list(self.folder.glob("scores_*.safetensors")))
@@ -93,13 +141,24 @@ class Bank(ABC):
         try:
             if path.is_dir():
                 path.rename(path.with_name(f"{path.name}.{time.time_ns()}.aside"))
-            with replacing(path) as partial:
-                partial.write_bytes(content)
+            with replacing(path) as file:
+                file.write_bytes(content)
         except OSError as error:
-            raise ValueError(
-                f"samples cannot be written to {path.parent} ({error.strerror}): free space there or choose another "
-                f"folder with {self.folder_key}=, then start again; the {self.num_stored()} that are there are kept"
-            ) from error
+            raise self.unwritable(error) from error
+
+    def unwritable(self, error: OSError) -> ValueError:
+        return ValueError(
+            f"samples cannot be written to {self.folder} ({error.strerror}): free space there or choose another "
+            f"folder with {self.folder_key}=, then start again; the {self.num_stored()} that are there are kept"
+        )
+
+
+def changed(path: Path) -> int | None:
+    """When a file was written last, None where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 LATENTS_AT_ONCE = 8192
@@ -147,11 +206,15 @@ class ScoreBank(Bank):
         """
         described = what if isinstance(what, bytes) else json.dumps(what, sort_keys=True, default=str).encode()
         path = self.folder / f"{kind}_{layer.name}_{hashlib.sha256(described).hexdigest()[:16]}.safetensors"
-        found = read_array(path, kind)
-        if found is None:
-            found = np.ascontiguousarray(make())
-            self.write(path, with_checksum(kind, found))
-        return found
+
+        def made() -> np.ndarray:
+            array = np.ascontiguousarray(make())
+            self.write(path, with_checksum(kind, array))
+            return array
+
+        while (found := self.once(path, lambda: read_array(path, kind), made)) is None:
+            time.sleep(POLL)
+        return np.asarray(found)
 
 
 STREAM = "generated"

@@ -1,0 +1,144 @@
+"""Whether work that is killed at any moment and started again ends as work that was not.
+
+    python bench/kill.py [WORK ...] [--moments 3]
+
+runs each work at a tiny size undisturbed, then kills it (SIGKILL, with all its processes) at random moments between its
+first result and its end, starts it again as its page says, and compares every weight, shard and picture to the bit.
+Prints a table; what differs stays in --folder, and the exit code is 1.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from safetensors import safe_open
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["resolution=32", "logger=csv", "trainer.enable_progress_bar=false"]
+OFTEN = "callbacks.checkpoint.every_n_train_steps=3"
+GAN = ["checkpoint=scratch", "scorer=null", "filters=[]", "model.module.generator.fmaps=[16,16,16,16]", OFTEN]
+SCORER = ["data.num_images=480", "data.num_val=64", "data.num_test=64", "data.batch_size=16", OFTEN]
+FILTER = ["attribute=gender", "data.num_images=240", "data.num_test=60", "data.batch_size=24", "trainer.max_epochs=6"]
+STAGES = ("property_cnn", "filter_gender")
+SMALL = "resolution: 32, model.module.net.width: 4, data.num_images: 480"
+WORKS = {
+    "gan": [
+        *["train.py", "model=finetune_v1", *TINY, *GAN],
+        *["data.batch_size=8", "data.num_images=64", "trainer.max_epochs=3"],
+    ],
+    "scorer": ["train.py", "model=property_cnn", *TINY, *SCORER, "model.module.net.width=8", "trainer.max_epochs=6"],
+    "filter": ["train.py", "model=filter_cnn", *TINY, *FILTER, "model.module.net.width=8", "model.folds.num_folds=3"],
+    "sample": ["-m", "ohlora_gan", "sample", "v9", "400", "--output"],
+    "bank": [
+        *["find_vectors.py", "method=svm", "layer=w", "n=1500", "judge=null", "groups=none", "logger=csv"],
+        *["num_calibration=8", "test.num_latents=4", "test.num_saturation=2", "strips.num_faces=2", "strips.steps=3"],
+    ],
+    "chain": [
+        *["-m", "ohlora_gan", "chain", f"only=[{','.join(STAGES)}]", "logger=csv", "device=cpu"],
+        *[f"++stages.{stage}.settings={{{SMALL}}}" for stage in STAGES],
+    ],
+}
+RESUMED = ("gan", "scorer")  # with ckpt_path=; the others by the same command
+RESULTS = ("*.safetensors", "*.png")
+
+
+def command(work: str, folder: Path) -> list[str]:
+    """The program of a work, in a folder; a training goes on from the last checkpoint there."""
+    words = [sys.executable, *WORKS[work]]
+    if work == "sample":
+        return [*words, str(folder)]
+    words += [f"paths.output_dir={folder}", *([f"paths.bank_dir={folder}/banks"] if work == "bank" else [])]
+    last = folder / "last.ckpt"
+    if work in RESUMED and last.is_file():
+        words = [*(word for word in words if not word.startswith("checkpoint=")), f"ckpt_path={last}"]
+    return words
+
+
+def run(work: str, folder: Path, seconds: float | None = None) -> tuple[float, bool]:
+    """Runs a work, or kills it so many seconds after its first result; returns the seconds since, and if it was."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with (folder.parent / f"{folder.name}.log").open("ab") as said:
+        process = subprocess.Popen(
+            command(work, folder), cwd=ROOT, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+        while process.poll() is None and not results(folder, "last.ckpt"):
+            time.sleep(0.02)
+        began = time.monotonic()
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return time.monotonic() - began, True
+    if code != 0:
+        raise SystemExit(f"{work} ended with exit code {code}, see {said.name}")
+    return time.monotonic() - began, False
+
+
+def results(folder: Path, *more: str) -> list[Path]:
+    return sorted(path for pattern in (*RESULTS, *more) for path in folder.rglob(pattern))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every tensor and picture below a folder."""
+    found = {}
+    for path in results(folder):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".png":
+            found[name] = path.read_bytes()
+            continue
+        with safe_open(path, framework="numpy") as file:
+            found |= {f"{name}: {key}": file.get_tensor(key).tobytes() for key in file.keys()}  # noqa: SIM118
+    return found
+
+
+def tried(work: str, moments: int, folder: Path, draw: random.Random) -> int:
+    """How many of some moments a work ended identically after it was killed."""
+    whole = folder / work / "whole"
+    length, _ = run(work, whole)
+    expected, identical, number = contents(whole), 0, 0
+    while number < moments:
+        killed = folder / work / str(number)
+        moment = draw.uniform(0, length)
+        seconds, was_killed = run(work, killed, moment)
+        if was_killed:
+            run(work, killed)
+            found = contents(killed)
+            differ = [key for key in {*expected, *found} if expected.get(key) != found.get(key)]
+            print(
+                f"{work}: killed after {moment:.1f} of {length:.1f} s, {len(differ)} of {len(expected)} differ",
+                flush=True,
+            )
+            identical, number = identical + (not differ), number + 1
+            if differ:
+                print("\n".join(sorted(differ)[:8]))
+                continue
+        else:
+            length = seconds  # it was faster than the undisturbed run: no moment
+        shutil.rmtree(killed)
+    return identical
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"some of {', '.join(WORKS)}; all by default")
+    parser.add_argument("--moments", type=int, default=3, help="kills a work (3)")
+    parser.add_argument("--seed", type=int, default=0, help="what the moments follow from (0)")
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "kill", help="made anew; default: runs/kill")
+    args = parser.parse_args()
+    if unknown := set(args.works) - set(WORKS):
+        parser.error(f"WORK is {', '.join(unknown)}, expected some of {', '.join(WORKS)}")
+    rows = {}
+    for work in args.works or WORKS:
+        shutil.rmtree(args.folder / work, ignore_errors=True)
+        (args.folder / work).mkdir(parents=True)
+        rows[work] = tried(work, args.moments, args.folder.resolve(), random.Random(f"{args.seed} {work}"))
+    print("| work | moments tried | identical |\n|---|---|---|")
+    print("\n".join(f"| {work} | {args.moments} | {same} |" for work, same in rows.items()))
+    sys.exit(any(same < args.moments for same in rows.values()))
