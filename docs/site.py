@@ -96,6 +96,6 @@ def keys(path: Path) -> Iterator[tuple[str, str, str]]:
         indent = len(found["indent"])
         above = [(depth, name) for depth, name in above if depth < indent] + [(indent, found["key"])]
         dotted = ".".join(name for _, name in above)
-        value, said = (found["value"] or "").replace("|", "\\|"), (found["comment"] or "").replace("|", "\\|")
+        value, said = (found["value"] or "").replace("|", "\\|"), re.sub(r"[|_*]", r"\\\g<0>", found["comment"] or "")
         if dotted.split(".")[0] not in ("hydra", "defaults") and (value or said) and found["key"] != "_target_":
             yield dotted, value, said

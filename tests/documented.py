@@ -133,6 +133,7 @@ def run(words: list[str]) -> int:
         plan = ["--cfg", "job"] if words[1] == "chain" else []
         return exit_code(lambda: main([*words[1:], *plan]))
     sys.argv = words[1:]
+    sys.path.insert(0, str((PROJECT / words[1]).parent))  # as Python does
     return exit_code(lambda: runpy.run_path(str(PROJECT / words[1]), run_name="__main__"))
 
 
