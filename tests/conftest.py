@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hydra.core.singleton import Singleton
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,6 +21,14 @@ def load_golden(folder: Path, name: str) -> tuple[dict, dict[str, Tensor]]:
     settings = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     tensors = folder / f"{name}.safetensors"
     return settings, load_file(tensors) if tensors.exists() else {}
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Hydra knows its last job for as long as the process lives: for the tests that follow it is forgotten."""
+    state = dict(Singleton.get_state())
+    yield
+    Singleton.set_state(state)
 
 
 @pytest.fixture(scope="session")

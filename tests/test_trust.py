@@ -7,13 +7,13 @@ import hydra
 import pytest
 from conftest import PROJECT
 from hydra import compose, initialize_config_dir
-from hydra.core.singleton import Singleton
 from omegaconf import OmegaConf
 
 from ohlora_gan import trust
 from ohlora_gan.errors import UserError
 from ohlora_gan.pipelines import shells
 
+pytestmark = pytest.mark.usefixtures("forgotten")
 EVIL = {
     "a finder": ("method.finder", {"_target_": "subprocess.check_output", "args": ["touch", "RAN"]}),
     "a helper of ours that imports anything": ("layer", {"_target_": "ohlora_gan.models.wrapped.call_factory"}),
@@ -26,13 +26,6 @@ EVIL = {
     "what logging imports": ("hydra", {"job_logging": {"handlers": {"console": {"stream": "ext://os.environ"}}}}),
     "an environment": ("hydra", {"job": {"env_set": {"LD_PRELOAD": "x.so"}}}),
 }
-
-
-@pytest.fixture(autouse=True)
-def forgotten():
-    state = dict(Singleton.get_state())
-    yield
-    Singleton.set_state(state)
 
 
 @pytest.fixture

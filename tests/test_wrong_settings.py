@@ -7,12 +7,12 @@ from collections.abc import Callable
 import hydra
 import pytest
 from conftest import PROJECT
-from hydra.core.singleton import Singleton
 
 from ohlora_gan.pipelines import shells
 from ohlora_gan.pipelines.checks import check_find_vectors, check_train
 from ohlora_gan.world.face import ATTRIBUTES
 
+pytestmark = pytest.mark.usefixtures("forgotten")
 CHECKS = {"train": check_train, "find_vectors": check_find_vectors}
 
 ANSWERS = {
@@ -79,14 +79,6 @@ ANSWERS = {
     "find_vectors.py test.landmarks_pose=tilt": "test.landmarks_pose= is ignored by judge=auto: it is about landmarks "
     "(judge=landmarks); leave it out",
 }
-
-
-@pytest.fixture(autouse=True)
-def forgotten():
-    """Hydra knows its last job for as long as the process lives: for the tests that follow it is forgotten."""
-    state = dict(Singleton.get_state())
-    yield
-    Singleton.set_state(state)
 
 
 @pytest.fixture

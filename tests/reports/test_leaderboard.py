@@ -20,6 +20,7 @@ from ohlora_gan.reports.leaderboard import (
     marks,
     ranked,
     scorer_order,
+    write_csv,
     write_leaderboard,
 )
 from ohlora_gan.reports.pages import said, share
@@ -262,3 +263,10 @@ def test_a_judge_of_damage_has_columns_of_its_own(tmp_path):
     assert groups["judge_cnn"] == ["sum of r", "pass", "pass again", "side effect"]
     row = csv_row(cell, ["truth"])
     assert (row["truth/damage_ratio"], row["truth/damage_share"]) == (1.1, 0.03)
+
+
+def test_a_cell_of_the_table_computes_nothing(tmp_path):
+    write_csv(tmp_path / "leaderboard.csv", [], [FailedCell(tmp_path / "run", "=cmd", "it failed")], [])
+    with (tmp_path / "leaderboard.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["failed"] == "'=cmd: it failed"

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.saved import METADATA_KEY, LatentsError, SavedLatents, read_latents
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.generator import GeneratorBase
+from ohlora_gan.reading import UnreadableError, opened_tensors
 
 Kind = Literal["z", "w", "wplus"]
 ARRAYS = (".npy", ".npz", ".pt", ".pth", ".pkl")
@@ -210,9 +210,9 @@ def save_w(path: str | Path, given: GivenW) -> Path:
 def _load_w(path: Path) -> GivenW | None:
     """What `save_w` wrote; None where the file holds something else, of which `read_latents` says what is wrong."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            if "w" not in file.keys() or METADATA_KEY not in (file.metadata() or {}):  # noqa: SIM118 (no mapping)
+        with opened_tensors(path, METADATA_KEY) as (file, description):
+            if "w" not in file.keys():  # noqa: SIM118 (no mapping)
                 return None
-            return GivenW(file.get_tensor("w"), json.loads(file.metadata()[METADATA_KEY])["origin"])
-    except (SafetensorError, OSError):
+            return GivenW(file.get_tensor("w"), description.get("origin") or {})
+    except (UnreadableError, OSError):
         return None

@@ -74,8 +74,6 @@ FIND_VECTORS: Mapping[str, Any] = {
     "method.loop.steps": int,
     "method.loop.longest": float,
     "method.loop.refresh": int,
-    "method.loop.own": float,
-    "method.loop.num_own": int,
     "metric.num_latents": int | None,
     "metric.num_probes": int | None,
     "metric.shrinkage": float | None,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ohlora_gan.files import replacing
+from ohlora_gan.files import harmless, replacing
 from ohlora_gan.judging.figures import DEFAULT_THRESHOLD, PASS_THRESHOLDS, Interval
 from ohlora_gan.reading import open_picture
 from ohlora_gan.reports import plots
@@ -405,7 +405,9 @@ def write_csv(path: Path, cells: Sequence[Cell], failed: Sequence[FailedCell], s
         row: dict[str, Any] = {"rank": rank, "run": link_to(cell.folder, path.parent), "failed": ""}
         rows.append(row | csv_row(cell, scorers))
     rows += [{"run": link_to(item.folder, path.parent), "failed": f"{item.asked}: {item.word}"} for item in failed]
-    table = pd.DataFrame(rows).astype(dict.fromkeys(WHOLE, "Int64"))
+    table = pd.DataFrame([{name: harmless(value) for name, value in row.items()} for row in rows]).astype(
+        dict.fromkeys(WHOLE, "Int64")
+    )
     with replacing(path) as partial_path:
         table.to_csv(partial_path, index=False, float_format="%.6g", lineterminator="\n")
 
