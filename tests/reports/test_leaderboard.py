@@ -265,8 +265,9 @@ def test_a_judge_of_damage_has_columns_of_its_own(tmp_path):
     assert (row["truth/damage_ratio"], row["truth/damage_share"]) == (1.1, 0.03)
 
 
-def test_a_cell_of_the_table_computes_nothing(tmp_path):
-    write_csv(tmp_path / "leaderboard.csv", [], [FailedCell(tmp_path / "run", "=cmd", "it failed")], [])
+def test_a_cell_of_the_table_computes_nothing(cells, tmp_path):
+    write_csv(tmp_path / "leaderboard.csv", cells, [FailedCell(tmp_path / "run", "=cmd", "it failed")], ["judge_cnn"])
     with (tmp_path / "leaderboard.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+        *judged, row = csv.DictReader(file)
     assert row["failed"] == "'=cmd: it failed"
+    assert [int(row["rank"]) for row in judged] == [1, 2, 3, 4]
