@@ -66,6 +66,11 @@ def job_type(cfg: DictConfig) -> str:
     return "distil" if "num_generated" in cfg.data else "scorer"
 
 
+def kind_made(cfg: DictConfig) -> str:
+    """The kind of network that a training makes, and starts from."""
+    return {"filter": "filter", "scorer": "scorer", "distil": "scorer"}.get(job_type(cfg), "generator")
+
+
 def group_of(cfg: DictConfig) -> str | None:
     """The sweep or the chain that a run is part of, if any: its folder's last two names."""
     folder = Path(cfg.paths.output_dir)
@@ -142,7 +147,7 @@ def used_things(cfg: DictConfig, used: Mapping[str, Any]) -> Iterator[Thing]:
         told = settings | ({} if "folder" in cfg.data else {"world": WORLD})
         key = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
         yield Thing("dataset", f"{dataset_words(cfg)[0]}-{key}", about=told)
-    own = {"filter": "filter", "scorer": "scorer", "distil": "scorer"}.get(job_type(cfg), "generator")
+    own = kind_made(cfg)
     seen = set()
     for setting, given in used.items():
         kind = own if setting == "checkpoint" else KINDS.get(setting.rpartition(".")[2])
@@ -156,9 +161,8 @@ def used_things(cfg: DictConfig, used: Mapping[str, Any]) -> Iterator[Thing]:
 def log_model(loggers: Sequence[Logger], cfg: DictConfig) -> None:
     """The weights that a training has written."""
     path = Path(cfg.paths.output_dir) / "model.safetensors"
-    kind = {"filter": "filter", "scorer": "scorer", "distil": "scorer"}.get(job_type(cfg), "generator")
     if path.is_file():
-        show(loggers, "make", network(kind, path))
+        show(loggers, "make", network(kind_made(cfg), path))
 
 
 # --- A vector run ---
@@ -184,9 +188,14 @@ class LiveBar(Bar):
         return shown
 
 
+def judges_first(judgement: Mapping[str, Any]) -> dict[str, Any]:
+    """A ``judge.json``'s figures by scorer, those that had no part in finding before the finding one."""
+    return dict(sorted(judgement["by"].items(), key=lambda item: item[1]["role"] != "judging"))
+
+
 def headline(judgement: Mapping[str, Any]) -> dict[str, float]:
     """The first figures of a ``judge.json``, by the first scorer that had no part in finding where there is one."""
-    by = sorted(judgement["by"].values(), key=lambda of: of["role"] != "judging")
+    by = list(judges_first(judgement).values())
     first, found = by[0], {}
     leaks = [row["worst"] for row in first["leakage"].values() if row.get("worst") is not None]
     damage = next((of["damage"]["ratio"][0] for of in by if of.get("damage")), None)
@@ -198,7 +207,7 @@ def headline(judgement: Mapping[str, Any]) -> dict[str, float]:
 def figures_of(judgement: Mapping[str, Any]) -> dict[str, float]:
     """Every judge's correlations and slopes a property, judges before the finding scorer, and the parts' seconds."""
     found = headline(judgement)
-    for name, of in sorted(judgement["by"].items(), key=lambda item: item[1]["role"] != "judging"):
+    for name, of in judges_first(judgement).items():
         at = f"{of['role']}/{name}"
         values = {"sum_corr": of["sum_corr"][0], "pass_share": of["pass_share"][0]}
         for kind in ("corr", "slope", "passes", "miss"):
@@ -216,7 +225,7 @@ def log_search(loggers: Sequence[Logger], judgement: Judgement, strips: Sequence
     told, rows = judgement.to_dict(), []
     for logger in loggers:
         logger.log_metrics(figures_of(told))
-    for name, of in sorted(told["by"].items(), key=lambda item: item[1]["role"] != "judging"):
+    for name, of in judges_first(told).items():
         for edited, corr in of["corr"].items():
             leak = of["leakage"][edited]
             rows.append([name, of["role"], edited, *corr, of["slope"][edited][0], leak.get("worst"), leak.get("name")])
