@@ -139,8 +139,9 @@ def test_a_run_that_wandb_cannot_finish_ends_all_the_same(tmp_path, caplog):
 
     with open_loggers([wandb_logger(tmp_path)]) as (logger,):
         finish, logger.experiment.finish = logger.experiment.finish, broken
-    assert [r.getMessage() for r in caplog.records] == [f"wandb did not finish (gone): {tmp_path} may be incomplete"]
-    finish()
+    finish()  # for the tests that follow
+    told = [r.getMessage() for r in caplog.records if r.name.startswith("ohlora_gan")]
+    assert told == [f"wandb did not finish (gone): {tmp_path} may be incomplete"]
 
 
 def test_without_a_network_an_online_run_goes_offline(tmp_path, monkeypatch, caplog):
