@@ -1,6 +1,8 @@
 """Bars in a terminal, a line a minute in a log."""
 
 import ast
+import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import PROJECT
@@ -53,3 +55,11 @@ def test_no_work_draws_a_bar_of_its_own():
         calls = [node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
         found += [path.name for call in calls if isinstance(call, ast.Name) and call.id in ("tqdm", "trange", "track")]
     assert found == []
+
+
+@pytest.mark.parametrize(("config", "drawn"), [({"IPKernelApp": {}}, True), ({}, False), (None, False)])
+def test_a_notebook_draws_bars_and_a_module_that_is_there_does_not(monkeypatch, config, drawn):
+    shell = None if config is None else SimpleNamespace(config=config)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    assert progress.is_drawn() is drawn

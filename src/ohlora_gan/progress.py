@@ -17,7 +17,8 @@ SECONDS = 60.0
 
 def is_drawn() -> bool:
     """Whether stderr shows a bar in one place: a terminal does, and a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    ipython = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return sys.stderr.isatty() or "IPKernelApp" in getattr(ipython, "config", {})
 
 
 class Lines:
