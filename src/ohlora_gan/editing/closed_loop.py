@@ -3,7 +3,8 @@
 A straight direction promises a change; the loop looks at what came of it. Each step solves, with J the derivatives of
 the scores at the present code and M what steps cost (see ``latents.metric``),
 ``dv = M^-1 J^T (J M^-1 J^T + damping)^-1 (target - score)``: of all steps that go to the targets the cheapest
-(Nocedal and Wright, "Numerical Optimization", 2006, section 10.3).
+(Nocedal and Wright, "Numerical Optimization", 2006, section 10.3). The targets move, too: they are reached after half
+of the steps, since what a step costs is known near the face alone, and one that goes far ends at another face.
 
 The finding scorer closes the loop, so it cannot judge the result: let another one do that.
 """
@@ -57,7 +58,7 @@ class Steps:
     """Gauss-Newton steps.
 
     Attributes:
-        num: how many, at least 1.
+        num: how many, at least 1; the first half of them goes to targets on the way.
         damping: share of each score's own response that is added to the diagonal of the normal equations (Marquardt
             1963), at least 0: it shortens steps that scores ask for against each other.
         longest: no step is longer than this share of the cloud's radius, above 0.
@@ -65,9 +66,9 @@ class Steps:
             what the last step did, which costs a pass forward instead of one and P backward.
     """
 
-    num: int = 5
-    damping: float = 0.01
-    longest: float = 2.0
+    num: int = 6
+    damping: float = 0.3
+    longest: float = 0.5
     refresh: int = 1
 
     def __post_init__(self) -> None:
@@ -192,7 +193,8 @@ class ClosedLoop:
 
         scores, best, best_scores, best_miss = start, v.copy(), start, miss(start)
         for step in range(1, self.steps.num + 1):
-            move = self._step(jacobian[:, used], (wanted - scores)[:, used])
+            goal = start + min(1.0, 2 * step / self.steps.num) * (wanted - start)
+            move = self._step(jacobian[:, used], (goal - scores)[:, used])
             v = v.copy()
             v[:, self.free] += move
             if step == self.steps.num or step % self.steps.refresh:
