@@ -341,6 +341,9 @@ def test_the_shipped_judge_judges_the_shipped_scorer_alone():
         "other.safetensors",
     ]
     assert chosen_judge(composed("find_vectors", "judge=null")) is None
+    assert chosen_judge(composed("find_vectors", "judge=[judge,truth]")) == ["property_cnn_judge", "truth"]
+    with pytest.raises(ValueError, match="judge=judge is the shipped judge of a shipped scorer .* mine.safetensors"):
+        chosen_judge(composed("find_vectors", "scorer=mine.safetensors", "judge=judge"))
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -28,7 +28,7 @@ from ohlora_gan.editing.photos import Photos, take_photos
 from ohlora_gan.editing.search import Wanted, find_directions, made_ready, recalibrated
 from ohlora_gan.files import encoded, grid
 from ohlora_gan.judging.figures import make_plan
-from ohlora_gan.judging.judge import Extent, Judgement, judge_vectors, open_judges
+from ohlora_gan.judging.judge import SHIPPED_JUDGES, Extent, Judgement, judge_vectors, open_judges
 from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.layers import Layer, W, Z, layer_named
 from ohlora_gan.latents.metric import SETTINGS, Measured, Region, make_metric, stored_metric
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STREAM = "sample"  # directions are neither found nor judged on its faces
-SCORER, JUDGE = "property_cnn", "property_cnn_judge"
+SCORER = "property_cnn"
 SHOWN = 32  # faces at most in a notebook's picture
 
 METHODS: dict[str, type[DirectionFinder]] = {
@@ -415,8 +415,8 @@ class Directions:
         Raises:
             ValueError: for a judge that cannot judge these directions.
         """
-        if by == "judge":
-            by = JUDGE if self.gan.scorer_name == SCORER else None
+        if by == "judge" and self.gan.scorer_name not in SHIPPED_JUDGES:
+            by = None
         judges = open_judges(self.gan.space, self.gan.scorer_name or "scorer", by)
         started = time.monotonic()
         with Bar(desc="testing", total=num_latents) as bar:

@@ -36,6 +36,8 @@ from ohlora_gan.models.zoo import is_truth, open_scorer
 from ohlora_gan.world.truth import Truth
 
 ALONG = np.linspace(-4, 4, 17)  # strengths of each property alone, in sigmas, between which its saturation is sought
+SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
+"""Shipped scorer -> the shipped one that learnt on its own, which is called ``judge`` for short."""
 CLEAN = 200  # unedited pictures, at least, whose 99th percentile of damage says what is damaged
 
 
@@ -158,6 +160,17 @@ def plain_data(value: Any) -> Any:
 LANDMARKS = "landmarks"
 
 
+def called_judges(judge: str | Sequence[str] | None, scorer: str) -> list[str]:
+    """Names or files of those who judge, ``judge`` by its own name; ValueError where the scorer has no such."""
+    names = [judge] if isinstance(judge, str) else list(judge or [])
+    if "judge" in names and scorer not in SHIPPED_JUDGES:
+        raise ValueError(
+            f"judge=judge is the shipped judge of a shipped scorer ({', '.join(SHIPPED_JUDGES)}), the scorer is "
+            f"{scorer}: give the name or file of another one, or null"
+        )
+    return [SHIPPED_JUDGES[scorer] if name == "judge" else name for name in names]
+
+
 def open_judges(
     space: FaceSpace, scorer: str, judge: str | Sequence[str] | None, landmarks_pose: str = "turn"
 ) -> list[Judge]:
@@ -165,14 +178,14 @@ def open_judges(
 
     Args:
         scorer: the name or file of the space's scorer.
-        judge: names or files of other property networks, ``"landmarks"``, a list of such, or None.
+        judge: names or files of other property networks, ``"judge"``, ``"landmarks"``, a list of such, or None.
         landmarks_pose: what ``pose`` is for landmarks, see ``LandmarkJudge``, where the scorer has a ``pose``.
 
     Raises:
         ValueError: for the finding scorer itself, a truth network of another resolution, or what is not installed.
     """
     judges: list[Judge] = [NetworkJudge(network_name(scorer), space.scorer, space.device, "finding", space.quantize)]
-    for name in [judge] if isinstance(judge, str) else judge or []:
+    for name in called_judges(judge, scorer):
         if name == LANDMARKS and scorer != LANDMARKS:
             judges.append(LandmarkJudge(landmarks_pose if "pose" in space.property_names else None))
             continue

@@ -18,6 +18,7 @@ from ohlora_gan.directions.base import check_edited, check_group_by
 from ohlora_gan.editing.moves import UNITS
 from ohlora_gan.errors import near_file
 from ohlora_gan.judging.figures import STRENGTHS, Plan, make_plan
+from ohlora_gan.judging.judge import SHIPPED_JUDGES, called_judges
 from ohlora_gan.latents.metric import PARTS
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_finite, file_hash, load_strictly
 from ohlora_gan.models.gan import Architecture, Discriminator, Generator
@@ -32,7 +33,6 @@ from ohlora_gan.world.face import ATTRIBUTES
 
 MIN_SAMPLES = 10  # a group: fewer leave it without validation samples
 TRUTH = "truth"
-SHIPPED_JUDGES = {"property_cnn": "property_cnn_judge"}
 
 
 def check_train(cfg: DictConfig) -> None:
@@ -149,7 +149,8 @@ def chosen_judge(cfg: DictConfig) -> str | list[str] | None:
     if cfg.judge == "auto":
         judge = SHIPPED_JUDGES.get(str(cfg.scorer))
         return [judge, TRUTH] if judge and world_of(cfg.checkpoint, "generator") == WORLD else judge
-    return list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge
+    judges = called_judges(list(cfg.judge) if OmegaConf.is_list(cfg.judge) else cfg.judge, str(cfg.scorer))
+    return judges if OmegaConf.is_list(cfg.judge) else next(iter(judges), None)
 
 
 def check_groups(cfg: DictConfig) -> None:
