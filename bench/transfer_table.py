@@ -19,9 +19,12 @@ from ohlora_gan.judging.figures import markdown
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "own_generator.md"
-SEARCHES = {"pretrain": ("pretrain", 0), "v1": ("v1", 0), "v9": ("v9", 0), "v9_again": ("v9", 1)}
-"""A search's name -> its checkpoint and seed; the last says how much two searches on one checkpoint differ."""
-PAIRS = (("pretrain", "v1"), ("v1", "v9"), ("pretrain", "v9"), ("v9_again", "v9"))
+LATER = "v9_later"
+SEARCHES = {"pretrain": ("pretrain", 0), "v1": ("v1", 0), "v9": ("v9", 0), "v9_again": ("v9", 1), LATER: (LATER, 0)}
+"""A search's name -> its checkpoint and seed; v9_again says how much two searches on one checkpoint differ."""
+PAIRS = (("pretrain", "v1"), ("v1", "v9"), ("pretrain", "v9"), ("v9", LATER), ("v9_again", "v9"))
+TRAINING = ("model=finetune_v9", "checkpoint=v9", "trainer.max_steps=200", "logger=csv")
+"""What makes the later step of v9's training."""
 SEARCH = ("method=svm", "layer=w", "groups=none", "n=2000", "test.num_latents=50", "test.num_saturation=0")
 SEARCH += ("test.retest=false", "logger=csv")
 BY = {"samples": ("--samples", "200"), "jacobians": ("--jacobians", "24")}
@@ -38,16 +41,20 @@ def run(*words: str) -> None:
 
 def measure(folder: Path) -> None:
     """Makes the runs that are not there."""
+    training = folder / "training"
+    files = {LATER: training / "model.safetensors"}
+    if not files[LATER].exists():
+        run(str(PROJECT / "train.py"), *TRAINING, f"paths.output_dir={training}")
     for name, (checkpoint, seed) in SEARCHES.items():
         if not (folder / name / "metrics.json").exists():
             places = f"paths.output_dir={folder / name}", f"paths.bank_dir={folder / 'banks'}"
-            run(str(PROJECT / "find_vectors.py"), f"checkpoint={checkpoint}", f"seed={seed}", *SEARCH, *places)
+            run(str(PROJECT / "find_vectors.py"), f"checkpoint={files.get(checkpoint, checkpoint)}", f"seed={seed}", *SEARCH, *places)
     for one, other in PAIRS:
         for how, words in BY.items():
             output = folder / f"{one}_{other}_{how}"
             if not (output / "transfer.json").exists():
                 words = (*words, "--seed", "0", "--there", str(folder / other), "--output", str(output))
-                run("-m", "ohlora_gan", "transfer", str(folder / one), "--to", other, *words)
+                run("-m", "ohlora_gan", "transfer", str(folder / one), "--to", str(files.get(other, other)), *words)
 
 
 def rows(folder: Path) -> list[tuple[str, ...]]:
