@@ -47,8 +47,9 @@ def measure(folder: Path) -> None:
         run(str(PROJECT / "train.py"), *TRAINING, f"paths.output_dir={training}")
     for name, (checkpoint, seed) in SEARCHES.items():
         if not (folder / name / "metrics.json").exists():
-            places = f"paths.output_dir={folder / name}", f"paths.bank_dir={folder / 'banks'}"
-            run(str(PROJECT / "find_vectors.py"), f"checkpoint={files.get(checkpoint, checkpoint)}", f"seed={seed}", *SEARCH, *places)
+            where = f"paths.output_dir={folder / name}", f"paths.bank_dir={folder / 'banks'}"
+            what = f"checkpoint={files.get(checkpoint, checkpoint)}", f"seed={seed}"
+            run(str(PROJECT / "find_vectors.py"), *what, *SEARCH, *where)
     for one, other in PAIRS:
         for how, words in BY.items():
             output = folder / f"{one}_{other}_{how}"
