@@ -150,3 +150,15 @@ def test_a_mirror_images_errors_cancel():
     np.testing.assert_allclose(mean[used], true[used], atol=1e-9)
     others = np.setdiff1d(np.arange(478), used)
     np.testing.assert_array_equal(mean[others], (true + error)[others])
+    assert lm.mirror_distance(true, flipped(true), SIZE) == pytest.approx(0, abs=1e-12)
+    height = np.hypot(*(true[lm.CHIN] - true[lm.FOREHEAD]))
+    expected = 2 * np.sqrt((error[used] ** 2).sum(axis=1).mean()) / height
+    error[[lm.CHIN, lm.FOREHEAD]] = 0
+    assert lm.mirror_distance(true + error, mirrored, SIZE) == pytest.approx(expected, rel=0.05)
+
+
+def flipped(points):
+    """The landmarks of a picture's mirror image."""
+    found, used = np.zeros_like(points), list(lm.TWINS)
+    found[used] = points[list(lm.TWINS.values())] * (-1, 1) + (SIZE, 0)
+    return found

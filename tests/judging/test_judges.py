@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ohlora_gan.data import landmarks
-from ohlora_gan.judging.measure import LandmarkJudge, NetworkJudge
+from ohlora_gan.judging.measure import DAMAGE, LandmarkJudge, NetworkJudge
 from ohlora_gan.models.gan import from_uint8, to_uint8
 from tests import tiny
 
@@ -52,7 +52,7 @@ def mesh(monkeypatch):
         values = np.arange(len(images), dtype=float)
         values[1] = np.nan
         measures = {"eye_aspect": values, "mouth_opening": values + 10, "tilt": values + 20, "turn": values + 30}
-        measures |= {"smile": values + 40, "nod": values + 50}
+        measures |= {"smile": values + 40, "nod": values + 50, "doubt": values + 60}
         return {"found": np.isfinite(values), **measures}
 
     monkeypatch.setattr(landmarks, "detector", lambda: None)
@@ -61,11 +61,11 @@ def mesh(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("pose", "other", "columns"), [("turn", "tilt", [0, 10, 30, 20]), ("tilt", "turn", [0, 10, 20, 30])]
+    ("pose", "other", "columns"), [("turn", "tilt", [0, 10, 30, 20, 60]), ("tilt", "turn", [0, 10, 20, 30, 60])]
 )
 def test_landmarks_measure_and_lose(mesh, pose, other, columns):
     judge = LandmarkJudge(pose)
-    assert judge.property_names == ("eyes", "mouth", "pose", other)
+    assert judge.property_names == ("eyes", "mouth", "pose", other, DAMAGE)
     assert (judge.name, judge.role, judge.raw) == ("landmarks", "judging", True)
     scores = judge.score(IMAGES)
     assert scores.dtype == np.float32
@@ -76,8 +76,8 @@ def test_landmarks_measure_and_lose(mesh, pose, other, columns):
 
 def test_landmarks_by_their_own_names(mesh):
     judge = LandmarkJudge(None)
-    assert judge.property_names == ("eyes", "mouth", "smile", "turn", "tilt", "nod")
-    np.testing.assert_array_equal(judge.score(IMAGES)[3], np.add([0, 10, 40, 30, 20, 50], 3))
+    assert judge.property_names == ("eyes", "mouth", "smile", "turn", "tilt", "nod", DAMAGE)
+    np.testing.assert_array_equal(judge.score(IMAGES)[3], np.add([0, 10, 40, 30, 20, 50, 60], 3))
 
 
 def test_another_pose_is_named(mesh):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_gan.editing.moves import StraightMover
-from ohlora_gan.judging.measure import ChangeMeter, Scoring, Seen
+from ohlora_gan.judging.measure import DAMAGE, ChangeMeter, Scoring, Seen
 from ohlora_gan.testing import Bar
 from tests import linear_world as world
 
@@ -101,6 +101,13 @@ def test_raw_measures_become_sigmas_over_the_unedited_faces():
     sigma = a.unedited.std(axis=0)
     np.testing.assert_allclose(b.in_sigmas().scores, (a.scores - a.unedited.mean(axis=0)) / sigma, rtol=1e-4, atol=1e-5)
     assert b.in_sigmas().unedited.std(axis=0) == pytest.approx(1, abs=1e-4)
+
+
+def test_damage_keeps_its_unit():
+    unedited = np.array([[1.0, 0.1], [3.0, 0.3], [np.nan, np.nan]], np.float32)
+    seen = Seen("landmarks", "judging", ("eyes", DAMAGE), unedited, unedited[:, None] + np.float32(1)).in_sigmas()
+    np.testing.assert_allclose(seen.unedited, [[-1, 0.1], [1, 0.3], [np.nan, np.nan]], rtol=1e-6)
+    np.testing.assert_allclose(seen.scores[:, 0], [[0, 1.1], [2, 1.3], [np.nan, np.nan]], rtol=1e-6, atol=1e-6)
 
 
 def test_too_few_measured_faces_are_named():

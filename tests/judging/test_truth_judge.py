@@ -99,3 +99,10 @@ def test_it_is_opened_by_name_and_refuses_another_size(tmp_path):
     assert [type(judge).__name__ for judge in judges] == ["NetworkJudge", "NetworkJudge", "TruthJudge"]
     with pytest.raises(ValueError, match=r"judge=truth reads pictures of 64 pixels, .+ makes 32: leave it out"):
         open_judges(space, scorer, "truth")
+
+
+def test_a_lost_picture_is_damaged():
+    unedited, edited = np.array([2.0, np.nan]), np.array([[2.0, np.nan], [1.0, 4.0]])
+    found = figures.damage(unedited, edited, np.array([1.0, 2.0, 3.0, np.nan]), Bootstrap(2))
+    assert found["ratio"].value == 1
+    assert found["share"].value == 0.5

@@ -61,13 +61,20 @@ class LandmarkDetector:
         Of a picture RGB, uint8 ``[H, W, 3]``, of any size (64x64 is enough), x and y in its pixels (beyond its edges
         where the face is cut off), float64 ``[478, 2]``. NoFace or SeveralFaces if there is not exactly one.
         """
+        return self.points_and_doubt(image)[0]
+
+    def points_and_doubt(self, image: Bytes) -> tuple[NDArray[np.float64], float]:
+        """``points``, and how far landmarks of the mirror image are from them, see `mirror_distance`; 1 where that
+        shows no face, or several."""
         faces = self._faces(image)
         if not faces:
             raise NoFace
         if len(faces) > 1:
             raise SeveralFaces
-        again = self._faces(image[:, ::-1])
-        return mean_with_mirror(faces[0], again[0], image.shape[1]) if len(again) == 1 else faces[0]
+        again, width = self._faces(image[:, ::-1]), image.shape[1]
+        if len(again) != 1:
+            return faces[0], 1.0
+        return mean_with_mirror(faces[0], again[0], width), mirror_distance(faces[0], again[0], width)
 
     def _faces(self, image: Bytes) -> list[NDArray[np.float64]]:
         """Landmarks ``[478, 2]`` in pixels of ``image`` of the faces in it, of two at most."""
@@ -95,8 +102,8 @@ def measure(images: Bytes) -> dict[str, NDArray]:
     """Raw measures of faces uint8 ``[N, H, W, 3]``, as a judge that knows nothing of this project's networks.
 
     Returns:
-        ``found``: bool ``[N]``, whether a picture holds exactly one face; and float64 ``[N]`` by the names of
-        ``MEASURES``, NaN where none is found.
+        ``found``: bool ``[N]``, whether a picture holds exactly one face; and, NaN where none is found, float64 ``[N]``
+        by the names of ``MEASURES``, and ``doubt``, see `LandmarkDetector.points_and_doubt`.
 
     Raises:
         ValueError: for another shape or dtype, or if MediaPipe is not installed.
@@ -105,11 +112,12 @@ def measure(images: Bytes) -> dict[str, NDArray]:
         raise ValueError(f"images are a {type(images).__name__}, expected uint8 [N, H, W, 3]")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3]")
-    values = np.full((len(images), len(MEASURES)), np.nan)
+    values = np.full((len(images), len(MEASURES) + 1), np.nan)
     for i, image in enumerate(images):
         with suppress(NoFace, SeveralFaces):
-            values[i] = list(measure_points(detector().points(image)).values())
-    return {"found": np.isfinite(values[:, 0]), **dict(zip(MEASURES, values.T, strict=True))}
+            points, doubt = detector().points_and_doubt(image)
+            values[i] = [*measure_points(points).values(), doubt]
+    return {"found": np.isfinite(values[:, 0]), **dict(zip((*MEASURES, "doubt"), values.T, strict=True))}
 
 
 class LandmarkScorer:
@@ -243,6 +251,18 @@ def measure_points(points: NDArray) -> dict[str, float]:
         "turn": float(off_middle) * 2 / height,
         "nod": nod,
     }
+
+
+def mirror_distance(points: NDArray, mirrored: NDArray, width: float) -> float:
+    """How far the landmarks of a picture and of its mirror image are from each other, by the height of the face.
+
+    Root of the mean square over all that are used here. The mesh is a fixed shape that is laid over a picture: over a
+    whole face it comes to lie alike from both sides, over a smeared one it does not.
+    """
+    here, there = list(TWINS), list(TWINS.values())
+    points = _checked(points)
+    apart = points[here] - (width, 0) - _checked(mirrored)[there] * (-1, 1)
+    return float(np.sqrt((apart**2).sum(axis=1).mean()) / np.hypot(*(points[CHIN] - points[FOREHEAD])))
 
 
 def mean_with_mirror(points: NDArray, mirrored: NDArray, width: float) -> Floats:

@@ -223,17 +223,24 @@ def damage(
     unedited: NDArray[Any], edited: NDArray[Any], clean: NDArray[Any], bootstrap: Bootstrap
 ) -> dict[str, Interval]:
     """What edits do to pictures besides what was asked, by the residuals of the unedited pictures of N latents ``[N]``,
-    of their edited ones ``[N, K]``, and of clean pictures ``[M]``, see ``measure.DAMAGE``.
+    of their edited ones ``[N, K]``, and of clean pictures ``[M]``, see ``measure.DAMAGE``; NaN for a lost picture,
+    which counts as damaged where it was edited.
 
     Returns:
         ``ratio``: an edited picture's residual over that of the unedited one, mean; ``ratio_p95``: 95th percentile of
         the ratio; ``share``: share of the pictures whose residual is above the 99th percentile of the clean ones.
     """
     ratio = edited.astype(np.float64) / np.maximum(unedited, 1e-6)[:, None]
-    over = (edited > np.quantile(clean, 0.99)).mean(axis=1)
-    highest = [np.quantile(np.repeat(ratio, counts.astype(int), axis=0), 0.95) for counts in bootstrap.counts]
-    p95 = Interval.of_draws(float(np.quantile(ratio, 0.95)), np.array(highest))
-    return {"ratio": bootstrap.mean(ratio.mean(axis=1)), "ratio_p95": p95, "share": bootstrap.mean(over)}
+    over = (~(edited <= np.nanquantile(clean, 0.99))).mean(axis=1)
+    num = np.isfinite(ratio).sum(axis=1)
+
+    def highest(of: Floats) -> float:
+        return float(np.nanquantile(of, 0.95)) if np.isfinite(of).any() else np.nan
+
+    draws = np.array([highest(np.repeat(ratio, counts.astype(int), axis=0)) for counts in bootstrap.counts])
+    p95 = Interval.of_draws(highest(ratio), draws[~np.isnan(draws)]) if num.any() else Interval(np.nan)
+    means = np.where(num > 0, np.nansum(ratio, axis=1) / np.maximum(num, 1), np.nan)
+    return {"ratio": bootstrap.mean(means), "ratio_p95": p95, "share": bootstrap.mean(over)}
 
 
 def _mean_size(differences: NDArray[Any]) -> Floats:

@@ -84,6 +84,8 @@ class NetworkJudge:
         return from_uint8(to_uint8(images)) if self.quantize else images
 
 
+DAMAGE = "damage"
+"""The last score of a judge that sees damage: how far a picture is from one of a whole face, in a unit of its own."""
 POSES = ("turn", "tilt")
 
 
@@ -91,6 +93,8 @@ class LandmarkJudge:
     """MediaPipe's face mesh as a judge: nobody's network of this project (extra ``landmarks``).
 
     It measures eyes (eye_aspect), mouth (mouth_opening), pose, and the other one of turn and tilt under its own name.
+    The last of its scores is ``DAMAGE``: how far the meshes of a picture and of its mirror image differ
+    (`landmarks.mirror_distance`).
 
     Args:
         pose: the measure that ``pose`` is: ``"turn"``, as in the labels of aligned photographs, or ``"tilt"``, as in
@@ -108,18 +112,15 @@ class LandmarkJudge:
     def __init__(self, pose: str | None = "turn") -> None:
         if pose not in (None, *POSES):
             raise ValueError(f"pose is {pose!r}, expected one of {', '.join(POSES)}")
-        self.scorer = landmarks.LandmarkScorer()
-        told = list(self.scorer.property_names)
-        chosen = told if pose is None else ["eyes", "mouth", pose, POSES[1 - POSES.index(pose)]]
-        self._order = [told.index(name) for name in chosen]
-        self.property_names = tuple("pose" if name == pose else name for name in chosen)
+        told = landmarks.LandmarkScorer().property_names
+        chosen = list(told) if pose is None else ["eyes", "mouth", pose, POSES[1 - POSES.index(pose)]]
+        self._columns = [*(landmarks.LandmarkScorer.columns[name] for name in chosen), "doubt"]
+        self.property_names = (*("pose" if name == pose else name for name in chosen), DAMAGE)
 
     def score(self, images: Tensor) -> Scores:
         """Raw measures, see ``landmarks.measure``; NaN where there is not exactly one face."""
-        return self.scorer(images)[:, self._order]
-
-
-DAMAGE = "damage"  # the last of a truth judge's scores: how far a picture is from the face that was read off it
+        found = landmarks.measure(to_uint8(images).cpu().numpy())
+        return np.stack([found[column] for column in self._columns], axis=1).astype(np.float32)
 
 
 class TruthJudge:
@@ -230,16 +231,18 @@ class Seen:
         return float(lost_pictures(self.scores).mean())
 
     def standardised(self, scores: Scores) -> Scores:
-        """Raw measures ``[..., P]`` in standard deviations over the unedited faces, from their mean; ValueError where
-        fewer than two of these have scores, or they do not differ."""
+        """Raw measures ``[..., P]`` in standard deviations over the unedited faces, from their mean, but ``DAMAGE`` as
+        it is; ValueError where fewer than two of these have scores, or they do not differ."""
         known = self.unedited[~lost_pictures(self.unedited)].astype(np.float64)
-        spread = known.std(axis=0) if len(known) > 1 else np.zeros(1)
+        mean, spread = (known.mean(axis=0), known.std(axis=0)) if len(known) > 1 else (np.zeros(1), np.zeros(1))
+        if len(known) > 1 and self.names[-1] == DAMAGE:
+            mean[-1], spread[-1] = 0.0, 1.0
         if (spread == 0).any():
             raise ValueError(
                 f"{self.name} measured {len(known)} of {len(self.unedited)} unedited faces, too few that differ to "
                 f"say what a standard deviation is: raise test.num_latents, or judge by a network"
             )
-        return ((scores - known.mean(axis=0)) / spread).astype(np.float32)
+        return ((scores - mean) / spread).astype(np.float32)
 
     def without_last(self) -> "Seen":
         """The same without the last of the P scores."""
