@@ -66,7 +66,7 @@ class Steps:
             what the last step did, which costs a pass forward instead of one and P backward.
     """
 
-    num: int = 6
+    num: int = 8
     damping: float = 0.3
     longest: float = 0.5
     refresh: int = 1
