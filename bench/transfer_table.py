@@ -72,7 +72,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
             figures += [shown(stage.get("pass_share")) for stage in ordered]
             cosine = f"{stages['as_is']['cosine']:.2f}" if name != "all" else ""
             found.append(
-                (f"{one.replace('_', ' ')}, {other}", name, cosine, shown(stages["as_is"].get("slope_ratio")), *figures)
+                (f"{one}, {other}".replace("_", " "), name, cosine, shown(stages["as_is"].get("slope_ratio")), *figures)
             )
     return found
 
