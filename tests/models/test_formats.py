@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ohlora_gan.__main__ import main
@@ -74,6 +75,20 @@ def test_a_generator_is_found_wherever_it_lies(tmp_path, layout):
     net = tiny.generator(0, False)
     path = saved(tmp_path, LAYOUTS[layout](net.state_dict()))
     assert weights_hash(zoo.open_generator(path)) == weights_hash(net)
+
+
+@pytest.mark.parametrize("layout", ["flat", "both"])
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pth"])
+def test_what_others_save_as_safetensors_is_read_as_theirs(tmp_path, layout, name):
+    net = tiny.generator(0, False)
+    save_file(dict(LAYOUTS[layout](net.state_dict())), tmp_path / name)
+    assert weights_hash(zoo.open_generator(tmp_path / name)) == weights_hash(net)
+
+
+def test_our_file_is_ours_whatever_it_is_called(tmp_path):
+    net = tiny.generator()
+    ours = checkpoint.save(tmp_path / "ours.safetensors", {"generator": net}).rename(tmp_path / "ours.pth")
+    assert weights_hash(zoo.open_generator(ours)) == weights_hash(net)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ohlora_gan.errors import UserError
 from ohlora_gan.files import replacing
-from ohlora_gan.reading import UnreadableError, check_described, opened_tensors
+from ohlora_gan.reading import UnreadableError, check_described, metadata_of, opened_tensors
 from ohlora_gan.registry import NETWORKS
 
 FORMAT = 1
@@ -86,6 +86,16 @@ def save(path: str | Path, networks: Mapping[str, nn.Module], half: bool = False
     with replacing(path) as partial:
         partial.write_bytes(to_bytes(tensors, metadata={METADATA_KEY: json.dumps(description)}))
     return path
+
+
+def is_ours(path: str | Path) -> bool:
+    """Whether `load` is who reads a file, or says what is wrong with it: a ``.safetensors`` that is not whole, or that
+    this project wrote; what others have saved so is a foreign file, whatever its name ends in."""
+    path = Path(path)
+    try:
+        return any(key.startswith(METADATA_KEY) for key in metadata_of(path))
+    except (UnreadableError, OSError):
+        return path.suffix == ".safetensors"
 
 
 def load(path: str | Path) -> Checkpoint:

@@ -11,6 +11,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from itertools import islice
@@ -19,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, check_plain, load_strictly
@@ -130,7 +133,10 @@ def left_out(content: Mapping[Any, Any], places: Iterable[Place]) -> Iterator[st
 
 
 def read_torch(path: Path) -> Any:
-    """What a file of ``torch.save`` holds; CheckpointError where it could run code, is damaged or no such file."""
+    """What a file of ``torch.save`` or of safetensors holds; CheckpointError where it could run code, is damaged or no
+    such file."""
+    with suppress(SafetensorError):
+        return load_file(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(INERT):
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ohlora_gan.errors import near_file
-from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, load, load_info
+from ohlora_gan.models.checkpoint import Checkpoint, CheckpointError, is_ours, load, load_info
 from ohlora_gan.models.filters import FilterEnsemble
 from ohlora_gan.models.formats import load_foreign
 from ohlora_gan.models.generator import GeneratorBase
@@ -69,7 +69,7 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
         near = get_close_matches(str(name), offered, 1)
         guess = f"did you mean {near[0]}? " if near else near_file(path)
         raise CheckpointError(f"checkpoint {str(name)!r} does not exist: {guess}{one_of}")
-    if path.suffix == ".safetensors" and kind in SERVES and (held := kind_of(path)) not in SERVES[kind]:
+    if kind in SERVES and is_ours(path) and (held := kind_of(path)) not in SERVES[kind]:
         raise CheckpointError(f"checkpoint {str(name)!r} holds a {held} network, expected a {kind}: {one_of}")
     return path
 
@@ -81,7 +81,7 @@ def open_checkpoint(name: str | Path, kind: str | None = None) -> Checkpoint:
     path = resolve(name, kind)
     if kind:
         check_world(path, kind)
-    return load(path) if path.suffix == ".safetensors" else load_foreign(path)
+    return load(path) if is_ours(path) else load_foreign(path)
 
 
 def world_of(name: str | Path, kind: str | None = None) -> int | None:
@@ -93,7 +93,7 @@ def world_of(name: str | Path, kind: str | None = None) -> int | None:
     if Path(name).is_dir() or is_factory(name):
         return None
     path = resolve(name, kind)
-    world = load_info(path).get("world") if path.suffix == ".safetensors" else _world_of_run(path)
+    world = load_info(path).get("world") if is_ours(path) else _world_of_run(path)
     return world if type(world) is int else None
 
 
@@ -158,7 +158,7 @@ def open_scorer(name: str | Path) -> nn.Module:
 def is_truth(name: str | Path) -> bool:
     """Whether a shipped model's name or a file is a network of ``model=truth``."""
     path = resolve(name, "scorer")
-    return not is_factory(name) and path.suffix == ".safetensors" and kind_of(path) == "truth"
+    return not is_factory(name) and is_ours(path) and kind_of(path) == "truth"
 
 
 def open_truth(name: str | Path) -> TruthNet:
