@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import PROJECT
 from hydra.utils import instantiate
+from pytorch_lightning.strategies import DDPStrategy
 
 from ohlora_gan import devices
 from ohlora_gan.devices import DDP, NAMED, Device, DeviceUnavailableError
@@ -47,10 +48,27 @@ def test_numbers_of_devices_are_whole(name, value):
         Device(**{name: value})
 
 
-@pytest.mark.parametrize(("more", "strategy"), [({}, "auto"), ({"devices": 2}, DDP), ({"num_nodes": 3}, DDP)])
-def test_several_devices_alone_are_enough(more, strategy):
-    assert Device(**more).trainer_options()["strategy"] == strategy
-    assert Device(**more, strategy="fsdp").trainer_options()["strategy"] == "fsdp"
+@pytest.mark.parametrize("more", [{"devices": 2}, {"num_nodes": 3}, {"strategy": DDP}])
+def test_several_devices_alone_are_enough(more):
+    strategy = Device(**more, timeout=7).trainer_options()["strategy"]
+    assert isinstance(strategy, DDPStrategy)
+    assert strategy._ddp_kwargs["find_unused_parameters"]
+    assert strategy._timeout.total_seconds() == 7
+    assert Device().trainer_options()["strategy"] == "auto"
+    assert Device(**more | {"strategy": "fsdp"}).trainer_options()["strategy"] == "fsdp"
+
+
+@pytest.mark.parametrize("value", [True, 0, -1, "60", None, float("nan"), float("inf")])
+def test_a_timeout_is_in_seconds(value):
+    with pytest.raises(ValueError, match=r"device.timeout is .*, expected seconds above 0"):
+        Device(timeout=value)
+
+
+def test_processes_that_train_together_take_no_apple_gpu(monkeypatch):
+    monkeypatch.setattr(devices, "has_mps", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Device(accelerator="auto").check().accelerator == "mps"
+    assert Device(accelerator="auto", devices=2).check().accelerator == "cpu"
 
 
 def test_measuring_draws_no_random_numbers():
@@ -63,7 +81,8 @@ def test_measuring_draws_no_random_numbers():
 
 
 def test_devices_of_commands_are_those_of_the_configs():
-    conf = {path.stem for path in (PROJECT / "conf" / "device").glob("*.yaml")} - {"ddp"}  # of several devices
+    conf = {path.stem for path in (PROJECT / "conf" / "device").glob("*.yaml")}
+    conf -= {"ddp", "ddp_cpu", "multinode"}  # of several devices
     assert set(NAMED) == set(get_args(DeviceName)) == conf
     for name, device in NAMED.items():
         assert instantiate(composed("train", f"device={name}").device) == device

@@ -3,9 +3,11 @@
 import ctypes
 import functools
 import logging
+import math
 import platform
 import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -36,6 +38,8 @@ class Device:
             measured to be faster. R1, losses and instance-norm statistics stay in float32 whatever the precision.
         devices, num_nodes, strategy, deterministic: settings of Lightning's Trainer; with several devices ``auto`` is
             a process each, whose gradients are averaged (DDP).
+        timeout: seconds that processes which train together wait for one of them that says nothing; one that has ended
+            is seen at once.
         compile: compile the networks with torch.compile (needs a C++ compiler on the CPU).
         channels_last: memory format of the networks.
     """
@@ -46,6 +50,7 @@ class Device:
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
+    timeout: float = 300
     compile: bool = False
     deterministic: bool = False
     channels_last: bool = True
@@ -56,6 +61,8 @@ class Device:
         for name in ("devices", "num_nodes"):
             if type(number := getattr(self, name)) is not int or number < 1:
                 raise ValueError(f"device.{name} is {number!r}, expected a whole number of 1 or more")
+        if type(self.timeout) not in (int, float) or not 0 < self.timeout < math.inf:
+            raise ValueError(f"device.timeout is {self.timeout!r}, expected seconds above 0")
         if self.accelerator not in ("cpu", "cuda", "mps", AUTO):
             raise ValueError(f"device.accelerator is {self.accelerator!r}, expected 'cpu', 'cuda', 'mps' or 'auto'")
 
@@ -64,7 +71,9 @@ class Device:
         bfloat16 where it is slower than float32."""
         accelerator, precision, why = self.accelerator, self.precision, ""
         if accelerator == AUTO:
-            accelerator = "cuda" if torch.cuda.is_available() else "mps" if has_mps() else "cpu"
+            accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+            if accelerator == "cpu" and has_mps() and self.num_processes == 1:  # Apple GPUs do not train together
+                accelerator = "mps"
         if precision == AUTO and accelerator == "cpu":
             precision = "bf16-mixed" if bf16_speed() >= WORTH_IT else "32-true"
             why = f" (bfloat16 is {bf16_speed():.3g} times as fast as float32 here)"
@@ -118,13 +127,18 @@ class Device:
 
     def trainer_options(self) -> dict[str, Any]:
         """Keyword arguments of ``pytorch_lightning.Trainer``."""
+        strategy: Any = DDP if self.strategy == AUTO and self.num_processes > 1 else self.strategy
+        if strategy == DDP:
+            from pytorch_lightning.strategies import DDPStrategy
+
+            # the networks of a GAN take turns: in an update those of the other one are not used
+            strategy = DDPStrategy(find_unused_parameters=True, timeout=timedelta(seconds=self.timeout))
         return {
             "accelerator": "gpu" if self.accelerator == "cuda" else self.accelerator,
             "precision": self.precision,
             "devices": self.devices,
             "num_nodes": self.num_nodes,
-            # the networks of a GAN take turns: in an update those of the other one are not used
-            "strategy": DDP if self.strategy == AUTO and self.num_processes > 1 else self.strategy,
+            "strategy": strategy,
             "deterministic": self.deterministic,
         }
 

@@ -131,6 +131,12 @@ def is_full_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(FULL_MEMORY.search(str(error))))
 
 
+def is_lost_process(error: BaseException) -> bool:
+    """Whether an error says that another of the processes that train together has ended, or does not answer."""
+    names = {cls.__name__ for cls in type(error).__mro__}  # torch's, of NCCL and of the rendezvous; gloo has none
+    return "DistError" in names or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
 def modules_of(error: BaseException) -> list[str]:
     """Names of the modules that an error passed through, innermost last."""
     return [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]

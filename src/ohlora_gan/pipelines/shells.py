@@ -163,6 +163,8 @@ def how_to_go_on() -> str:
         words, given = [*words, "ckpt_path=", "checkpoint="], [f"ckpt_path={last}", *given]
     kept = [word for word in sys.argv[1:] if not word.startswith(tuple(words))]
     program = sys.argv[0].split() if sys.argv[0].startswith("ohlora") else ["python", sys.argv[0]]
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        program[:1] = ["torchrun", "..."]
     return f"what was made is kept, go on with: {shlex.join([*program, *kept, *given])}"
 
 
@@ -229,6 +231,16 @@ def disk_error(error: OSError) -> str | None:
     return f"cannot write to {error.filename or run_folder(error)} ({error.strerror}): {remedy}"
 
 
+def lost_process(error: RuntimeError) -> str | None:
+    """A training whose other processes, or the network to them, are gone."""
+    if not errors.is_lost_process(error):
+        return errors.sentence(error)
+    return (
+        "another process of this training has ended, or has said nothing for device.timeout seconds: "
+        f"see what its machine says; {how_to_go_on()}{' on every machine' * ('TORCHELASTIC_RUN_ID' in os.environ)}"
+    )
+
+
 def run_folder(error: OSError) -> str:
     """The folder of the run that an error ended; a failed write does not name its file."""
     if HydraConfig.initialized():
@@ -242,6 +254,7 @@ EXPLANATIONS: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
     (InstantiationException, instantiation),
     *settings.EXPLANATIONS,
     (OSError, disk_error),
+    (RuntimeError, lost_process),
 )
 """Kinds of errors and what explains them; the first that fits counts."""
 

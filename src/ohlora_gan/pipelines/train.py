@@ -191,10 +191,10 @@ def open_device(cfg: DictConfig) -> Device:
 
 
 def make_callbacks(cfg: DictConfig) -> list[Callback]:
-    """The callbacks of ``conf/callbacks``, less those that a Trainer flag switches off."""
+    """The callbacks of ``conf/callbacks``, less those that are null or that a Trainer flag switches off."""
     flags = {"enable_progress_bar": ProgressBar, "enable_checkpointing": Checkpoint}
     switched_off = tuple(kind for flag, kind in flags.items() if not cfg.trainer[flag])
-    return [c for c in instantiate(cfg.callbacks).values() if not isinstance(c, switched_off)]
+    return [c for c in instantiate(cfg.callbacks).values() if c is not None and not isinstance(c, switched_off)]
 
 
 def save_config(cfg: DictConfig, used: Mapping[str, Any]) -> None:
