@@ -111,3 +111,20 @@ def test_constraints_pin_the_whole_dependency_tree():
     # A torch with CUDA brings packages of its own, which it pins itself.
     missing = {n for n, _ in needed} - set(here) - {"ohlora-gan"}
     assert not {n for n in missing if not n.startswith(("nvidia-", "cuda-", "triton"))}
+
+
+@pytest.mark.parametrize("extra", ["explore", "docs", "dev"])
+def test_pins_are_what_the_extras_that_make_installs_can_live_with(extra):
+    lines = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = [pin for pin in map(Requirement, lines) if pin.marker is None or pin.marker.evaluate()]
+    version = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    needed: set[tuple[str, str]] = set()
+    try:
+        requirements_of("ohlora-gan", extra, needed)
+    except PackageNotFoundError as error:
+        pytest.skip(f"{error} is not installed: pip install -c constraints.txt -e '.[{extra}]'")
+    for name, inner in needed:
+        for want in map(Requirement, distribution(name).requires or []):
+            pinned = version.get(canonicalize_name(want.name))
+            if pinned and (want.marker is None or want.marker.evaluate({"extra": inner})):
+                assert want.specifier.contains(pinned, prereleases=True), f"{name} needs {want}, pinned is {pinned}"
