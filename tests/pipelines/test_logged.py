@@ -114,11 +114,14 @@ def test_a_vector_run_is_read_back_key_by_key(found):
 def test_a_sweep_is_summed_up_in_a_run_of_its_own(found):
     cfg = composed("find_vectors")
     with open_dict(cfg):
-        cfg.hydra = {"sweep": {"dir": str(found)}}
+        cfg.hydra = {"sweep": {"dir": str(found)}, "overrides": {"task": ["n=40,80"]}, "sweeper": {"params": None}}
     Leaderboard().on_multirun_end(cfg)
     run = OfflineRun(found / "wandb")
     assert (run.run.display_name, run.run.job_type) == ("sweep of 1 cells", "judge")
     assert run.run.run_group == "/".join(found.parts[-2:])
+    assert run.config["overrides"] == ["n=40,80"]
+    assert {"versions", "machine", "command", "seed", "device"} <= run.config["run"].keys()
+    assert (run.aims["best/sum_corr"], run.aims["best/worst_side_effect"]) == ("max", "min")
     assert run.of("leaderboard/nrows") == [1]
     assert run.of("leaderboard/ncols") == [12]
     assert run.of("cells") == [1]

@@ -35,7 +35,15 @@ from ohlora_gan.options import Distilling
 from ohlora_gan.pipelines import compare
 from ohlora_gan.pipelines.checks import check_find_vectors, check_names, chosen_judge, generation_plan, is_closed_loop
 from ohlora_gan.pipelines.distill import distil
-from ohlora_gan.pipelines.logged import LiveBar, log_found, log_search, log_start, log_sweep, make_loggers
+from ohlora_gan.pipelines.logged import (
+    LiveBar,
+    log_found,
+    log_search,
+    log_start,
+    log_sweep,
+    log_sweep_start,
+    make_loggers,
+)
 from ohlora_gan.pipelines.train import open_device, save_config
 from ohlora_gan.progress import Bar
 from ohlora_gan.reports.leaderboard import ranked, scorer_order
@@ -315,4 +323,5 @@ class Leaderboard(Callback):
         who = {"name": f"sweep of {len(cells)} cells", "group": group, "job_type": "judge", "tags": ["sweep"]}
         config.paths.output_dir = str(folder)
         with open_loggers(make_loggers(config, who | {"notes": str(page)})) as loggers:
+            log_sweep_start(loggers, config)
             log_sweep(loggers, cells, len(failed), page)

@@ -44,8 +44,13 @@ AIMS = {
     "test/accuracy": "max",
     "train/images_seen": "max",
     "speed/images_per_second": "last",
+    "best/sum_corr": "max",
+    "best/pass_share": "max",
+    "best/worst_side_effect": "min",
 }
 """Figures of the summary and what is best of them."""
+SWEEP_KEYS = {"overrides": "overrides.task", "params": "sweeper.params"}
+"""What a sweep's run says of its cells, whose own runs hold their whole config -> where Hydra keeps it."""
 KINDS = {"scorer": "scorer", "filters": "filter", "judge": "scorer", "checkpoint": "generator"}
 """The last part of a setting -> the kind of networks that it names; start weights of a scorer or filter are as it."""
 MAX_TAG = 64
@@ -122,6 +127,15 @@ def log_start(loggers: Sequence[Logger], cfg: DictConfig, used: Mapping[str, Any
     show(loggers, "aim", AIMS)
     for thing in used_things(cfg, used):
         show(loggers, "use", thing)
+
+
+def log_sweep_start(loggers: Sequence[Logger], cfg: DictConfig) -> None:
+    """What a sweep varies (``cfg`` with Hydra's own settings), with versions and machine; what its figures aim at."""
+    hydra = {name: OmegaConf.select(cfg, f"hydra.{key}") for name, key in SWEEP_KEYS.items()}
+    settings = {name: OmegaConf.to_container(given) for name, given in hydra.items() if given is not None}
+    for logger in loggers:
+        logger.log_hyperparams(settings | {"run": about(cfg)})
+    show(loggers, "aim", AIMS)
 
 
 # --- What runs are made from and make ---
