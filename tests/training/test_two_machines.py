@@ -6,16 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from conftest import PROJECT
 
 from ohlora_gan.models import checkpoint
 
 pytestmark = pytest.mark.slow  # each training starts torchrun and Python on both
 
-PROJECT = Path(__file__).parents[2]
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 SETTINGS = [
     *["model=finetune_v1", "resolution=32", "scorer=null", "filters=[]", "model.module.generator.fmaps=[16,16,16,16]"],

@@ -6,7 +6,7 @@ Both models come inside MediaPipe's wheel: nothing is downloaded. MediaPipe is i
 import importlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -120,6 +120,13 @@ def measure(images: Bytes) -> dict[str, NDArray]:
     return {"found": np.isfinite(values[:, 0]), **dict(zip((*MEASURES, "doubt"), values.T, strict=True))}
 
 
+def measured(images: Tensor, names: Iterable[str]) -> NDArray[np.float32]:
+    """Some of what `measure` tells of pictures ``[N, 3, H, W]`` in [-1, 1], float32 ``[N, P]``, in the order of its
+    names; NaN where there is not exactly one face."""
+    found = measure(to_uint8(images).cpu().numpy())
+    return np.stack([found[name] for name in names], axis=1).astype(np.float32)
+
+
 class LandmarkScorer:
     """The face mesh's measures as a scorer (``scorer=landmarks``, see `models.wrapped`); ValueError without MediaPipe.
 
@@ -136,8 +143,7 @@ class LandmarkScorer:
         detector()  # says at once what is not installed
 
     def __call__(self, images: Tensor) -> NDArray[np.float32]:
-        found = measure(to_uint8(images).cpu().numpy())
-        return np.stack([found[column] for column in self.columns.values()], axis=1).astype(np.float32)
+        return measured(images, self.columns.values())
 
 
 def _enlarged(image: Bytes) -> Bytes:

@@ -119,8 +119,7 @@ class LandmarkJudge:
 
     def score(self, images: Tensor) -> Scores:
         """Raw measures, see ``landmarks.measure``; NaN where there is not exactly one face."""
-        found = landmarks.measure(to_uint8(images).cpu().numpy())
-        return np.stack([found[column] for column in self._columns], axis=1).astype(np.float32)
+        return landmarks.measured(images, self._columns)
 
 
 class TruthJudge:
@@ -234,15 +233,14 @@ class Seen:
         """Raw measures ``[..., P]`` in standard deviations over the unedited faces, from their mean, but ``DAMAGE`` as
         it is; ValueError where fewer than two of these have scores, or they do not differ."""
         known = self.unedited[~lost_pictures(self.unedited)].astype(np.float64)
-        mean, spread = (known.mean(axis=0), known.std(axis=0)) if len(known) > 1 else (np.zeros(1), np.zeros(1))
-        if len(known) > 1 and self.names[-1] == DAMAGE:
-            mean[-1], spread[-1] = 0.0, 1.0
-        if (spread == 0).any():
+        mean, spread = (known.mean(axis=0), known.std(axis=0)) if len(known) else (0.0, np.zeros(1))
+        scaled = np.array([name != DAMAGE for name in self.names])
+        if len(known) < 2 or (spread[scaled] == 0).any():
             raise ValueError(
                 f"{self.name} measured {len(known)} of {len(self.unedited)} unedited faces, too few that differ to "
                 f"say what a standard deviation is: raise test.num_latents, or judge by a network"
             )
-        return ((scores - mean) / spread).astype(np.float32)
+        return np.where(scaled, (scores - mean) / np.where(scaled, spread, 1), scores).astype(np.float32)
 
     def without_last(self) -> "Seen":
         """The same without the last of the P scores."""

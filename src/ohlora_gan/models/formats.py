@@ -11,7 +11,6 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from itertools import islice
@@ -99,7 +98,10 @@ def load_foreign(path: Path) -> Checkpoint:
             return found
     if (found := read_nvidia(path)) is not None:
         return found
-    content = read_torch(path)
+    try:
+        content = load_file(path)
+    except SafetensorError:
+        content = read_torch(path)
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors")
     places: dict[str, Place] = {}
@@ -133,10 +135,7 @@ def left_out(content: Mapping[Any, Any], places: Iterable[Place]) -> Iterator[st
 
 
 def read_torch(path: Path) -> Any:
-    """What a file of ``torch.save`` or of safetensors holds; CheckpointError where it could run code, is damaged or no
-    such file."""
-    with suppress(SafetensorError):
-        return load_file(path)
+    """What a file of ``torch.save`` holds; CheckpointError where it could run code, is damaged or no such file."""
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(INERT):
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all

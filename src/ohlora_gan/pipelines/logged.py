@@ -122,9 +122,7 @@ def make_loggers(cfg: DictConfig, who: Mapping[str, Any] | None = None) -> list[
 def log_start(loggers: Sequence[Logger], cfg: DictConfig, used: Mapping[str, Any]) -> None:
     """The whole config, with versions and machine; what figures aim at; what the run is made from."""
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    for logger in loggers:
-        logger.log_hyperparams(settings | {"run": about(cfg)})
-    show(loggers, "aim", AIMS)
+    log_settings(loggers, settings | {"run": about(cfg)})
     for thing in used_things(cfg, used):
         show(loggers, "use", thing)
 
@@ -133,8 +131,13 @@ def log_sweep_start(loggers: Sequence[Logger], cfg: DictConfig) -> None:
     """What a sweep varies (``cfg`` with Hydra's own settings), with versions and machine; what its figures aim at."""
     hydra = {name: OmegaConf.select(cfg, f"hydra.{key}") for name, key in SWEEP_KEYS.items()}
     settings = {name: OmegaConf.to_container(given) for name, given in hydra.items() if given is not None}
+    log_settings(loggers, settings | {"run": about(cfg)})
+
+
+def log_settings(loggers: Sequence[Logger], settings: dict[str, Any]) -> None:
+    """The config of a run, and what its figures aim at."""
     for logger in loggers:
-        logger.log_hyperparams(settings | {"run": about(cfg)})
+        logger.log_hyperparams(settings)
     show(loggers, "aim", AIMS)
 
 

@@ -163,7 +163,7 @@ def how_to_go_on() -> str:
         words, given = [*words, "ckpt_path=", "checkpoint="], [f"ckpt_path={last}", *given]
     kept = [word for word in sys.argv[1:] if not word.startswith(tuple(words))]
     program = sys.argv[0].split() if sys.argv[0].startswith("ohlora") else ["python", sys.argv[0]]
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if started_by_torchrun():
         program[:1] = ["torchrun", "..."]
     return f"what was made is kept, go on with: {shlex.join([*program, *kept, *given])}"
 
@@ -235,10 +235,15 @@ def lost_process(error: RuntimeError) -> str | None:
     """A training whose other processes, or the network to them, are gone."""
     if not errors.is_lost_process(error):
         return errors.sentence(error)
+    where = " on every machine" if started_by_torchrun() else ""
     return (
         "another process of this training has ended, or has said nothing for device.timeout seconds: "
-        f"see what its machine says; {how_to_go_on()}{' on every machine' * ('TORCHELASTIC_RUN_ID' in os.environ)}"
+        f"see what its machine says; {how_to_go_on()}{where}"
     )
+
+
+def started_by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def run_folder(error: OSError) -> str:
