@@ -12,6 +12,7 @@ import torch
 from conftest import PROJECT
 
 from ohlora_gan.models import checkpoint
+from ohlora_gan.pipelines.shells import environment
 
 pytestmark = pytest.mark.slow  # each training starts torchrun and Python on both
 
@@ -48,10 +49,8 @@ class Machine:
             *[f"--rdzv-conf=is_host={int(host)},timeout=60", f"--local-addr={ADDRESSES[self.name]}"],
             *["train.py", *SETTINGS, f"paths.output_dir={folder}", *words],
         ]
-        environment = os.environ | {"PYTHONPATH": str(PROJECT / "src"), "GLOO_SOCKET_IFNAME": self.cable}
-        return subprocess.Popen(
-            command, cwd=PROJECT, env=environment | {"OMP_NUM_THREADS": "1"}, text=True, stderr=subprocess.PIPE
-        )
+        more = {"PYTHONPATH": str(PROJECT / "src"), "GLOO_SOCKET_IFNAME": self.cable, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, cwd=PROJECT, env=environment() | more, text=True, stderr=subprocess.PIPE)
 
     def kill(self):
         for process in ip("netns", "pids", self.space).split():
