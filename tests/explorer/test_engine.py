@@ -78,7 +78,7 @@ def test_locked_scores_stay(engine):
     held = engine.edit(face, Asked(changes, ["mouth", "pose"])).scores - face.faces.scores[0]
     assert np.abs(held[others]).max() < 0.5 * np.abs(free[others]).max()
     looped = engine.edit(face, Asked(changes, ["mouth", "pose"], closed=True)).scores - face.faces.scores[0]
-    assert np.abs(looped[others]).max() < 0.7 * np.abs(free[others]).max()
+    assert np.abs(looped[others]).max() < 0.5 * np.abs(free[others]).max()
 
 
 def test_what_is_saved_is_made_again_by_its_command(engine, tmp_path, monkeypatch):

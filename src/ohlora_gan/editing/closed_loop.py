@@ -60,7 +60,8 @@ class Steps:
     Attributes:
         num: how many, at least 1; the first half of them goes to targets on the way.
         damping: share of each score's own response that is added to the diagonal of the normal equations (Marquardt
-            1963), at least 0: it shortens steps that scores ask for against each other.
+            1963), at least 0: it shortens steps that scores ask for against each other. It falls evenly, and
+            the last step has none.
         longest: no step is longer than this share of the cloud's radius, above 0.
         refresh: derivatives are taken anew every so many steps, at least 1; between, Broyden's update corrects them by
             what the last step did, which costs a pass forward instead of one and P backward.
@@ -194,7 +195,8 @@ class ClosedLoop:
         scores, best, best_scores, best_miss = start, v.copy(), start, miss(start)
         for step in range(1, self.steps.num + 1):
             goal = start + min(1.0, 2 * step / self.steps.num) * (wanted - start)
-            move = self._step(jacobian[:, used], (goal - scores)[:, used])
+            damping = self.steps.damping * (1 - step / self.steps.num)
+            move = self._step(jacobian[:, used], (goal - scores)[:, used], damping)
             v = v.copy()
             v[:, self.free] += move
             if step == self.steps.num or step % self.steps.refresh:
@@ -229,13 +231,13 @@ class ClosedLoop:
             wanted[:, p] = np.clip(wanted[:, p], low[:, p], high[:, p])
         return wanted, notes
 
-    def _step(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    def _step(self, rows: np.ndarray, missing: np.ndarray, damping: float) -> np.ndarray:
         """The cheapest damped step ``[n, D]`` that brings ``missing`` ``[n, S]``, no longer than allowed."""
         cheap = self.costs.cheapest(rows)
         normal = cheap @ np.swapaxes(rows, 1, 2)
         own = np.einsum("nss->ns", normal)
         least = np.maximum(1e-9 * own.mean(axis=1, keepdims=True), 1e-30)  # a score that nothing moves divides by this
-        normal = normal + (self.steps.damping * own + least)[:, None] * np.eye(rows.shape[1])
+        normal = normal + (damping * own + least)[:, None] * np.eye(rows.shape[1])
         weights = np.linalg.solve(normal, missing[..., None])
         move = np.einsum("ns,nsd->nd", weights[..., 0], cheap)
         limit = self.steps.longest * self.safe_range.radius
