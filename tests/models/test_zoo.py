@@ -76,3 +76,13 @@ def test_what_is_no_filter_is_refused(tmp_path):
 def test_networks_of_another_kind_are_named(use, name, words):
     with pytest.raises(CheckpointError, match=words):
         use(name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("landmark", "landmarks"), ("trut", "truth"), ("property_cn", "property_cnn")]
+)
+def test_whatever_scores_or_judges_is_suggested(typed, meant):
+    with pytest.raises(
+        CheckpointError, match=rf"does not exist: did you mean {meant}\? give a file's path or a shipped"
+    ):
+        zoo.open_scorer(typed)

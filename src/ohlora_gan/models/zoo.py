@@ -22,7 +22,7 @@ from ohlora_gan.models.formats import load_foreign
 from ohlora_gan.models.generator import GeneratorBase
 from ohlora_gan.models.hub import fetch, is_on_hub
 from ohlora_gan.models.scorers import FILTER_SPECS, TruthNet
-from ohlora_gan.models.wrapped import WrappedScorer, call_factory, file_of_factory, is_factory, open_factory
+from ohlora_gan.models.wrapped import OURS, WrappedScorer, call_factory, file_of_factory, is_factory, open_factory
 from ohlora_gan.names import WORLD
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -66,7 +66,8 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
     offered = shipped(kind)
     one_of = "give a file's path" + (f" or a shipped {kind or 'model'} ({', '.join(offered)})" if offered else "")
     if not path.is_file():
-        near = get_close_matches(str(name), offered, 1)
+        others = [*shipped("truth"), *OURS] if kind == "scorer" else []  # which judge and score, too
+        near = get_close_matches(str(name), [*offered, *others], 1)
         guess = f"did you mean {near[0]}? " if near else near_file(path)
         raise CheckpointError(f"checkpoint {str(name)!r} does not exist: {guess}{one_of}")
     if kind in SERVES and is_ours(path) and (held := kind_of(path)) not in SERVES[kind]:
