@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from ohlora_gan.models.operations import FixedConv, StyledNorm, box_filtered
-from ohlora_gan.training.gan import discriminator_loss
+from ohlora_gan.training.gan import RealScore, discriminator_loss, discriminator_trainable, set_trainable
 from tests import tiny
 
 
@@ -56,3 +56,42 @@ def test_gradients_of_a_discriminator_do_not_depend_on_what_is_frozen():
         found.append([p.grad for p in trained])
     for plain, ours in zip(*found, strict=True):
         assert (plain - ours).abs().max() <= 1e-4 * plain.abs().max()
+
+
+@pytest.mark.parametrize("resolution", [16, 8, 4])
+def test_what_frozen_layers_make_of_real_images_is_kept_between_the_repeats_of_an_update(resolution, monkeypatch):
+    """The same losses and gradients to the bit, the frozen layers run once."""
+    d, images = tiny.discriminator(), random(4, 3, 32, 32).float().requires_grad_()
+    set_trainable(d, discriminator_trainable(d, resolution))
+    trained = [p for name, p in d.named_parameters() if p.requires_grad and not name.startswith("input")]
+    calls = []
+    monkeypatch.setattr(d, "features", lambda *args: calls.append(args) or type(d).features(d, *args))
+
+    def repeats(score: RealScore) -> list:
+        found = []
+        for factor in (1.0, 1.5, 0.5):
+            with torch.no_grad():
+                trained[-1].mul_(factor)
+            loss = discriminator_loss(d, images, images.detach().flip(0), None, 10.0, score).loss
+            loss.backward(inputs=trained)
+            found += [loss.detach(), *(p.grad for p in trained)]
+            d.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            trained[-1].div_(0.75)
+        return found
+
+    plain = repeats(RealScore(d, None, 0.0))
+    assert not calls
+    kept = RealScore(d, resolution, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(plain, repeats(kept), strict=True))
+    assert len(calls) == 1
+    kept.forget()
+    kept(images, None)
+    assert len(calls) == 2
+
+
+def test_nothing_is_kept_where_all_layers_train_or_the_discriminator_still_grows(monkeypatch):
+    d, images = tiny.discriminator(), random(2, 3, 32, 32).float()
+    monkeypatch.setattr(d, "features", None)
+    for score in (RealScore(d, 32, 0.0), RealScore(d, None, 0.0), RealScore(d, 8, 0.5)):
+        assert torch.equal(score(images, None), d(images, lod=score.lod))

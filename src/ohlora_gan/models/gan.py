@@ -460,19 +460,46 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor, label: Tensor | None = None, lod: float = 0.0) -> Tensor:
         """Scores of images [N, 3, R, R] with label [N, label_dim] (None: zeros): [N, 1]; ``lod`` as in Synthesis."""
-        expected = (self.config["image_channels"], self.resolution, self.resolution)
-        if tuple(image.shape[1:]) != expected:
-            raise ValueError(f"images have shape {tuple(image.shape[1:])}, expected {expected}")
+        self.check(image)
         x: Tensor | None = None
         for i, res in enumerate(self.resolutions):
             if i - 1 < lod < i + 1:  # the image enters here: wholly, or blended with the finer one's features
                 entry = getattr(self, f"input{i}")(image)
                 x = entry if x is None or lod >= i else entry * (lod - i + 1) + x * (i - lod)
             if lod < i + 1 and res > 4:
-                x = getattr(self, f"layer{2 * i + 1}")(getattr(self, f"layer{2 * i}")(x))
+                x = self.halved(x, i)
             if lod > i:
                 image = F.avg_pool2d(image, 2)
         assert x is not None
+        return self.judged(x, label)
+
+    def features(self, image: Tensor, resolution: int) -> Tensor:
+        """What the layers down to ``resolution`` make of images [N, 3, R, R] at full size: [N, C, resolution, ...]."""
+        self.check(image)
+        x = self.input0(image)
+        for i, res in enumerate(self.resolutions):
+            if res > max(resolution, 4):
+                x = self.halved(x, i)
+        return x
+
+    def from_features(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """The scores [N, 1] that `features` lead to."""
+        for i, res in enumerate(self.resolutions):
+            if 4 < res <= x.shape[-1]:
+                x = self.halved(x, i)
+        return self.judged(x, label)
+
+    def check(self, image: Tensor) -> None:
+        expected = (self.config["image_channels"], self.resolution, self.resolution)
+        if tuple(image.shape[1:]) != expected:
+            raise ValueError(f"images have shape {tuple(image.shape[1:])}, expected {expected}")
+
+    def halved(self, x: Tensor, i: int) -> Tensor:
+        """The two layers of a resolution."""
+        return getattr(self, f"layer{2 * i + 1}")(getattr(self, f"layer{2 * i}")(x))
+
+    def judged(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """The layers at 4x4."""
         last = 2 * (len(self.resolutions) - 1)
         x = getattr(self, f"layer{last}")(self.minibatch_std(x))
         x = getattr(self, f"layer{last + 1}")(x)

@@ -77,6 +77,35 @@ def discriminator_loss(
     return DiscriminatorLoss(loss, real_scores.detach(), fake_scores.detach(), penalty.detach())
 
 
+class RealScore:
+    """A discriminator's `Score` of one batch of real images, of which it keeps what the frozen layers make.
+
+    An update is repeated with the same images, and these layers do not change. The graph of the features is kept with
+    them, since R1's gradient goes on to the pixels.
+
+    Args:
+        discriminator: at full size, its layers above ``resolution`` are frozen (None: nothing is kept).
+        resolution: the side of the kept features.
+        lod: level of detail.
+    """
+
+    def __init__(self, discriminator: Discriminator, resolution: int | None, lod: float) -> None:
+        frozen = resolution is not None and resolution < discriminator.resolution and not lod
+        self.discriminator, self.lod, self.resolution = discriminator, lod, resolution if frozen else None
+        self.kept: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, reals: Tensor, label: Tensor | None) -> Tensor:
+        if self.resolution is None:
+            return self.discriminator(reals, label, lod=self.lod)
+        if self.kept is None or self.kept[0] is not reals:
+            self.kept = reals, self.discriminator.features(reals, self.resolution)
+        return self.discriminator.from_features(self.kept[1], label)
+
+    def forget(self) -> None:
+        """Frees what is kept."""
+        self.kept = None
+
+
 def generator_loss(score: Score, fakes: Tensor, label: Tensor | None) -> Tensor:
     """softplus(-fake), averaged over the batch."""
     return F.softplus(-full_precision(score(fakes, label))).mean()
@@ -380,12 +409,14 @@ class GanModule(pl.LightningModule):
         loss = loss.detach()
         return float(self.trainer.strategy.reduce(loss, reduce_op="mean"))
 
-    def d_update(self, repeat: int, reals: Tensor, label: Tensor | None, r1_gamma: float) -> DiscriminatorLoss:
+    def d_update(
+        self, repeat: int, reals: Tensor, label: Tensor | None, r1_gamma: float, real_score: Score
+    ) -> DiscriminatorLoss:
         with self.phase("d"):
             with torch.no_grad():  # the discriminator's update needs no graph through the generator
                 fakes = self.fakes(f"d{repeat}", label, len(reals))
-            score, score_r1 = (partial(f, lod=self.lod) for f in (self.score, self.discriminator.forward))
-            result = discriminator_loss(score, reals, fakes, label, r1_gamma, score_r1)
+            score = partial(self.score, lod=self.lod)
+            result = discriminator_loss(score, reals, fakes, label, r1_gamma, real_score)
             value = self.apply_gradients("d", result.loss, count=False)
         return result._replace(loss=torch.tensor(value))
 
@@ -415,12 +446,15 @@ class GanModule(pl.LightningModule):
         gamma = self.value("r1_gamma") * lazy if step % lazy == 0 else 0.0
         self.set_learning_rates()
         d_results: list[DiscriminatorLoss] = []
+        real_score = RealScore(self.discriminator, self.settings.discriminator_resolution, self.lod)
+        pixels = full_precision(reals).detach().requires_grad_(gamma > 0)  # the same ones in every repeat
 
         def d_update(repeat: int) -> float:
-            d_results.append(self.d_update(repeat, reals, label, gamma))
+            d_results.append(self.d_update(repeat, pixels, label, gamma, real_score))
             return float(d_results[-1].loss)
 
         def g_update(repeat: int) -> float:
+            real_score.forget()
             return self.g_update(repeat, label, reals, latents)
 
         if self.value("adversarial_weight"):
