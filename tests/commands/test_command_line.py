@@ -29,29 +29,41 @@ def python(*arguments, **more):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **more)
 
 
-def test_every_help_comes_without_a_network_and_in_less_than_a_second():
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+def children_seconds() -> float:
+    """User CPU time of the processes started until now."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+
+@pytest.fixture(scope="module")
+def torch_seconds() -> float:
+    """What importing torch alone takes: the yardstick, on a busy machine too."""
+    before = children_seconds()
+    assert python("-c", "import torch").returncode == 0
+    return children_seconds() - before
+
+
+def test_every_help_comes_without_a_network_and_in_a_part_of_its_time(torch_seconds):
+    before = children_seconds()
     helps = [[], *([name] for name in COMMANDS if name not in HYDRA)]
     calls = "; ".join(f"main({[*words, '--help']})" for words in helps)
     loaded = LOADED.format(heavy=HEAVY)
     result = python("-c", f"{loaded}; from ohlora_gan.__main__ import main; {calls}")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].split() == ["LOADED"]
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    assert spent < len(helps) * 1.0
+    assert children_seconds() - before < len(helps) * torch_seconds / 3
 
 
 @pytest.mark.parametrize("name", HYDRA)
-def test_the_help_of_hydras_programs_comes_without_a_network(name, tmp_path):
+def test_the_help_of_hydras_programs_comes_before_torch_would_be_imported(name, torch_seconds):
     start = "from ohlora_gan.__main__ import main; main(['chain', '--help'])"
     if name != "chain":
         program = HYDRA[name]
         start = f"import runpy; sys.argv = ['{program}', '--help']; runpy.run_path('{program}', run_name='__main__')"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    before = children_seconds()
     result = python("-c", f"{LOADED.format(heavy=('torch', 'sklearn', 'matplotlib'))}; {start}", cwd=PROJECT)
     assert "KEY=VALUE" in result.stdout, result.stderr
     assert result.stdout.splitlines()[-1].split() == ["LOADED"]
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 2.0
+    assert children_seconds() - before < torch_seconds
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - HYDRA))
