@@ -13,7 +13,7 @@ from omegaconf import ListConfig
 
 from ohlora_gan import rng
 from ohlora_gan.training import gan as gan_module
-from ohlora_gan.training.gan import Alternation
+from ohlora_gan.training.gan import Alternation, RealScore
 from tests.training.tiny_training import BATCH, Data, Record, fit, gan, state
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -202,7 +202,7 @@ def test_moving_average_of_the_generator(tmp_path):
 
 def test_r1_is_applied_every_interval_with_its_weight_multiplied(tmp_path, monkeypatch):
     module, weights, record = gan(r1_gamma=10.0, r1_interval=2), [], Record()
-    spy(monkeypatch, module, "d_update", lambda repeat, reals, label, gamma: weights.append((repeat, gamma)))
+    spy(monkeypatch, module, "d_update", lambda repeat, reals, label, gamma, _: weights.append((repeat, gamma)))
     fit(tmp_path, module, [record], max_epochs=2)
     assert [gamma for repeat, gamma in weights if repeat == 0] == [20.0, 0.0, 20.0, 0.0, 20.0, 0.0]
     penalties = [figures.get("train/r1_penalty") for figures in record.figures]
@@ -214,7 +214,7 @@ def test_r1_and_learning_rates_change_after_so_many_images(tmp_path, monkeypatch
     batch = 8
     module, weights, rates = gan(r1_gamma=[[0, 10], [2 * batch, 2]], lr_factor=[[0, 1], [batch, 0.5]]), [], []
 
-    def note(repeat, reals, label, gamma):
+    def note(repeat, reals, label, gamma, _):
         if repeat == 0:
             weights.append((int(module.images_seen), gamma))
             rates.append({round(g["lr"] / g["base_lr"], 6) for o in module.optimizers() for g in o.param_groups})
@@ -235,19 +235,19 @@ def test_steps_that_are_none_end_in_a_sentence(steps):
 def test_bf16_training_takes_r1_in_float32(tmp_path, monkeypatch):
     kinds = {"scores": set(), "r1": set()}
     module = gan()
-    forward = module.discriminator.forward
+    forward, real_score = module.discriminator.forward, RealScore.__call__
     layer = module.discriminator.layer0
     layer.register_forward_hook(lambda m, args, out: kinds["now"].add(out.dtype))
 
-    def plain(*args, **kwargs):
+    def plain(*args):
         kinds["now"] = kinds["r1"]
-        return forward(*args, **kwargs)
+        return real_score(*args)
 
     def score(*args, **kwargs):
         kinds["now"] = kinds["scores"]
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(module.discriminator, "forward", plain)
+    monkeypatch.setattr(RealScore, "__call__", plain)
     monkeypatch.setattr(module, "score", score)
     before, record = state(module), Record()
     fit(tmp_path, module, [record], precision="bf16-mixed")
