@@ -113,16 +113,23 @@ def test_constraints_pin_the_whole_dependency_tree():
     assert not {n for n in missing if not n.startswith(("nvidia-", "cuda-", "triton"))}
 
 
-@pytest.mark.parametrize("extra", ["explore", "docs", "dev"])
-def test_pins_are_what_the_extras_that_make_installs_can_live_with(extra):
-    lines = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+def extras() -> list[str]:
+    """The names of the extras, as pyproject.toml has them."""
+    section = text_of(PROJECT / "pyproject.toml").partition("[project.optional-dependencies]\n")[2].partition("\n\n")[0]
+    return re.findall(r"^(\w+) = ", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("extra", extras())
+def test_pins_are_what_each_extra_can_live_with(extra):
+    file = "constraints-landmarks.txt" if extra == "landmarks" else "constraints.txt"
+    lines = [line for line in (PROJECT / file).read_text().splitlines() if not line.startswith("#")]
     pins = [pin for pin in map(Requirement, lines) if pin.marker is None or pin.marker.evaluate()]
     version = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
     needed: set[tuple[str, str]] = set()
     try:
         requirements_of("ohlora-gan", extra, needed)
     except PackageNotFoundError as error:
-        pytest.skip(f"{error} is not installed: pip install -c constraints.txt -e '.[{extra}]'")
+        pytest.skip(f"{error} is not installed: pip install -c {file} -e '.[{extra}]'")
     for name, inner in needed:
         for want in map(Requirement, distribution(name).requires or []):
             pinned = version.get(canonicalize_name(want.name))

@@ -53,7 +53,7 @@ PLUGINS = {
     "hydra/launcher=ray": "hydra-ray-launcher",
     "hydra/sweeper=optuna": "hydra-optuna-sweeper",
 }
-"""What of Hydra is not part of it -> the package that brings it, of the extra ``sweeps``."""
+"""What of Hydra is not part of it -> the package that brings it, of the extra ``sweeps``, or, of ray, ``ray``."""
 NO_CHOICE = ("experiment", "model/base", "scale")
 """Groups that nothing is chosen of in the program that has them at hand: parts of others."""
 
@@ -203,7 +203,8 @@ def unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     if f"{group}={choice}" in PLUGINS:
         package = PLUGINS[f"{group}={choice}"]
-        return f"{group}={choice} is not installed: pip install {package}, or pip install 'ohlora-gan[sweeps]' for all"
+        extra = "ray" if choice == "ray" else "sweeps"
+        return f"{group}={choice} is not installed: pip install {package}, or pip install 'ohlora-gan[{extra}]'"
     options = list(error.options or ())
     if not group or not options:
         return str(error).partition("\n")[0]

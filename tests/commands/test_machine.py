@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import time
 from email.message import Message
@@ -127,19 +128,36 @@ def test_runs_are_listed(folder, capsys):
     assert "svm at w" in rows["vectors"]
     assert "sum of correlations 2.50 of 3  done" in rows["vectors"]
     assert "finetune_v9  test/r2_mean 0.75" in rows["trained"]
-    assert "failed: " in rows["failed"]
-    assert f"unfinished: go on with ckpt_path={folder / 'stopped' / 'last.ckpt'}" in rows["stopped"]
+    assert f"  failed      {folder / 'failed'}\n    {{" in said  # what failed.txt says
+    assert f"  unfinished  {folder / 'stopped'}\n    go on with ckpt_path={folder / 'stopped' / 'last.ckpt'}\n" in said
     assert said.endswith(f"4 runs: {folder}\n")
     record = {"state": "interrupted", "seconds": 200.4, "started": "2026-01-02T03:04:05"}
     (folder / "stopped" / "run.json").write_text(json.dumps(record))
     assert main(["runs", str(folder)]) == 0
-    first = capsys.readouterr().out.splitlines()[1]  # by when they began
+    first, why = capsys.readouterr().out.splitlines()[1:3]  # by when they began
     assert first.startswith("2026-01-02 03:04  3 min 20 s  train")
-    assert "  unfinished: go on with" in first
+    assert "  unfinished  " in first
+    assert why.startswith("    go on with")
     (folder / "stopped" / "run.json").unlink()
     (folder / "stopped" / "last.ckpt").touch()
     assert main(["runs", str(folder)]) == 0
     assert "  running  " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("state", "shown"), [("failed", "failed"), ("interrupted", "unfinished")])
+def test_the_sentence_that_a_run_ended_with_is_shown(folder, capsys, state, shown):
+    (folder / "stopped" / "last.ckpt").unlink()
+    why = "n is 0, expected 1 or more: see <docs>"
+    record = {"state": state, "seconds": 2.0, "started": "2026-01-02T03:04:05", "why": why}
+    (folder / "stopped" / "run.json").write_text(json.dumps(record))
+    assert main(["runs", str(folder), "--output", str(folder / "runs.json")]) == 0
+    assert re.search(rf"  {shown} +{folder / 'stopped'}\n    {why}\n", capsys.readouterr().out)
+    assert f"{shown}: {why}" in [row["state"] for row in json.loads((folder / "runs.json").read_text())]
+    assert main(["dashboard", str(folder), "--local"]) == 0
+    assert "n is 0, expected 1 or more: see &lt;docs&gt;" in (folder / "dashboard.html").read_text()
+    capsys.readouterr()
+    assert main(["inspect", str(folder / "stopped")]) == 0
+    assert why in capsys.readouterr().out
 
 
 def test_no_runs_are_told(tmp_path, capsys):

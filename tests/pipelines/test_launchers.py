@@ -40,7 +40,7 @@ hydra:
 def sweep(folder, package: str, *words: str) -> subprocess.CompletedProcess:
     """A sweep of a small program in a process of its own."""
     if package not in INSTALLED:
-        pytest.skip(f"{package} is not installed: pip install 'ohlora-gan[sweeps]'")
+        pytest.skip(f"{package} is not installed: pip install 'ohlora-gan[sweeps,ray]'")
     (folder / "conf").mkdir()
     (folder / "conf" / "main.yaml").write_text(CONFIG)
     (folder / "shell.py").write_text(SHELL)

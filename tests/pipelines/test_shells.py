@@ -217,6 +217,9 @@ def test_a_run_says_in_its_folder_what_it_was_and_how_it_ended(start, tmp_path, 
     assert start(work, argument, "checkpoint='a b'")[0] == code
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["state"] == ("failed" if code else "done")
+    told = {0: None, 1: "RuntimeError('a bug')"}.get(code, record.get("why"))
+    assert record.get("why") == told
+    assert code != 2 or "nope.safetensors" in told
     assert record["command"] == f"python train.py {argument} 'checkpoint='\"'\"'a b'\"'\"''"
     assert record["seed"] == int(argument[-1])
     assert 0 <= record["seconds"] < 60
@@ -245,7 +248,7 @@ def test_a_missing_launcher_says_what_to_install(start):
     err = sentence_of(start(lambda cfg: None, "-m", "hydra/launcher=joblib", "seed=0,1"))
     assert err == (
         "error: hydra/launcher=joblib is not installed: pip install hydra-joblib-launcher, or pip install "
-        "'ohlora-gan[sweeps]' for all\n"
+        "'ohlora-gan[sweeps]'\n"
     )
 
 
@@ -267,6 +270,7 @@ def test_interrupted(start, tmp_path, number, expected, turned_into_exit):
     told = "interrupted; what was made is kept, go on with: python train.py seed=3"
     go_on = f"{told} {{}}paths.output_dir={tmp_path}/run\n"
     assert err == go_on.format("checkpoint=v1 ")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["why"] == err.rstrip("\n")
     last = tmp_path / "run" / "last.ckpt"
     last.touch()
     _, err = start(interrupt, "checkpoint=v1", "seed=3")

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -21,6 +21,7 @@ USES = {
     "landmarks": "label photographs, score and judge by landmarks",
     "explore": "move sliders in a browser",
     "sweeps": "run sweeps in parallel, on a cluster, or by search",
+    "ray": "run sweeps by ray",
     "loggers": "log to TensorBoard or MLflow",
     "dashboard": "lay out the dashboard on wandb's site",
     "docs": "build the site of the docs",
@@ -180,7 +181,7 @@ def runs(
     output: JsonOrNone = None,
 ) -> str:
     """Lists runs: when they began, how long they took, task, model or method, main figure, state and folder, the oldest
-    first.
+    first; below one that failed or stopped, the sentence that it ended with.
 
     \b
     Examples:
@@ -191,13 +192,20 @@ def runs(
     from ohlora_gan.pipelines.runs import find_runs
 
     rows = [run.row() for run in find_runs(path)]
-    names = ("date", "took", "task", "what", "figure", "state", "folder")
-    lines = [{name: name for name in names}, *rows]
-    wide = {name: max(len(row[name]) for row in lines) for name in names}
-    table = "\n".join("  ".join(f"{row[name]:{wide[name]}}" for name in names).rstrip() for row in lines)
     if output:
         write_json(output, rows)
-    return written(f"{table}\n\n{len(rows)} runs: {path}", output)
+    return written("\n".join([*table_of(rows), "", f"{len(rows)} runs: {path}"]), output)
+
+
+def table_of(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Runs as lines of a table, with what a state says besides its word on a line of its own."""
+    names = ("date", "took", "task", "what", "figure", "state", "folder")
+    cut = [{**row, "state": row["state"].partition(": ")[0]} for row in rows]
+    wide = {name: max(len(row[name]) for row in ({name: name}, *cut)) for name in names}
+    for row, whole in zip(({name: name for name in names}, *cut), ({"state": ""}, *rows), strict=True):
+        yield "  ".join(f"{row[name]:{wide[name]}}" for name in names).rstrip()
+        if why := whole["state"].partition(": ")[2]:
+            yield f"    {why}"
 
 
 Safetensors = Annotated[Path, typer.Option(metavar="FILE", help="the file: NAME.safetensors")]

@@ -64,7 +64,7 @@ def about(cfg: DictConfig) -> dict[str, Any]:
 def recorded(folder: Path, cfg: DictConfig) -> Iterator[dict[str, Any]]:
     """Writes ``run.json`` at the beginning of a run and, with ``state`` and ``seconds``, at its end.
 
-    The block may put more into what it yields, such as an ``exit_code``.
+    The block may put more into what it yields: an ``exit_code``, and ``why``, the sentence that the run ended with.
     """
     began = time.monotonic()
     record = about(cfg) | {"started": datetime.now().isoformat(timespec="seconds"), "state": "running"}

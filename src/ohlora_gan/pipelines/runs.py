@@ -432,16 +432,16 @@ def duration(seconds: float | None) -> str:
 
 def state_of(folder: Path, idle: float, record: Mapping[str, Any]) -> str:
     """How far a run has come; ``idle`` says for how many seconds nothing was written."""
+    why = f": {record['why']}" if record.get("why") else ""
     if (folder / FAILED_FILE).is_file():
         return f"failed: {(folder / FAILED_FILE).read_text(encoding='utf-8').strip()}"
     if record.get("state") in ("done", "failed"):
-        return str(record["state"])
+        return f"{record['state']}{why}"
     if (folder / METRICS).is_file() and not record:
         return "done"
     if idle < STILL_WRITING and record.get("state") != "interrupted":
         return "running"
-    resumable = f": go on with ckpt_path={folder / LAST}" if (folder / LAST).is_file() else ""
-    return f"unfinished{resumable}"
+    return f"unfinished: go on with ckpt_path={folder / LAST}" if (folder / LAST).is_file() else f"unfinished{why}"
 
 
 def figure_of(folder: Path) -> str:

@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ohlora_gan import errors, settings, trust
-from ohlora_gan.errors import FULL_DISK, modules_of, one_line
+from ohlora_gan.errors import FULL_DISK, as_typed, modules_of, one_line
 from ohlora_gan.files import locked, write_text
 from ohlora_gan.names import FAILED_FILE, LAST
 from ohlora_gan.pipelines.records import RECORD, read_record, recorded
@@ -124,11 +124,16 @@ def job(function: Callable[[DictConfig], Any], locks: bool = True) -> Callable[[
                 (folder / FAILED_FILE).unlink(missing_ok=True)  # of the job before in the same folder
                 try:
                     result = function(cfg)
+                except (KeyboardInterrupt, SystemExit) as stop:
+                    if errors.exit_code_of(stop) is not None:
+                        record["why"] = f"interrupted; {how_to_go_on()}"
+                    raise
                 except Exception as error:
+                    record["why"] = as_typed(one_line(sentence(error) or repr(error)))
                     hydra_cfg = HydraConfig.get()
                     if hydra_cfg.mode != RunMode.MULTIRUN:
                         raise
-                    keep_failure(folder, error)
+                    keep_failure(folder, record["why"])
                     where = f"job {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}): "
                     record["exit_code"] = tell(error, where=where)
                     return None
@@ -177,10 +182,10 @@ def task_folder(cfg: DictConfig) -> Path:
     return output_dir
 
 
-def keep_failure(folder: Path, error: Exception) -> None:
+def keep_failure(folder: Path, why: str) -> None:
     """Keeps why a job of a sweep failed in its folder, for the leaderboard, where that folder can be written to."""
     with contextlib.suppress(OSError):  # which is then the error that is told anyway
-        write_text(folder / FAILED_FILE, one_line(sentence(error) or repr(error)) + "\n")
+        write_text(folder / FAILED_FILE, why + "\n")
 
 
 def quiet() -> None:
