@@ -56,7 +56,9 @@ def command(work: str, folder: Path) -> list[str]:
     words = [sys.executable, *WORKS[work]]
     if work == "sample":
         return [*words, str(folder)]
-    words += [f"paths.output_dir={folder}", *([f"paths.bank_dir={folder}/banks"] if work in ("search", "sweep") else [])]
+    words += [f"paths.output_dir={folder}"]
+    if work in ("search", "sweep"):
+        words += [f"paths.bank_dir={folder}/banks"]
     last = folder / "last.ckpt"
     if work in RESUMED and last.is_file():
         words = [*(word for word in words if not word.startswith("checkpoint=")), f"ckpt_path={last}"]

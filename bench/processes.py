@@ -24,6 +24,7 @@ from ohlora_gan.latents.bank import ScoreBank
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.models.zoo import open_generator, open_scorer
 
+
 def work(number: int, orders: Connection) -> None:
     """In a process: fills the banks that it is told of, and answers with its CPU seconds."""
     torch.set_num_threads(1)

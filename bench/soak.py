@@ -95,9 +95,7 @@ def watched(work: str, share: float) -> list[Look]:
                 children = process.children(recursive=True)
                 memory = process.memory_info().rss / 1e6
                 looks.append(
-                    Look(
-                        time.monotonic() - began, memory, process.num_fds(), process.num_threads(), len(children)
-                    )
+                    Look(time.monotonic() - began, memory, process.num_fds(), process.num_threads(), len(children))
                 )
             except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
                 continue

@@ -101,8 +101,10 @@ def test_processes_share_the_work(tmp_path, roles):
     for process, role in zip(processes, roles, strict=True):
         process.join(240)
         assert process.exitcode == (-signal.SIGKILL if role == "lost" else 0)
-    made = [[int(start) for start in (tmp_path / f"made_{i}.txt").read_text().split()] for i in range(len(roles))]
-    assert sorted(sum(made, [])) == list(range(0, NUM_SHARED, ScoreBank.shard))  # nothing twice, nothing missing
+    made = [(tmp_path / f"made_{number}.txt").read_text().split() for number in range(len(roles))]
+    assert sorted(int(start) for starts in made for start in starts) == list(
+        range(0, NUM_SHARED, ScoreBank.shard)
+    )  # nothing twice, nothing missing
     assert all(made)
     one = ScoreBank(tmp_path / "one", space())
     scores = one.scores(NUM_SHARED)

@@ -3,19 +3,25 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import PROJECT
 
+from ohlora_gan.files import read_table
 from ohlora_gan.pipelines.shells import environment
 from ohlora_gan.rng import torch_stream
 from ohlora_gan.training.scorers import Share, augment, roughen
 
-TINY = ["resolution=32", "logger=csv", "trainer.enable_progress_bar=false", "trainer.max_epochs=1", "data.num_images=64"]
+TINY = [
+    *["resolution=32", "logger=csv", "trainer.enable_progress_bar=false", "trainer.max_epochs=1"],
+    "data.num_images=64",
+]
 GAN = [
     *["model=finetune_v1", "checkpoint=scratch", "scorer=null", "filters=[]", "callbacks.samples=null"],
     *["model.module.generator.fmaps=[16,16,16,16]", "model.module.generator_resolution=null"],
-    *["model.module.discriminator_resolution=null", "model.module.max_d=4"],
+    *["model.module.discriminator_resolution=null", "model.module.max_d=4", "model.module.lr=1e-3"],
+    "model.module.mapping_lr_scale=100",
     "+model.module.discriminator.group_size=4",  # divides both batches: the groups are the same
 ]
 SCORER = ["model=property_cnn", "model.module.net.width=4", "data.num_val=16", "data.num_test=16"]
@@ -23,14 +29,15 @@ WORKS = {"gan": GAN, "regressor": SCORER}
 
 
 def trained(work, folder, *words):
-    """The state of a training's last checkpoint: weights, averages, counters."""
+    """The tensors of a training's last checkpoint, and its logged losses."""
     command = [sys.executable, "train.py", *WORKS[work], *TINY, f"paths.output_dir={folder}", *words]
     more = {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=PROJECT, env=environment() | more, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = subprocess.run(command, cwd=PROJECT, env=environment() | more, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(folder / "last.ckpt", weights_only=True)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 8
+    table = read_table(next(folder.glob("csv/*/metrics.csv")))
+    return last["state_dict"], table.numbers(["train/d_loss", "train/g_loss"]) if work == "gan" else None
 
 
 def apart(state, other):
@@ -43,14 +50,13 @@ def apart(state, other):
 @pytest.mark.slow
 @pytest.mark.parametrize("work", WORKS)
 def test_two_with_half_the_batch_equal_one(tmp_path, work):
-    one = trained(work, tmp_path / "one", "device=cpu", "data.batch_size=8")
-    two = trained(work, tmp_path / "two", "device=ddp_cpu", "data.batch_size=4")
-    begun = trained(work, tmp_path / "begun", "device=cpu", "data.batch_size=8", "trainer.max_steps=1")
-    assert one["global_step"] == two["global_step"] == 8
-    moved = apart(one["state_dict"], begun["state_dict"])
-    off = apart(two["state_dict"], one["state_dict"])
-    print(work, moved, off, off/moved)
-    assert off < 1e-3 * moved
+    one, losses = trained(work, tmp_path / "one", "device=cpu", "data.batch_size=8")
+    two, others = trained(work, tmp_path / "two", "device=ddp_cpu", "data.batch_size=4")
+    # eight batches move the weights by 8e-3 and .3 of their length; Adam enlarges the rounding of small gradients
+    assert apart(two, one) < {"gan": 5e-4, "regressor": 1e-6}[work]
+    if losses is not None:
+        np.testing.assert_allclose(others[:2], losses[:2], rtol=1e-5)
+        np.testing.assert_allclose(others, losses, rtol=0.02)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -83,9 +83,7 @@ def shift(images: Tensor, offsets: Tensor) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def augment(
-    images: Tensor, strength: float, draws: torch.Generator, share: Share = ALONE
-) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, strength: float, draws: torch.Generator, share: Share = ALONE) -> tuple[Tensor, Tensor]:
     """Light changes of the kind that separates generated images from the training data.
 
     Every image is shifted by less than a pixel, blurred a little and made noisy, each by a random amount.
