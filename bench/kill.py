@@ -87,7 +87,9 @@ def run(work: str, folder: Path, seconds: float | None = None) -> tuple[float, b
 
 
 def results(folder: Path, *more: str) -> list[Path]:
-    return sorted(path for pattern in (*RESULTS, *more) for path in folder.rglob(pattern))
+    """Files below a folder; not the summary of a test, which says how many seconds it took."""
+    found = {path for pattern in (*RESULTS, *more) for path in folder.rglob(pattern)}
+    return sorted(path for path in found if not path.name.startswith("test_result_summary_"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Names that others chose, of runs, files, methods and attributes, are text on every page: no markup, script or link."""
+"""Names that others chose, of runs, files, methods, attributes, are text on every page: no markup, script or link."""
 
 import re
 from html.parser import HTMLParser
