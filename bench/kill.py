@@ -3,7 +3,8 @@
     python bench/kill.py [WORK ...] [--moments 3]
 
 runs each work at a tiny size undisturbed, then kills it (SIGKILL, with all its processes) at random moments between its
-first result and its end, starts it again as its page says, and compares every weight, shard and picture to the bit.
+first result and its end, starts it again as its page says, and compares every weight, shard, picture and table of
+directions and tests to the bit.
 Prints a table; what differs stays in --folder, and the exit code is 1.
 """
 
@@ -25,6 +26,10 @@ OFTEN = "callbacks.checkpoint.every_n_train_steps=3"
 GAN = ["checkpoint=scratch", "scorer=null", "filters=[]", "model.module.generator.fmaps=[16,16,16,16]", OFTEN]
 SCORER = ["data.num_images=480", "data.num_val=64", "data.num_test=64", "data.batch_size=16", OFTEN]
 FILTER = ["attribute=gender", "data.num_images=240", "data.num_test=60", "data.batch_size=24", "trainer.max_epochs=6"]
+SEARCH = [
+    *["judge=null", "groups=none", "logger=csv", "num_calibration=8", "test.num_latents=4", "test.num_saturation=2"],
+    *["strips.num_faces=2", "strips.steps=3"],
+]
 STAGES = ("property_cnn", "filter_gender")
 SMALL = "resolution: 32, model.module.net.width: 4, data.num_images: 480"
 WORKS = {
@@ -35,17 +40,15 @@ WORKS = {
     "scorer": ["train.py", "model=property_cnn", *TINY, *SCORER, "model.module.net.width=8", "trainer.max_epochs=6"],
     "filter": ["train.py", "model=filter_cnn", *TINY, *FILTER, "model.module.net.width=8", "model.folds.num_folds=3"],
     "sample": ["-m", "ohlora_gan", "sample", "v9", "400", "--output"],
-    "bank": [
-        *["find_vectors.py", "method=svm", "layer=w", "n=1500", "judge=null", "groups=none", "logger=csv"],
-        *["num_calibration=8", "test.num_latents=4", "test.num_saturation=2", "strips.num_faces=2", "strips.steps=3"],
-    ],
+    "search": ["find_vectors.py", "method=svm", "layer=w", "n=1500", *SEARCH],
+    "sweep": ["find_vectors.py", "-m", "method=svm,ridge", "layer=w,mapping_split2", "n=750", *SEARCH],
     "chain": [
         *["-m", "ohlora_gan", "chain", f"only=[{','.join(STAGES)}]", "logger=csv", "device=cpu"],
         *[f"++stages.{stage}.settings={{{SMALL}}}" for stage in STAGES],
     ],
 }
 RESUMED = ("gan", "scorer")  # with ckpt_path=; the others by the same command
-RESULTS = ("*.safetensors", "*.png")
+RESULTS = ("*.safetensors", "*.png", "vectors/*.csv", "test_result_*.csv")
 
 
 def command(work: str, folder: Path) -> list[str]:
@@ -53,7 +56,9 @@ def command(work: str, folder: Path) -> list[str]:
     words = [sys.executable, *WORKS[work]]
     if work == "sample":
         return [*words, str(folder)]
-    words += [f"paths.output_dir={folder}", *([f"paths.bank_dir={folder}/banks"] if work == "bank" else [])]
+    words += [f"paths.output_dir={folder}"]
+    if work in ("search", "sweep"):
+        words += [f"paths.bank_dir={folder}/banks"]
     last = folder / "last.ckpt"
     if work in RESUMED and last.is_file():
         words = [*(word for word in words if not word.startswith("checkpoint=")), f"ckpt_path={last}"]
@@ -82,15 +87,17 @@ def run(work: str, folder: Path, seconds: float | None = None) -> tuple[float, b
 
 
 def results(folder: Path, *more: str) -> list[Path]:
-    return sorted(path for pattern in (*RESULTS, *more) for path in folder.rglob(pattern))
+    """Files below a folder; not the summary of a test, which says how many seconds it took."""
+    found = {path for pattern in (*RESULTS, *more) for path in folder.rglob(pattern)}
+    return sorted(path for path in found if not path.name.startswith("test_result_summary_"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every tensor and picture below a folder."""
+    """Every tensor, picture and table below a folder."""
     found = {}
     for path in results(folder):
         name = str(path.relative_to(folder))
-        if path.suffix == ".png":
+        if path.suffix != ".safetensors":
             found[name] = path.read_bytes()
             continue
         with safe_open(path, framework="numpy") as file:

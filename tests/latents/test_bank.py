@@ -1,5 +1,6 @@
-import json
 import multiprocessing
+import os
+import signal
 import time
 
 import numpy as np
@@ -59,36 +60,58 @@ def test_a_bank_that_was_cut_off_goes_on(tmp_path, scores):
     assert np.abs(again.scores(600) - scores).max() < 1e-5
 
 
-def sample(folder, number, together):
-    """In a process of its own: samples, and notes which files it made."""
+def sample(folder, number, together, role="whole"):
+    """In a process of its own: samples, and notes which files it has made.
+
+    ``lost``: it is killed while it makes its second file; ``added``: it begins when there is a file.
+    """
     torch.set_num_threads(1)
-    bank, made = ScoreBank(folder, space(batch_size=32 + number)), []
-    bank.make_shard = lambda start, make=bank.make_shard: made.append(start) or make(start)  # type: ignore[method-assign]
+    bank = ScoreBank(folder, space(batch_size=32 + number))
+    make, made = bank.make_shard, folder / f"made_{number}.txt"
+
+    def noted(start):
+        time.sleep(0.2)  # so that all have a share
+        if role == "lost" and made.exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        scores = make(start)
+        with made.open("a") as file:
+            file.write(f"{start}\n")
+        return scores
+
+    bank.make_shard = noted  # type: ignore[method-assign]
     together.wait(120)
-    bank.scores(1500)
-    (folder / f"made_{number}.json").write_text(json.dumps(made))
+    while role == "added" and not bank.num_stored():
+        time.sleep(0.01)
+    bank.scores(NUM_SHARED)
+
+
+NUM_SHARED = 12 * ScoreBank.shard
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_work(tmp_path):
+@pytest.mark.parametrize("roles", [["whole"] * 2, ["whole"] * 3, ["whole", "lost", "added"]], ids=" ".join)
+def test_processes_share_the_work(tmp_path, roles):
     context = multiprocessing.get_context("spawn")
-    together = context.Barrier(2)
-    processes = [context.Process(target=sample, args=(tmp_path, number, together)) for number in range(2)]
+    together = context.Barrier(len(roles))
+    processes = [
+        context.Process(target=sample, args=(tmp_path, number, together, role)) for number, role in enumerate(roles)
+    ]
     for process in processes:
         process.start()
-    for process in processes:
+    for process, role in zip(processes, roles, strict=True):
         process.join(240)
-        assert process.exitcode == 0
-    first, second = (json.loads((tmp_path / f"made_{number}.json").read_text()) for number in range(2))
-    assert sorted(first + second) == list(range(0, 1500, ScoreBank.shard))  # nothing twice, nothing missing
-    assert first
-    assert second
+        assert process.exitcode == (-signal.SIGKILL if role == "lost" else 0)
+    made = [(tmp_path / f"made_{number}.txt").read_text().split() for number in range(len(roles))]
+    assert sorted(int(start) for starts in made for start in starts) == list(
+        range(0, NUM_SHARED, ScoreBank.shard)
+    )  # nothing twice, nothing missing
+    assert all(made)
     one = ScoreBank(tmp_path / "one", space())
-    scores = one.scores(1500)
-    both = ScoreBank(tmp_path, space())
-    assert sorted(path.name for path in both.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
-    assert (both.folder / "bank.json").read_bytes() == (one.folder / "bank.json").read_bytes()
-    assert np.abs(both.scores(1500) - scores).max() < 1e-5
+    scores = one.scores(NUM_SHARED)
+    shared = ScoreBank(tmp_path, space())
+    assert sorted(path.name for path in shared.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
+    assert (shared.folder / "bank.json").read_bytes() == (one.folder / "bank.json").read_bytes()
+    assert np.abs(shared.scores(NUM_SHARED) - scores).max() < 1e-5
 
 
 def hold(bank, holds):

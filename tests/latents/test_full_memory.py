@@ -1,8 +1,13 @@
 """Where memory is full, pictures are made, scored and differentiated fewer at a time; what comes out is the same."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from conftest import PROJECT
 
 from ohlora_gan.editing.closed_loop import ClosedLoop
 from ohlora_gan.errors import sentence
@@ -65,3 +70,35 @@ def test_no_room_for_one_picture_is_told(error):
 def test_other_errors_are_raised_at_once():
     with pytest.raises(RuntimeError, match="shapes"):
         WORK["scores"](space("generator", 0, RuntimeError("shapes do not fit")), np.zeros((5, 16), np.float32))
+
+
+LIMITED = """
+import resource
+from pathlib import Path
+import numpy as np, torch
+from ohlora_gan.latents.layers import W
+from ohlora_gan.latents.space import FaceSpace
+from tests import tiny
+
+torch.set_num_threads(1)
+networks = tiny.generator(fmaps=[128] * 4), tiny.scorer()
+small, large = (FaceSpace(*networks, batch_size=size) for size in (4, 200))
+w = small.w("bank", range(200))
+expected = small.score_codes(W(), w[:16])
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + (200 << 20), resource.RLIM_INFINITY))
+scores = large.score_codes(W(), w)
+print(large.batch_size, np.abs(scores[:16] - expected).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS and /proc are Linux's")
+def test_a_real_limit_halves_the_batches():
+    words = [sys.executable, "-c", LIMITED]
+    environment = os.environ | {"PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    size, off = done.stdout.split()
+    assert 1 <= int(size) < 200
+    assert float(off) < 1e-5

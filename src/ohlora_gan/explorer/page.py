@@ -158,7 +158,7 @@ class Answers:
             try:
                 return function(*words)
             except ValueError as error:
-                raise self.gr.Error(str(error), duration=20) from error
+                raise self.gr.Error(escape(str(error)), duration=20) from error  # it shows HTML
 
         return answer
 
@@ -200,7 +200,7 @@ class Answers:
             self.engines[key] = Engine(*what, cache=first.cache, device=first.device, seed=first.settings.seed)
         engine = self.engines[key]
         for note in engine.notes:
-            self.gr.Info(note)
+            self.gr.Info(escape(note))
         return self.opened(Chosen(engine, engine.face(engine.gallery[0][0])), mode)
 
     def pick(self, chosen: Chosen, mode: str, place: int) -> list[Any]:
@@ -216,7 +216,7 @@ class Answers:
             raise ValueError("there is no photograph: upload one first")
         face = chosen.engine.photograph(photo, crop)
         for note in face.photo.notes if face.photo else []:
-            self.gr.Warning(note)
+            self.gr.Warning(escape(note))
         return self.opened(Chosen(chosen.engine, face, chosen.shown), mode)
 
     def keep(self, chosen: Chosen, mode: str, *values: Any) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 """What a folder of a run says of it: its settings, its networks, what it was made from, and how far it has come."""
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -406,8 +407,10 @@ def read_run(folder: Path) -> Run:
     changed = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
     idle = time.time() - changed
     state, seconds = state_of(folder, idle, record), record.get("seconds")
-    began = datetime.fromisoformat(record["started"]) if record.get("started") else datetime.fromtimestamp(changed)
-    if state == "running" and record.get("started"):
+    began, started = datetime.fromtimestamp(changed), record.get("started")
+    with contextlib.suppress(TypeError, ValueError):  # none, or what is no time
+        began = datetime.fromisoformat(started)
+    if state == "running" and started:
         seconds = (datetime.now() - began).total_seconds()
     return Run(
         folder,

@@ -7,6 +7,7 @@ from functools import cache
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -34,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    words = (plain, effect, ends, listed, number, share, said, strength, hue, ident, data_uri)
+    words = (plain, effect, ends, listed, number, share, said, strength, hue, ident, url, data_uri)
     for group in (environment.filters, environment.globals):
         group.update({word.__name__: word for word in words})
     return environment
@@ -84,6 +85,11 @@ def hue(name: str) -> str:
 def ident(name: str) -> str:
     """A name as part of an element's id."""
     return re.sub(r"[^a-zA-Z0-9]+", "-", name).lower()
+
+
+def url(path: str) -> str:
+    """A relative path as a link: a folder's name says no scheme (``javascript:``), no query and no place in a page."""
+    return quote(path)
 
 
 def listed(items: Sequence[str]) -> str:

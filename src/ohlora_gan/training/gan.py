@@ -326,9 +326,9 @@ class GanModule(pl.LightningModule):
         return 0.0
 
     def sample_indices(self, n: int) -> range:
-        """Global numbers of this rank's samples in this batch."""
-        start = int(self.images_seen) + self.global_rank * n
-        return range(start, start + n)
+        """Global numbers of this rank's samples in this batch, dealt out one by one as the images are."""
+        seen, ranks = int(self.images_seen), self.trainer.world_size
+        return range(seen + self.global_rank, seen + ranks * n, ranks)
 
     def draw_latents(self, update: str, n: int) -> Tensor:
         """z [n, z_dim] for an update such as ``d0`` or ``g2`` of the present batch."""
@@ -338,9 +338,10 @@ class GanModule(pl.LightningModule):
     def draw_noise(self, update: str, n: int) -> list[Tensor] | None:
         if not self.settings.fresh_noise:
             return None
-        index = self.sample_indices(n)[0]
-        draws = rng.torch_stream(self.settings.seed, f"train/noise/{update}", index, self.device)
-        return self.generator.synthesis.draw_noise(n, draws)
+        stream = f"train/noise/{update}"
+        draws = (rng.torch_stream(self.settings.seed, stream, i, self.device) for i in self.sample_indices(n))
+        layers = zip(*(self.generator.synthesis.draw_noise(1, own) for own in draws), strict=True)
+        return [torch.cat(noise) for noise in layers]
 
     def latents_of(self, known: Sequence[Tensor]) -> Tensor:
         """The latents of a batch, which come after its scores; ValueError where they do not, or do not fit."""
@@ -367,7 +368,7 @@ class GanModule(pl.LightningModule):
         g.truncation.update(self.trainer.strategy.reduce(w_mean, reduce_op="mean"), self.settings.w_avg_decay)
         wp = g.truncation(w)
         if self.settings.style_mixing > 0.0:
-            draws = rng.stream(self.settings.seed, f"train/mixing/{update}", self.sample_indices(n)[0])
+            draws = rng.stream(self.settings.seed, f"train/mixing/{update}", int(self.images_seen))
             if draws.random() < self.settings.style_mixing:
                 other = g.mapping(self.draw_latents(update + "/mix", n), label).w
                 wp = wp.clone()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -40,11 +40,28 @@ Uniform = Callable[..., Tensor]
 """Numbers ``[B, *shape]`` from ``low`` to ``high``: ``uniform(low, high, *shape)``."""
 
 
-def uniform_of(num: int, draws: torch.Generator) -> Uniform:
-    """Draws ``num`` numbers, or tensors of them, at a time."""
+class Share(NamedTuple):
+    """Which images of a batch a process has: every ``world_size``-th from ``rank`` on, as `EpochSampler` deals them.
+
+    Every process draws the random numbers of the whole batch and takes its own, so all together do what one does.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.rank, None, self.world_size)
+
+
+ALONE = Share()
+
+
+def uniform_of(num: int, draws: torch.Generator, rows: slice | Tensor = ALONE.rows) -> Uniform:
+    """Draws ``num`` numbers, or tensors of them, at a time, and gives some of them."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(num, *shape, generator=draws, device=draws.device)
+        return (low + (high - low) * torch.rand(num, *shape, generator=draws, device=draws.device))[rows]
 
     return uniform
 
@@ -66,7 +83,7 @@ def shift(images: Tensor, offsets: Tensor) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def augment(images: Tensor, strength: float, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, strength: float, draws: torch.Generator, share: Share = ALONE) -> tuple[Tensor, Tensor]:
     """Light changes of the kind that separates generated images from the training data.
 
     Every image is shifted by less than a pixel, blurred a little and made noisy, each by a random amount.
@@ -76,6 +93,7 @@ def augment(images: Tensor, strength: float, draws: torch.Generator) -> tuple[Te
         images: ``[B, 3, H, W]`` in [-1, 1].
         strength: factor on every amount; 0 returns the images as they are.
         draws: on the images' device; nothing else decides the result.
+        share: which images of the batch these are.
 
     Returns:
         The changed images, and ``[B]`` bool: which ones were jittered.
@@ -83,14 +101,15 @@ def augment(images: Tensor, strength: float, draws: torch.Generator) -> tuple[Te
     n = len(images)
     if strength == 0:
         return images, torch.zeros(n, dtype=torch.bool, device=images.device)
-    uniform = uniform_of(n, draws)
+    total = n * share.world_size
+    uniform = uniform_of(total, draws, share.rows)
     jittered = uniform(0, 1) < JITTER_PROBABILITY
     x = shift(images, strength * uniform(-MAX_SHIFT, MAX_SHIFT, 2))
     x = x.lerp(blur(x), (strength * uniform(0, MAX_BLUR, 1, 1, 1)).clamp(max=1))
     jitter = strength * jittered.view(n, 1, 1, 1)
     x = x * (1 + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1))
     x = x + jitter * uniform(-MAX_JITTER, MAX_JITTER, 1, 1, 1)
-    noise = torch.randn(x.shape, generator=draws, device=x.device)
+    noise = torch.randn(total, *x.shape[1:], generator=draws, device=x.device)[share.rows]
     x = x + strength * uniform(0, MAX_NOISE, 1, 1, 1) * noise
     return x.clamp(-1, 1), jittered
 
@@ -105,21 +124,26 @@ MAX_BLOBS = 0.35  # standard deviation of blobs; images span [-1, 1]
 MAX_STEP = 0.25  # between the levels that a block's frequencies are rounded to
 
 
-def roughen(images: Tensor, strength: float, draws: torch.Generator) -> Tensor:
+def roughen(images: Tensor, strength: float, draws: torch.Generator, share: Share = ALONE) -> Tensor:
     """Draws half of the pictures worse: warped, moved, smeared, doubled, miscoloured, blotchy, in blocks.
 
     Arguments as those of `augment`; R is a multiple of 8.
     """
     if strength == 0:
         return images
-    uniform = uniform_of(len(images), draws)
+    uniform = uniform_of(len(images) * share.world_size, draws)
     rough = uniform(0, 1) < ROUGH_SHARE
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 would place pixels by quarters
         for change in (warped, moved, smeared, doubled, miscolored, blotchy, blocky):
             chosen = (rough & (uniform(0, 1) < EACH_SHARE)).nonzero().flatten()
             if len(chosen):
-                changed = change(images[chosen], strength, uniform_of(len(chosen), draws))
-                images = images.index_copy(0, chosen, changed)
+                mine = chosen % share.world_size == share.rank
+                own = chosen[mine] // share.world_size
+                if not len(own):  # every process draws, or the next numbers would be others
+                    change(images[:1], strength, uniform_of(len(chosen), draws, slice(1)))
+                    continue
+                changed = change(images[own], strength, uniform_of(len(chosen), draws, mine))
+                images = images.index_copy(0, own, changed)
     return images.clamp(-1, 1)
 
 
@@ -272,7 +296,7 @@ class RegressorModule(pl.LightningModule):
             The default suits `SmallPropertyCNN`; the reference system's big networks need a smaller one.
         warmup: share of all steps, from 0 to below 1.
         augmentation: strength of the changes to training images, see `augment`; 0 is none.
-        seed: decides the augmentation, together with epoch, batch and rank.
+        seed: decides the augmentation, together with epoch and batch.
         property_names: what the network's outputs are; None: as the network says.
     """
 
@@ -322,7 +346,11 @@ class RegressorModule(pl.LightningModule):
 
     def change(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Training images, changed, and ``[B]`` bool: which of them say nothing about colours."""
-        return augment(images, self.hparams["augmentation"], draws)
+        return augment(images, self.hparams["augmentation"], draws, self.share)
+
+    @property
+    def share(self) -> Share:
+        return Share(self.global_rank, self.trainer.world_size)
 
     def errors(self, outputs: Tensor, scores: Tensor) -> Tensor:
         """What training lowers, ``[B, P]``: squared errors of scores, cross entropies of logits."""
@@ -334,13 +362,14 @@ class RegressorModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, scores = batch
-        stream = f"regressor/augmentation/epoch{self.current_epoch}/rank{self.global_rank}"
+        stream = f"regressor/augmentation/epoch{self.current_epoch}/rank0"  # that of one process
         draws = rng.torch_stream(self.hparams["seed"], stream, batch_idx, images.device)
         images, jittered = self.change(images, draws)
         # a jittered image says nothing about colours: it stays out of the mean for those properties
         counts = ~(jittered[:, None] & self.is_color)
         errors = self.errors(self(images).float(), scores) * counts
-        loss = (errors.sum(dim=0) / counts.sum(dim=0).clamp(min=1)).mean()
+        seen = self.trainer.strategy.reduce(counts.sum(dim=0).float(), reduce_op="mean")  # images a process
+        loss = (errors.sum(dim=0) / seen.clamp(min=1 / self.trainer.world_size)).mean()
         self.log("train/loss", loss)
         return loss
 
@@ -444,4 +473,4 @@ class TruthModule(RegressorModule):
         self.is_color.copy_(torch.tensor([name in color_names for name in self.property_names]))
 
     def change(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-        return super().change(roughen(images, self.hparams["roughness"], draws), draws)
+        return super().change(roughen(images, self.hparams["roughness"], draws, self.share), draws)
