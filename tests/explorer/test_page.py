@@ -1,6 +1,13 @@
 """The explorer's page in a real browser: chosen, moved, locked, uploaded and saved, as a user does it."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -11,6 +18,18 @@ from ohlora_gan.explorer import page as pages
 from tests import explored
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
+EMPTY_PAGE = """
+import sys
+from types import SimpleNamespace
+from ohlora_gan.__main__ import main
+from ohlora_gan.explorer import engine, page
+engine.open_first = lambda *_: SimpleNamespace(space=SimpleNamespace(generator=SimpleNamespace(resolution=8)))
+with page.gradio().Blocks() as empty:
+    page.gradio().Markdown("nothing")
+page.make_page = lambda *_: empty
+sys.exit(main(["explore", *sys.argv[1:]]))
+"""
+"""A program: ``ohlora explore`` with nothing on its page."""
 HOLD = 30_000  # milliseconds until something has to have happened
 
 
@@ -20,7 +39,7 @@ def address(tmp_path_factory):
     folder = explored.run(tmp_path_factory.mktemp("run"))
     cache = tmp_path_factory.mktemp("explored")
     page = pages.make_page(explored.engine(folder, cache), [folder])
-    yield pages.serve(page, "127.0.0.1", None, cache, browser=False, block=False)
+    yield pages.serve(page, "127.0.0.1", None, cache, browser=False)
     page.close()
 
 
@@ -146,6 +165,33 @@ def test_it_fits_the_screen_and_every_picture_has_words(page, width):
 
 
 # --- Without a browser ---
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_closes_it_at_once(tmp_path, number, code):
+    pytest.importorskip("gradio", reason="the explorer needs Gradio: pip install 'ohlora-gan[explore]'")
+    words = [sys.executable, "-c", EMPTY_PAGE, "--output", f"{tmp_path}"]
+    pipe = subprocess.PIPE
+    started = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    try:
+        said = next(line for line in started.stdout if line.startswith("the explorer: "))
+        address = said.split()[2]
+        with urlopen(address, timeout=60) as page:
+            assert b"gradio" in page.read()
+        begun = time.monotonic()
+        started.send_signal(number)
+        _, errors = started.communicate(timeout=60)
+        assert time.monotonic() - begun < 10
+    finally:
+        started.kill()
+    assert started.returncode == code
+    assert errors.splitlines()[-1] == "the explorer is closed"
+    assert "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):  # nobody of its session is left
+        os.killpg(started.pid, 0)
+    with pytest.raises(URLError):
+        urlopen(address, timeout=5)
 
 
 def test_who_has_no_gradio_is_told(monkeypatch, tmp_path, capsys):

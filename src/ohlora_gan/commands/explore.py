@@ -55,7 +55,7 @@ def explore(
     import torch
 
     from ohlora_gan.explorer.engine import open_first
-    from ohlora_gan.explorer.page import make_page, serve
+    from ohlora_gan.explorer.page import make_page, serve, wait
 
     places = runs or [path for path in (Path("runs"),) if path.is_dir()]
     engine = open_first(places, generator, scorer, served.output, device, served.seed)
@@ -64,6 +64,6 @@ def explore(
         print(f"everybody who reaches {served.host} can open the page and upload pictures")
     if engine.space.generator.resolution <= SMALL:
         torch.set_num_threads(1)
-    print("the explorer: Ctrl+C closes it", flush=True)
-    serve(page, served.host, served.port, served.output, served.browser)
-    return "the explorer is closed"
+    address = serve(page, served.host, served.port, served.output, served.browser)
+    print(f"the explorer: {address} (Ctrl+C closes it)", flush=True)
+    wait(page)

@@ -6,10 +6,11 @@ by one message.
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -324,8 +325,8 @@ def controls(gr: Any, chosen: Chosen) -> list[list[Any]]:
     return [list(column) for column in zip(*made, strict=True)]
 
 
-def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, block: bool = True) -> str:
-    """Serves a page until Ctrl+C; returns its address where it does not ``block``.
+def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool) -> str:
+    """Serves a page, in threads, until its ``close()``; returns its address.
 
     Raises:
         ValueError: where the port is taken.
@@ -341,7 +342,7 @@ def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, bl
             server_port=port,
             share=False,
             inbrowser=browser,
-            prevent_thread_lock=not block,
+            prevent_thread_lock=True,
             quiet=True,
             max_file_size=UPLOAD,
             max_threads=THREADS,
@@ -351,3 +352,12 @@ def serve(page: Any, host: str, port: int | None, cache: Path, browser: bool, bl
     except OSError as error:
         raise ValueError(f"port {port} of {host} cannot be used ({error}): give another with --port") from error
     return str(address)
+
+
+def wait(page: Any) -> NoReturn:
+    """Keeps a served page open until Ctrl+C or SIGTERM, which go on from here when it is closed."""
+    try:
+        while True:
+            time.sleep(1)
+    finally:
+        page.close(verbose=False)

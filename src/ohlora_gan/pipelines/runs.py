@@ -409,7 +409,7 @@ def read_run(folder: Path) -> Run:
     state, seconds = state_of(folder, idle, record), record.get("seconds")
     began, started = datetime.fromtimestamp(changed), record.get("started")
     with contextlib.suppress(TypeError, ValueError):  # none, or what is no time
-        began = datetime.fromisoformat(started)
+        began = datetime.fromisoformat(started or "")
     if state == "running" and started:
         seconds = (datetime.now() - began).total_seconds()
     return Run(
