@@ -62,7 +62,7 @@ def sweep(folder, package: str, *words: str) -> subprocess.CompletedProcess:
 def test_a_failed_job_leaves_the_others_and_says_so(tmp_path, package, launcher):
     done = sweep(tmp_path, package, f"hydra/launcher={launcher}", "n=1,2,3")
     assert done.returncode == 2, done.stderr
-    assert "1 of 3 jobs failed, the others are whole: 1_n-2" in done.stdout + done.stderr
+    assert "1 of 3 jobs failed, the others are whole: 1_n-2 (two is too few)\n" in done.stdout + done.stderr
     records = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/run.json")}
     assert {name: of["state"] for name, of in records.items()} == {"0_n-1": "done", "1_n-2": "failed", "2_n-3": "done"}
     assert records["2_n-3"]["command"] == "python shell.py n=3 seed=3"
