@@ -6,9 +6,11 @@ find-vectors and chain are programs of Hydra, which get their words as they are.
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -93,10 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     143 after SIGTERM."""
     hear_sigterm()
     look_in_working_folder()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(app(args=arguments, prog_name="ohlora", standalone_mode=False) or 0)
+        return int(app(args=words, prog_name="ohlora", standalone_mode=False) or 0)
     except TyperException as error:
-        return tell(UserError(sentence(error))) if error.format_message() else 0
+        return tell(UserError(sentence(error, words))) if error.format_message() else 0
     except UserError as error:
         return tell(error)
     except (KeyboardInterrupt, typer.Abort) as stop:
@@ -104,13 +107,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code_of(stop) or 130
 
 
-def sentence(error: TyperException) -> str:
-    """A wrong word of the command line, what comes near it, and where to look."""
+NUMBER = re.compile(r"-\.?\d")
+"""How a negative number begins, which stands where an option could."""
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+"""How the library that reads numbers names a type, at the start of the name of its error -> in words."""
+
+
+def sentence(error: TyperException, words: Sequence[str]) -> str:
+    """A wrong word of the command line, what comes near it, and where to look.
+
+    Args:
+        words: the whole line, the command first.
+    """
     context = getattr(error, "ctx", None)
-    path = "ohlora" if context is None else context.command_path
-    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    path = f"ohlora {words[0]}" if words and words[0] in app_commands() else "ohlora"
+    said = wrong_word(error, context, words) or error.format_message().replace("Value error, ", "").rstrip(".")
     end = " " if said.endswith("?") else ": "
-    return f"{said[:1].lower()}{said[1:]}{end}`{path} --help` says what it takes"
+    return f"{said[:1].lower() if said[1:2].islower() else said[:1]}{said[1:]}{end}`{path} --help` says what it takes"
+
+
+def app_commands() -> set[str]:
+    """The names of all commands."""
+    return {str(command.name) for command in app.registered_commands}
+
+
+def wrong_word(error: TyperException, context: typer.Context | None, words: Sequence[str]) -> str | None:
+    """A mistake that the library tells badly, in our words; None for one that it tells well."""
+    of_library: Any = error.__cause__
+    param = getattr(error, "param", None)
+    if param is not None and hasattr(of_library, "errors"):  # of a number
+        first = of_library.errors()[0]
+        name = param.opts[0] if param.opts[0].startswith("-") else param.metavar or param.name
+        if kind := KINDS.get(first["type"].partition("_")[0]):
+            return f"{name} is {first['input'] or 'empty'}, expected {kind}"
+    name = str(getattr(error, "option_name", None) or "")
+    given = next((word for word in words if name and word.startswith(name)), name)
+    if NUMBER.match(given):
+        return f"{given} stands where a number of 0 or more, or an option, is expected"
+    if name and len(given) > 2 and given[1] != "-":
+        return f"{given} is no option: options begin with two dashes, such as -{given}"
+    if name and given == words[-1]:
+        return f"{name} has no value: give one behind it"
+    extra = re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.format_message())
+    if extra and context is not None:
+        known = [p.metavar or str(p.name).upper() for p in context.command.params if p.param_type_name == "argument"]
+        return f"{extra[1]} is too much: expected {', '.join(known) if known else 'options alone'}"
+    return None
 
 
 if __name__ == "__main__":

@@ -84,7 +84,24 @@ def test_every_command_has_examples_and_common_options(name, capsys):
         (["sampel"], "no such command 'sampel'. Did you mean 'sample'? `ohlora --help`"),
         (["sample", "v9", "3", "--ouput", "x"], "no such option: --ouput (Possible options: --output): `ohlora sample"),
         (["sample", "v9", "3"], "missing option '--output': `ohlora sample --help` says what it takes"),
-        (["sample", "v9", "many", "--output", "x"], "invalid value for 'N'"),
+        (["sample", "v9", "many", "--output", "x"], "N is many, expected a whole number: `ohlora sample --help`"),
+        (["sample", "v9", "3.5", "--output", "x"], "N is 3.5, expected a whole number: `ohlora sample --help`"),
+        (["sample", "v9", "3", "--output", "x", "--seed="], "--seed is empty, expected a whole number"),
+        (["sample", "v9", "3", "--output", "x", "--psi", "0,7"], "--psi is 0,7, expected a number: `ohlora sample"),
+        (["sample", "v9", "-5", "--output", "x"], "-5 stands where a number of 0 or more, or an option, is expected"),
+        (["render", "-.5", "--output", "x"], "-.5 stands where a number of 0 or more, or an option, is expected"),
+        (
+            ["sample", "v9", "3", "-output", "x"],
+            "-output is no option: options begin with two dashes, such as --output",
+        ),
+        (["compare", "x", "--judge"], "--judge has no value: give one behind it: `ohlora compare --help`"),
+        (["sample", "v9", "3", "4", "5", "--output", "x"], "4 5 is too much: expected GENERATOR, N: `ohlora sample"),
+        (["doctor", "all"], "all is too much: expected options alone: `ohlora doctor --help`"),
+        (["dashboard", "--local", "nix"], "nix is no folder: give one that holds runs"),
+        (["runs", "pyproject.toml"], "pyproject.toml is no folder: give one that holds runs"),
+        (["inspect", "train.py"], "train.py is no file of weights: expected .safetensors, a torch file"),
+        (["inspect", "conf"], "conf is a folder without weights: expected a run folder"),
+        (["render", "3", "--output", "train.py"], "--output train.py is a file: choose a new or an empty folder"),
         (["sample", "v9", "3", "--output", "x", "--seed", "-1"], "--seed is -1, expected 0 to"),
         (["sample", "v9", "3", "--output", "x", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu'"),
         (["label", "a", "--output", "x", "--top", "mouth"], "--top mouth, expected NAME=VALUE such as mouth=10"),
@@ -93,7 +110,8 @@ def test_every_command_has_examples_and_common_options(name, capsys):
         (["parse-folder", "a", "--raw", "--normalization", "b"], "--raw and --normalization contradict each other"),
     ],
 )
-def test_wrong_words_end_in_one_sentence(capsys, words, told):
+def test_wrong_words_end_in_one_sentence(monkeypatch, capsys, words, told):
+    monkeypatch.chdir(PROJECT)
     assert main(words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")

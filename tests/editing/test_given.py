@@ -126,7 +126,7 @@ NAN = np.full((1, 16), np.nan, np.float32)
         ("text.pt", {"w": "none"}, "holds w, expected one array of latents"),
         ("none.npy", None, "cannot be read"),
         ("cut.npy", b"\x93NUMPY\x01\x00", "is damaged"),
-        ("cut.pt", b"nothing", "is no torch file"),
+        ("cut.pt", b"nothing", "is no file of weights"),
         ("faces.txt", b"0.5", "are of an unknown kind"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -1,16 +1,25 @@
-"""Hydra's launchers and the optuna sweeper, where they are installed: folders, exit code, what a failed job leaves."""
+"""Hydra's launchers and the optuna sweeper, where they are installed: folders, exit code, what a failed job leaves,
+what Ctrl+C ends, and one leaderboard of one sweep."""
 
+import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import distributions
 
 import pytest
 import yaml
 from conftest import PROJECT
 
+from ohlora_gan.models import checkpoint
+from tests import tiny
+
 INSTALLED = {package.name for package in distributions()}
 SHELL = """
+import time
 import hydra
 from ohlora_gan.pipelines.shells import job, run
 
@@ -19,6 +28,8 @@ from ohlora_gan.pipelines.shells import job, run
 def main(cfg):
     if cfg.n == 2:
         raise OSError("two is too few")
+    if cfg.n > 100:
+        time.sleep(cfg.n)
     return float(cfg.n)
 
 if __name__ == "__main__":
@@ -37,32 +48,45 @@ hydra:
 """
 
 
-def sweep(folder, package: str, *words: str) -> subprocess.CompletedProcess:
-    """A sweep of a small program in a process of its own."""
+LAUNCHERS = [
+    ("hydra-core", "basic"),
+    ("hydra-joblib-launcher", "joblib"),
+    ("hydra-submitit-launcher", "submitit_local"),
+    ("hydra-ray-launcher", "ray"),
+]
+
+
+def needs(package: str) -> None:
+    """Skips a test where a package is not installed."""
     if package not in INSTALLED:
         pytest.skip(f"{package} is not installed: pip install 'ohlora-gan[sweeps,ray]'")
+
+
+def own_environment(folder) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT / "src"), "HOME": str(folder)}
+
+
+def small_program(folder, *words: str) -> list[str]:
+    """Writes a small program; returns the command of a sweep of it."""
     (folder / "conf").mkdir()
     (folder / "conf" / "main.yaml").write_text(CONFIG)
     (folder / "shell.py").write_text(SHELL)
-    command = [sys.executable, "shell.py", "-m", *words, "seed=3", f"paths.output_dir={folder / 'out'}"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT / "src"), "HOME": str(folder)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return [sys.executable, "shell.py", "-m", *words, "seed=3", f"paths.output_dir={folder / 'out'}"]
+
+
+def sweep(folder, package: str, *words: str) -> subprocess.CompletedProcess:
+    """A sweep of a small program in a process of its own."""
+    needs(package)
+    how = {"env": own_environment(folder), "capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run(small_program(folder, *words), cwd=folder, **how)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("package", "launcher"),
-    [
-        ("hydra-core", "basic"),
-        ("hydra-joblib-launcher", "joblib"),
-        ("hydra-submitit-launcher", "submitit_local"),
-        ("hydra-ray-launcher", "ray"),
-    ],
-)
+@pytest.mark.parametrize(("package", "launcher"), LAUNCHERS)
 def test_a_failed_job_leaves_the_others_and_says_so(tmp_path, package, launcher):
     done = sweep(tmp_path, package, f"hydra/launcher={launcher}", "n=1,2,3")
     assert done.returncode == 2, done.stderr
-    assert "1 of 3 jobs failed, the others are whole: 1_n-2" in done.stdout + done.stderr
+    assert "1 of 3 jobs failed, the others are whole: 1_n-2 (two is too few)\n" in done.stdout + done.stderr
     records = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/run.json")}
     assert {name: of["state"] for name, of in records.items()} == {"0_n-1": "done", "1_n-2": "failed", "2_n-3": "done"}
     assert records["2_n-3"]["command"] == "python shell.py n=3 seed=3"
@@ -82,3 +106,82 @@ def test_optuna_looks_for_the_highest_and_goes_on_after_a_failed_job(tmp_path):
     assert (done.returncode == 2) == ("2" in tried)
     found = yaml.safe_load((tmp_path / "out" / "optimization_results.yaml").read_text())
     assert found["best_value"] == max(float(n) for n in tried - {"2"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "launcher"), LAUNCHERS)
+def test_ctrl_c_ends_a_sweep_with_a_word(tmp_path, package, launcher):
+    needs(package)
+    command = small_program(tmp_path, f"hydra/launcher={launcher}", "n=200,300")
+    how = {"env": own_environment(tmp_path), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **how) as started:
+        try:
+            for _ in range(600):
+                if list((tmp_path / "out").glob("*/run.json")):
+                    break
+                time.sleep(0.2)
+            time.sleep(1.0)
+            os.killpg(started.pid, signal.SIGINT)  # as a terminal does
+            said, _ = started.communicate(timeout=120)
+        finally:
+            if started.poll() is None:
+                os.killpg(started.pid, signal.SIGKILL)
+    assert started.returncode == 130, said
+    assert "interrupted" in said
+    states = [json.loads(path.read_text())["state"] for path in (tmp_path / "out").glob("*/run.json")]
+    assert "done" not in states
+
+
+SEARCHES = ["groups=none", "layer=w", "judge=null", "num_calibration=4", "test.num_latents=4", "test.num_saturation=2"]
+SEARCHES += ["strips.num_faces=2", "strips.steps=5", "logger=csv", "properties=[eyes,mouth]"]
+
+
+def leaderboard(folder, *words: str) -> dict[tuple[str, str], dict[str, str]]:
+    """A sweep of find_vectors.py with tiny networks, a failed cell in it: its leaderboard's rows but the seconds, by
+    method and number of samples."""
+    scorer = tiny.scorer()
+    list(scorer.parameters())[-2].data.mul_(20)
+    networks = {"checkpoint": {"generator": tiny.generator()}, "scorer": {"scorer": scorer}}
+    files = [f"{name}={checkpoint.save(folder / f'{name}.safetensors', of)}" for name, of in networks.items()]
+    places = [f"paths.output_dir={folder / 'out'}", f"paths.bank_dir={folder / 'banks'}"]
+    command = [sys.executable, "find_vectors.py", "-m", *words, *SEARCHES, *files, *places]
+    environment = own_environment(folder) | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "others are whole" in done.stdout + done.stderr
+    with (folder / "out" / "leaderboard.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for row in rows:
+        name = row["run"].partition("_")[2]
+        assert not row["failed"] or "n=2 is too small" in row["failed"]
+        figures = {key: value for key, value in row.items() if "seconds" not in key and key not in ("run", "failed")}
+        assert found.setdefault(name, figures) == figures  # optuna may try a cell again
+    return found
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(tmp_path_factory):
+    return leaderboard(tmp_path_factory.mktemp("basic"), "method=svm,ridge", "n=250,2")
+
+
+OPTUNA = ["method=choice(svm,ridge)", "n=choice(250,2)", "hydra.sweeper.n_trials=6"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("hydra-joblib-launcher", ["experiment=sweep_joblib", "method=svm,ridge", "n=250,2"]),
+        ("hydra-submitit-launcher", ["experiment=sweep_submitit", "method=svm,ridge", "n=250,2"]),
+        ("hydra-ray-launcher", ["experiment=sweep_ray", "method=svm,ridge", "n=250,2"]),
+        ("hydra-optuna-sweeper", ["experiment=sweep_optuna", *OPTUNA]),
+    ],
+    ids=["joblib", "submitit", "ray", "optuna"],
+)
+def test_one_sweep_has_one_leaderboard(tmp_path, one_after_the_other, package, words):
+    needs(package)
+    found = leaderboard(tmp_path, *words)
+    assert found == {name: one_after_the_other[name] for name in found}
+    assert len(found) == 4 or package == "hydra-optuna-sweeper"
+    assert len([name for name, row in found.items() if row["n"]]) == 2

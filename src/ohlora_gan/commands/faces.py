@@ -134,7 +134,9 @@ def write_rendered(num: int, wanted: Wanted, output: Path) -> str:
     columns = list(dict.fromkeys(wanted.column or known))
     if unknown := [name for name in columns if name not in known]:
         raise ValueError(f"--column names {unknown[0]!r}, expected some of {', '.join(known)}")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output} is a file: choose a new or an empty folder")
+    if output.exists() and any(output.iterdir()):
         raise ValueError(f"--output {output} is not empty: choose another folder, or delete what it holds")
     try:
         indices = matching_indices(wanted.seed, wanted.start, num, wanted.keep)

@@ -134,6 +134,10 @@ def left_out(content: Mapping[Any, Any], places: Iterable[Place]) -> Iterator[st
             yield str(name)
 
 
+EXPECTED = "expected .safetensors, a torch file (.pth, .pt, .ckpt), an NVIDIA .pkl, or a shipped model's name"
+"""What can be opened as weights."""
+
+
 def read_torch(path: Path) -> Any:
     """What a file of ``torch.save`` holds; CheckpointError where it could run code, is damaged or no such file."""
     try:
@@ -141,11 +145,13 @@ def read_torch(path: Path) -> Any:
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal below says it all
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            if not file.read(4).startswith((b"PK\x03\x04", b"\x80")):
+                raise CheckpointError(f"{path} is no file of weights: {EXPECTED}") from error
         named = re.search(r"GLOBAL (\S+)", str(error))
         held = f"{named[1]} beside its tensors" if named else "more than tensors"
         raise CheckpointError(
-            f"checkpoint {path} holds {held}, so that loading it could run code, or is no torch file: "
-            f"save its state_dict alone"
+            f"checkpoint {path} holds {held}, so that loading it could run code: save its state_dict alone"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         said = next(iter(str(error).splitlines()), type(error).__name__)

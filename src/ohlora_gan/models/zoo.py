@@ -219,11 +219,16 @@ def read_weights(name: str | Path, kind: str | None = None) -> tuple[dict[str, n
         if "filter" not in weights.networks or weights.info.get("stage") != "imported":
             return {part: weights.build(part) for part in weights.networks}, weights.info
         folds = [weights]
+    if not folds:
+        raise CheckpointError(
+            f"{name} is a folder without weights: expected a run folder (config.yaml, model.safetensors) or .pth "
+            f"files of a filter's folds"
+        )
     nets: list[Any] = [fold.build("filter") for fold in folds]
     attributes = {str(net.config["name"]) for net in nets}
     if len(attributes) != 1:
         raise CheckpointError(
-            f"{name} holds folds of {', '.join(sorted(attributes)) or 'no filter'}: expected .pth files of one filter"
+            f"{name} holds folds of {', '.join(sorted(attributes))}: expected .pth files of one filter"
         )
     ensemble = FilterEnsemble.of(nets, *attributes)
     return {ensemble.name: ensemble}, {"stage": "imported"}

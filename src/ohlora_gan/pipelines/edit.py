@@ -49,7 +49,7 @@ def check(settings: EditSettings) -> None:
         raise ValueError("nothing to change: give a property and a strength in score sigmas, such as --set eyes=+1")
     if settings.vectors is None and settings.mode != "closed-loop":
         raise ValueError(
-            "RUN is missing: give the folder of a find_vectors.py run or a vectors.safetensors, or --mode "
+            "RUN is missing: give a run folder of find_vectors.py or a vectors.safetensors, or --mode "
             "closed-loop, which needs none"
         )
     for options, mode in ((ONLY_CLOSED_LOOP, "closed-loop"), (ONLY_JITTER, "jitter")):

@@ -388,7 +388,7 @@ def find_runs(folder: Path) -> list[Run]:
     """All runs at or below a folder, the oldest first; raises UserError where there is none."""
     if not folder.is_dir():
         raise UserError(
-            f"{folder} is no folder: {near_file(folder)}expected one that holds runs: give it, as in ohlora runs FOLDER"
+            f"{folder} is no folder: {near_file(folder)}give one that holds runs, such as runs, at any depth"
         )
     runs = [read_run(path) for path in sorted(folders_of_settings(folder))]
     known = [run for run in runs if run.task in ("train", "find_vectors")]

@@ -50,21 +50,21 @@ QUIET_WARNINGS = (
 
 
 class SweepEnd(Callback):
-    """Hydra's callback at the end of a sweep: says which jobs failed, for the exit code of the program.
+    """Hydra's callback at the end of a sweep: says which jobs failed and why, for the exit code of the program.
 
     A failed job returns None, so that the others run and a sweeper that looks for the best goes on: see `job`. Jobs may
-    have run in other processes, so that their folders are asked.
+    have run in other processes, whose words nobody sees here, so that their folders are asked.
     """
 
     exit_code = 0
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         jobs = {path.parent: read_record(path.parent) for path in sorted(Path(config.hydra.sweep.dir).rglob(RECORD))}
-        failed = {folder: of["exit_code"] for folder, of in jobs.items() if of.get("exit_code")}
+        failed = {folder: of for folder, of in jobs.items() if of.get("exit_code")}
         if failed:
-            SweepEnd.exit_code = next(iter(failed.values()))
-            names = ", ".join(str(folder.relative_to(config.hydra.sweep.dir)) for folder in failed)
-            log.warning("%d of %d jobs failed, the others are whole: %s", len(failed), len(jobs), names)
+            SweepEnd.exit_code = next(iter(failed.values()))["exit_code"]
+            named = [f"{folder.relative_to(config.hydra.sweep.dir)} ({of['why']})" for folder, of in failed.items()]
+            log.warning("%d of %d jobs failed, the others are whole: %s", len(failed), len(jobs), ", ".join(named))
 
 
 def run(shell: Callable[[], None], experiments: str | None = None) -> None:
