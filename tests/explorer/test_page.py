@@ -120,11 +120,18 @@ def test_a_face_is_edited_and_saved(page):
 
 def test_the_closed_loop_moves_what_has_no_direction(page):
     assert page.locator("#slider_1 input[type=number]").is_disabled()  # hair colour: the run has no direction
+    start = after(page)
+    move(page, 0, reach(page))
+    old = changed(page, start)
     page.get_by_label(pages.CLOSED).check()
+    changed(page, old)
+    assert float(page.locator("#slider_0 input[type=number]").input_value()) != 0  # what was asked for stays
     page.wait_for_function("!document.querySelector('#slider_1 input[type=number]').disabled", timeout=HOLD)
     old = after(page)
     move(page, 1, 0.1)
     changed(page, old)
+    page.get_by_label(pages.OPEN).check()
+    page.wait_for_function("document.querySelector('#slider_1 input[type=number]').value === '0'", timeout=HOLD)
 
 
 def test_another_face(page):
@@ -154,6 +161,16 @@ def test_a_photograph(page, tmp_path):
     made = changed(page, old)
     move(page, 0, reach(page))
     changed(page, made)
+
+
+def test_on_a_phone_the_face_stays_in_sight(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#slider_2").evaluate("slider => slider.scrollIntoView({block: 'end'})")
+    page.wait_for_timeout(500)
+    top, bottom = page.locator("#stage img").last.evaluate(
+        "image => [image.getBoundingClientRect().top, image.getBoundingClientRect().bottom]"
+    )
+    assert 0 <= top < bottom < 300
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -61,6 +61,7 @@ def test_the_page_shows_all_runs_and_needs_nothing_else(root, capsys):
     pictures = re.findall(r"<img [^>]*>", page)
     assert len(pictures) >= 3  # losses, R², the grid
     assert all(re.search(r'alt="[^"]+"', picture) for picture in pictures)
+    assert "loading=" not in page  # a picture that waits to be seen is missing in print
     assert len(page) < 300_000
     assert "prefers-color-scheme: dark" in page
 

@@ -1,6 +1,7 @@
 """What runs log to dashboards: who they are, lineage by names and hashes, a vector run and a sweep read back."""
 
 import json
+import re
 
 import pytest
 from omegaconf import open_dict
@@ -8,14 +9,18 @@ from omegaconf import open_dict
 from ohlora_gan.models import checkpoint
 from ohlora_gan.models.checkpoint import file_hash
 from ohlora_gan.models.zoo import ASSETS
-from ohlora_gan.pipelines import logged
+from ohlora_gan.pipelines import logged, workspace
 from ohlora_gan.pipelines.compare import read_runs
 from ohlora_gan.pipelines.find_vectors import Leaderboard, find_vectors
 from ohlora_gan.pipelines.train import made_from
-from ohlora_gan.training.boards import artifact_of
+from ohlora_gan.training.boards import artifact_of, wandb_logger
+from ohlora_gan.training.callbacks import SampleGrid
+from ohlora_gan.training.loggers import open_loggers
+from ohlora_gan.training.vitals import Vitals
 from tests import tiny
 from tests.offline_runs import OfflineRun
 from tests.test_configs import composed
+from tests.training.tiny_training import fit, gan
 
 KINDS = {
     "train model=pretrain": ("pretrain", "pretrain"),
@@ -111,12 +116,18 @@ def test_a_vector_run_is_read_back_key_by_key(found):
     assert run.aims["judged/worst_side_effect"] == "min"
 
 
-def test_a_sweep_is_summed_up_in_a_run_of_its_own(found):
+@pytest.fixture(scope="module")
+def summed_up(found):
+    """The run that sums the sweep up."""
     cfg = composed("find_vectors")
     with open_dict(cfg):
         cfg.hydra = {"sweep": {"dir": str(found)}, "overrides": {"task": ["n=40,80"]}, "sweeper": {"params": None}}
     Leaderboard().on_multirun_end(cfg)
-    run = OfflineRun(found / "wandb")
+    return OfflineRun(found / "wandb")
+
+
+def test_a_sweep_is_summed_up_in_a_run_of_its_own(found, summed_up):
+    run = summed_up
     assert (run.run.display_name, run.run.job_type) == ("sweep of 1 cells", "judge")
     assert run.run.run_group == "/".join(found.parts[-2:])
     assert run.config["overrides"] == ["n=40,80"]
@@ -132,3 +143,48 @@ def test_a_sweep_is_summed_up_in_a_run_of_its_own(found):
     assert run.made() == {"report-sweep": "report"}
     (table,) = [one for one in run.artifacts.values() if one.type == "run_table"]
     assert sum(part.path.endswith(".png") for part in table.manifest.contents) == 3  # a face a property
+
+
+# --- The workspace shows what runs log ---
+
+OTHERS = {"train/loss", "val/loss", "val/r2_mean", "scores/mean/.*", "scores/std/.*", "memory/gpu_mb", "judged/damage"}
+"""What panels show of scorers, of a whole fine-tuning, of a GPU, and of the judge truth, tested where they are logged."""
+
+
+def shown(section):
+    """The keys that a section's panels show, regular expressions too, with the axis of lines."""
+    keys, axes = set(), set()
+    for panel in workspace.panels()[section]:
+        for name in ("y", "x", "metrics", "media_keys", "table_name", "metric_regex", "columns"):
+            value = getattr(panel, name, None) or []
+            for key in [value] if isinstance(value, str) else value:
+                (axes if name == "x" and hasattr(panel, "metric_regex") else keys).add(getattr(key, "metric", key))
+    return {key for key in keys if not str(key).startswith("c::")}, axes
+
+
+def is_logged(key, run):
+    """Whether a run has a key, or one that a regular expression means, be it a figure, a picture, or a table."""
+    return any(re.fullmatch(f"{key}(/.*)?", name) for name in run.keys)
+
+
+def test_panels_of_a_search_show_what_it_logs(found, summed_up):
+    pytest.importorskip("wandb_workspaces", reason="pip install 'ohlora-gan[dashboard]'")
+    run = OfflineRun(found / "0")
+    for section, logs in {"vectors": [run], "sweep": [run, summed_up]}.items():
+        keys, _ = shown(section)
+        keys = {key for key in keys - OTHERS if not key.startswith("response_map/")} | {"response_map/j"}
+        assert {key for key in keys if not any(is_logged(key, one) for one in logs)} == set()
+    _, axes = shown("vectors")
+    assert axes == {"Step"}  # Lightning's counter stands still where nothing is trained
+    assert set(run.of("trainer/global_step")) <= {0}
+
+
+def test_panels_of_a_training_show_what_it_logs(tmp_path):
+    pytest.importorskip("wandb_workspaces", reason="pip install 'ohlora-gan[dashboard]'")
+    with open_loggers([wandb_logger(tmp_path)]) as loggers:
+        fit(tmp_path, gan(), [SampleGrid(tmp_path, 100, 1), Vitals(1)], logger=loggers, max_steps=2)
+    run = OfflineRun(tmp_path)
+    keys, axes = shown("training")
+    assert {key for key in keys - OTHERS if not is_logged(key, run)} == set()
+    assert axes == {"trainer/global_step"}
+    assert run.of("trainer/global_step")[-1] > 0

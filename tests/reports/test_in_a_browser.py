@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from ohlora_gan.pipelines.compare import read_cell
+from ohlora_gan.pipelines.dashboard import local_dashboard
 from ohlora_gan.reports.leaderboard import write_leaderboard
 from ohlora_gan.reports.report import write_report
 from tests.judged_runs import judgement, write_run
@@ -35,6 +36,8 @@ addEventListener('load', () => {
     sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     pictures: all('img').length,
     wordless: all('img').filter(image => !image.alt.trim()).length,
+    unsaid: all('.scroll').filter(box => box.scrollWidth > box.clientWidth + 1 && !box.matches('.wider')).length,
+    cut_captions: all('.scroll caption').filter(one => [one, ...one.children].pop().offsetWidth > innerWidth).length,
     broken_heads: all('th').filter(isBroken).map(head => head.textContent.trim()),
   }), '*');
 });
@@ -54,13 +57,14 @@ def pages(tmp_path_factory):
     runs = [write_run(folder / name, judgement("svm", name)) for name in ("w", "mapping_split2")]
     cells = [read_cell(run, {"strips.steps": 5, "strips.reach": 2.0, "checkpoint": "v9"}) for run in runs]
     return {
+        "dashboard": local_dashboard(folder, folder / "dashboard.html"),
         "report": write_report(folder / "report.html", full_data()),
         "leaderboard": write_leaderboard(folder, cells),
     }
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["report", "leaderboard"])
+@pytest.mark.parametrize("name", ["report", "leaderboard", "dashboard"])
 def test_a_page_fits(pages, tmp_path, name, width):
     text = pages[name].read_text(encoding="utf-8")
     assert len(text) < MAX_PAGE
@@ -75,6 +79,7 @@ def test_a_page_fits(pages, tmp_path, name, width):
     assert found["sideways"] <= 0
     assert found["pictures"] > 0
     assert found["wordless"] == 0
+    assert found["unsaid"] == found["cut_captions"] == 0
     assert found["broken_heads"] == []
     assert [line for line in result.stderr.splitlines() if "CONSOLE" in line] == []
 

@@ -373,7 +373,7 @@ def test_a_plot_is_a_picture_with_words_that_needs_no_other_file():
     assert "passes from 0.92" in svg
     assert plots.COLORS["eyes"] in svg
     assert not re.search(r'(href|src)="(?!#)', svg)
-    assert plot.label == "Histogram of the eyes correlations of 3 latents, mean 0.683"
+    assert plot.label == "Histogram of the eyes correlations of 3 faces, mean 0.683"
 
 
 def test_line_fit_ignores_what_was_not_measured():

@@ -118,13 +118,13 @@ def test_the_headline_is_by_the_judge_that_had_no_part_in_finding():
     judgement = {"num_latents": 50, "by": {"a": finding, "b": judging}}
     cards = headline(judgement, 4000, 12.3)
     assert cards[0] == (
-        "latents that pass",
-        "40%",
-        "of 50 unseen latents, by b; 90% by the scorer that found the directions",
+        "faces that pass",
+        "40 %",
+        "of 50 unseen faces, by b; 90 % by the scorer that found the directions",
     )
     assert cards[1][:2] == ("eyes follows its slider", "0.900")
     assert cards[2:] == headline(judgement | {"by": {"a": finding}}, 4000, 12.3)[2:]
-    assert headline(judgement | {"by": {"a": finding}}, 4000, 12.3)[0][1:] == ("90%", "of 50 unseen latents, by a")
+    assert headline(judgement | {"by": {"a": finding}}, 4000, 12.3)[0][1:] == ("90 %", "of 50 unseen faces, by a")
 
 
 def test_accuracy_table():

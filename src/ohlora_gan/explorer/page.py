@@ -54,6 +54,14 @@ footer { display: none !important; }
   #gallery .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   .parts > * { width: 100% !important; min-width: 0 !important; }
   .slot .rangebox { padding: 0 2px 4px; }
+  .gradio-container { overflow: clip !important; }
+  .desk > * { display: contents !important; }
+  #stage { position: sticky; top: 0; z-index: 9; padding: 6px 0; background: var(--body-background-fill); }
+  .stage { gap: 6px 10px; }
+  .stage figure { max-width: 110px; }
+  .bars { font-size: .7rem; line-height: 1.25; }
+  .bars .row { grid-template-columns: 6.2rem 1fr 6.2rem; padding: 0; }
+  .note { font-size: .75rem; }
 }
 """
 
@@ -179,6 +187,16 @@ class Answers:
         shown = stage(chosen.engine, chosen.face, plain)
         return [chosen, self.pictures(chosen), shown, *self.slots(chosen, mode)]
 
+    def turned(self, chosen: Chosen, mode: str, *values: Any) -> list[Any]:
+        """The same edit by the other way: what is shown, and sliders; one that this way cannot move goes back to 0."""
+        names, can = chosen.engine.properties[:SLOTS], chosen.engine.movable(mode == CLOSED)
+        kept = [value if name in can else 0 for name, value in zip(names, values, strict=False)]
+        sliders = [
+            self.gr.update(value=value, interactive=name in can) for name, value in zip(names, kept, strict=True)
+        ]
+        rest = SLOTS - len(names)
+        return [self.show(chosen, mode, *kept, *values[len(kept) :]), *sliders, *[self.gr.update()] * rest]
+
     def pictures(self, chosen: Chosen) -> list[tuple[NDArray[np.uint8], str]]:
         return [(image, said) for _, image, said in chosen.engine.gallery[: chosen.shown]]
 
@@ -247,7 +265,7 @@ def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
             reset = gr.Button("Back to the face", size="sm")
         with gr.Accordion("Your own photograph", open=False), gr.Row(elem_classes="parts"):
             upload, crop, taker = photograph(gr)
-        with gr.Row(elem_classes="parts"):
+        with gr.Row(elem_classes=["parts", "desk"]):
             with gr.Column(scale=3, min_width=320):
                 unedited = engine.edit(answers.first.face, Asked())
                 html = gr.HTML(stage(engine, answers.first.face, unedited), elem_id="stage")
@@ -263,7 +281,7 @@ def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
         quietly = {"show_progress": "hidden", "trigger_mode": "always_last"}
         for control in (*sliders, *locks):
             control.input(told(answers.show), asking, html, queue=False, **quietly)
-        mode.change(told(answers.opened), [state, mode], everything)
+        mode.change(told(answers.turned), asking, [html, *sliders])
         reset.click(told(answers.opened), [state, mode], everything)
         another.click(answers.more, state, [state, gallery])
         opener.click(told(answers.open), [*chooser, mode], everything)

@@ -40,12 +40,12 @@ def panels() -> dict[str, list[Any]]:
     _, wr = parts()
 
     def lines(title: str, *keys: str, **how: Any) -> Any:
-        return wr.LinePlot(title=title, x=STEP, y=list(keys), **how)
+        return wr.LinePlot(title=title, **{"x": STEP, "y": list(keys), **how})
 
     def regex(title: str, pattern: str) -> Any:
         return wr.LinePlot(title=title, x=STEP, metric_regex=pattern)
 
-    maps = ["response_map/truth", "response_map/property_cnn_judge"]
+    maps = [f"response_map/{judge}" for judge in ("truth", "property_cnn_judge", "landmarks")]
     edited = [f"strips/{name}" for name in EDITED_PROPERTIES]
     return {
         "training": [
@@ -77,7 +77,7 @@ def panels() -> dict[str, list[Any]]:
             wr.MediaBrowser(title="what moves what", media_keys=maps),
             wr.WeavePanelSummaryTable(table_name="judges"),
             wr.MediaBrowser(title="the page", media_keys=["report"], num_columns=1),
-            lines("sampling and judging", "progress/sampling", "progress/testing"),
+            lines("sampling and judging", "progress/sampling", "progress/testing", x="Step"),  # it trains nothing
         ],
         "sweep": [
             wr.WeavePanelSummaryTable(table_name="leaderboard"),

@@ -128,8 +128,8 @@ def correlation_histogram(property: str, values: ArrayLike, threshold: float | N
             axes.axvline(float(known.mean()), color=COLORS["ink"], label=f"mean {mean}")
             _legend(axes)
         axes.set_xlabel(f"correlation of intended and measured {plain(property)}")
-        axes.set_ylabel("latents")
-        label = f"Histogram of the {plain(property)} correlations of {len(known)} latents, mean {mean}"
+        axes.set_ylabel("faces")
+        label = f"Histogram of the {plain(property)} correlations of {len(known)} faces, mean {mean}"
         return as_plot(figure, label)
 
 

@@ -392,10 +392,10 @@ def headline(judgement: Mapping[str, Any], n: int, seconds: float) -> list[tuple
     by = judgement["by"]
     finding, *others = sorted(by, key=lambda name: by[name]["role"] != "finding")
     name = others[0] if others else finding
-    hint = f"of {judgement['num_latents']:,} unseen latents, by {name}"
+    hint = f"of {judgement['num_latents']:,} unseen faces, by {name}"
     if others:
-        hint += f"; {by[finding]['pass_share'][0]:.0%} by the scorer that found the directions"
-    cards = [("latents that pass", f"{by[name]['pass_share'][0]:.0%}", hint)]
+        hint += f"; {100 * by[finding]['pass_share'][0]:.0f} % by the scorer that found the directions"
+    cards = [("faces that pass", f"{100 * by[name]['pass_share'][0]:.0f} %", hint)]
     for prop, corr in by[name]["corr"].items():
         cards.append((f"{plain(prop)} follows its slider", f"{corr[0]:.3f}", "mean correlation, intended and measured"))
     cards.append(("samples", f"{n:,}", "scored faces that the directions were found with"))
