@@ -148,7 +148,7 @@ def test_a_sweep_is_summed_up_in_a_run_of_its_own(found, summed_up):
 # --- The workspace shows what runs log ---
 
 OTHERS = {"train/loss", "val/loss", "val/r2_mean", "scores/mean/.*", "scores/std/.*", "memory/gpu_mb", "judged/damage"}
-"""What panels show of scorers, of a whole fine-tuning, of a GPU, and of the judge truth, tested where they are logged."""
+"""What panels show of scorers, a whole fine-tuning, a GPU and the judge truth: other runs than these log it."""
 
 
 def shown(section):

@@ -54,9 +54,6 @@ footer { display: none !important; }
   #gallery .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   .parts > * { width: 100% !important; min-width: 0 !important; }
   .slot .rangebox { padding: 0 2px 4px; }
-  .gradio-container { overflow: clip !important; }
-  .desk > * { display: contents !important; }
-  #stage { position: sticky; top: 0; z-index: 9; padding: 6px 0; background: var(--body-background-fill); }
   .stage { gap: 6px 10px; }
   .stage figure { max-width: 110px; }
   .bars { font-size: .7rem; line-height: 1.25; }
@@ -132,6 +129,11 @@ def range_bar(engine: Engine, face: Face, name: str) -> str:
 
 OPEN, CLOSED = "open loop: straight along the directions", "closed loop: until the scores are reached"
 CROPS = ("auto", "landmarks", "center", "none")
+CUT = "auto: by landmarks where these are installed, else its center; none: as it is"
+NEAREST = (
+    "The generator looks for the face of its own that comes nearest. The first time it learns how, for minutes; "
+    "after that it takes seconds."
+)
 
 
 def gradio() -> Any:
@@ -263,9 +265,11 @@ def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
         with gr.Row():
             another = gr.Button("More faces", size="sm")
             reset = gr.Button("Back to the face", size="sm")
-        with gr.Accordion("Your own photograph", open=False), gr.Row(elem_classes="parts"):
-            upload, crop, taker = photograph(gr)
-        with gr.Row(elem_classes=["parts", "desk"]):
+        with gr.Accordion("Your own photograph", open=False):
+            gr.Markdown(NEAREST)
+            with gr.Row(elem_classes="parts"):
+                upload, crop, taker = photograph(gr)
+        with gr.Row(elem_classes="parts"):
             with gr.Column(scale=3, min_width=320):
                 unedited = engine.edit(answers.first.face, Asked())
                 html = gr.HTML(stage(engine, answers.first.face, unedited), elem_id="stage")
@@ -282,17 +286,17 @@ def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
         for control in (*sliders, *locks):
             control.input(told(answers.show), asking, html, queue=False, **quietly)
         mode.change(told(answers.turned), asking, [html, *sliders])
-        reset.click(told(answers.opened), [state, mode], everything)
+        reset.click(told(answers.opened), [state, mode], everything, show_progress_on=html)
         another.click(answers.more, state, [state, gallery])
-        opener.click(told(answers.open), [*chooser, mode], everything)
-        taker.click(told(answers.take), [state, mode, upload, crop], everything)
+        opener.click(told(answers.open), [*chooser, mode], everything, show_progress_on=html)
+        taker.click(told(answers.take), [state, mode, upload, crop], everything, show_progress_on=html)
         saver.click(told(answers.keep), asking, [files, words])
 
         def picked(chosen: Chosen, mode: str, event: Any) -> list[Any]:
             return answers.pick(chosen, mode, event.index)
 
         picked.__annotations__["event"] = gr.SelectData  # by which Gradio knows what to hand over
-        gallery.select(picked, [state, mode], everything)
+        gallery.select(picked, [state, mode], everything, show_progress_on=html)
     return page
 
 
@@ -318,12 +322,12 @@ def faces(gr: Any, answers: Answers) -> Any:
 
 
 def photograph(gr: Any) -> tuple[Any, Any, Any]:
-    """Where a photograph is uploaded, how it is cut out, and the button that inverts it."""
+    """Where a photograph is uploaded, how it is cut out, and the button by which the generator finds its face."""
     label = f"A photograph of one face, up to {UPLOAD}"
     return (
         gr.Image(type="filepath", label=label, height=220, sources=["upload", "clipboard"], elem_id="photo"),
-        gr.Radio([*CROPS], value="auto", label="Crop"),
-        gr.Button("Invert it", variant="primary", elem_id="invert"),
+        gr.Radio([*CROPS], value="auto", label="How it is cut out", info=CUT),
+        gr.Button("Find its face", variant="primary", elem_id="invert"),
     )
 
 
