@@ -25,7 +25,8 @@ EVERY = 2.0  # seconds between two looks
 PLACES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the time that a work took
 GAN = [
     *["train.py", "model=finetune_v1", "checkpoint=scratch", "resolution=32", "scorer=null", "filters=[]"],
-    *["model.module.generator.fmaps=[8,8,8,8]", "data.num_images=64", "data.batch_size=4"],
+    *["model.module.generator.fmaps=[8,8,8,8]", "model.module.generator.mapping_dim=16"],
+    *["data.num_images=64", "data.batch_size=4"],
     *["trainer.max_epochs=-1", "trainer.enable_progress_bar=false", "logger=csv"],
     *["callbacks.samples.every_n_batches=500", "callbacks.samples.num_images=4", "callbacks.samples.columns=2"],
 ]
@@ -88,18 +89,18 @@ def watched(work: str, share: float) -> list[Look]:
         started = subprocess.Popen(
             command(work, share, folder), cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT
         )
-        process, seen = psutil.Process(started.pid), set()
+        process = psutil.Process(started.pid)
+        seen: set[psutil.Process] = set()
         while started.poll() is None:
             time.sleep(EVERY)
             try:
-                children = process.children(recursive=True)
-                memory = process.memory_info().rss / 1e6
-                looks.append(
-                    Look(time.monotonic() - began, memory, process.num_fds(), process.num_threads(), len(children))
-                )
-            except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+                children, memory = process.children(recursive=True), process.memory_info().rss / 1e6
+                counts = process.num_fds(), process.num_threads(), len(children)
+            except psutil.Error:  # it has ended
                 continue
             seen.update(children)
+            if memory:  # it has not ended meanwhile
+                looks.append(Look(time.monotonic() - began, memory, *counts))
         said.seek(0)
         if started.returncode:
             raise SystemExit(f"{work} ended with exit code {started.returncode}: {said.read()[-2000:]}")
