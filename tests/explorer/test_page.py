@@ -163,6 +163,16 @@ def test_a_photograph(page, tmp_path):
     changed(page, made)
 
 
+def test_on_a_phone_the_face_stays_in_sight(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#slider_2").evaluate("slider => slider.scrollIntoView({block: 'end'})")
+    page.wait_for_timeout(500)
+    top, bottom = page.locator("#stage img").last.evaluate(
+        "image => [image.getBoundingClientRect().top, image.getBoundingClientRect().bottom]"
+    )
+    assert 0 <= top < bottom < 300
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_the_screen_and_every_picture_has_words(page, width):
     page.set_viewport_size({"width": width, "height": 900})

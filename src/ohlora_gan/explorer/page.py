@@ -27,7 +27,7 @@ SLOTS = 16  # sliders that the page has; what there are no properties for is hid
 UPLOAD = "20mb"
 THREADS = 4  # that answer: each is slow at its first picture
 STYLE = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; overflow: clip !important; }
 .parts { align-items: flex-start; }
 .stage { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
 .stage figure { margin: 0; text-align: center; flex: 1 1 130px; max-width: 256px; }
@@ -54,6 +54,8 @@ footer { display: none !important; }
   #gallery .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   .parts > * { width: 100% !important; min-width: 0 !important; }
   .slot .rangebox { padding: 0 2px 4px; }
+  .desk > * { display: contents !important; }
+  #stage { position: sticky; top: 0; z-index: 9; padding: 6px 0; background: var(--body-background-fill); }
   .stage { gap: 6px 10px; }
   .stage figure { max-width: 110px; }
   .bars { font-size: .7rem; line-height: 1.25; }
@@ -269,7 +271,7 @@ def make_page(engine: Engine, runs: Sequence[Path] = ()) -> Any:
             gr.Markdown(NEAREST)
             with gr.Row(elem_classes="parts"):
                 upload, crop, taker = photograph(gr)
-        with gr.Row(elem_classes="parts"):
+        with gr.Row(elem_classes=["parts", "desk"]):
             with gr.Column(scale=3, min_width=320):
                 unedited = engine.edit(answers.first.face, Asked())
                 html = gr.HTML(stage(engine, answers.first.face, unedited), elem_id="stage")
