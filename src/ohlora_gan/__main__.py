@@ -151,7 +151,7 @@ def wrong_word(error: TyperException, context: typer.Context | None, words: Sequ
     extra = re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.format_message())
     if extra and context is not None:
         known = [p.metavar or str(p.name).upper() for p in context.command.params if p.param_type_name == "argument"]
-        return f"{extra[1]} is too much: expected {', '.join(known) if known else 'options alone'}"
+        return f"unexpected {extra[1]}, expected {', '.join(known) if known else 'options alone'}"
     return None
 
 

@@ -466,7 +466,7 @@ class Discriminator(nn.Module):
             if i - 1 < lod < i + 1:  # the image enters here: wholly, or blended with the finer one's features
                 entry = getattr(self, f"input{i}")(image)
                 x = entry if x is None or lod >= i else entry * (lod - i + 1) + x * (i - lod)
-            if lod < i + 1 and res > 4:
+            if x is not None and lod < i + 1 and res > 4:
                 x = self.halved(x, i)
             if lod > i:
                 image = F.avg_pool2d(image, 2)
@@ -476,7 +476,7 @@ class Discriminator(nn.Module):
     def features(self, image: Tensor, resolution: int) -> Tensor:
         """What the layers down to ``resolution`` make of images [N, 3, R, R] at full size: [N, C, resolution, ...]."""
         self.check(image)
-        x = self.input0(image)
+        x = self.get_submodule("input0")(image)
         for i, res in enumerate(self.resolutions):
             if res > max(resolution, 4):
                 x = self.halved(x, i)
