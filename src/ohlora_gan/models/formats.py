@@ -147,7 +147,7 @@ def read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         with path.open("rb") as file:
             if not file.read(4).startswith((b"PK\x03\x04", b"\x80")):
-                raise CheckpointError(f"{path} is no file of weights: {EXPECTED}") from error
+                raise CheckpointError(f"checkpoint {path} is no file of weights: {EXPECTED}") from error
         named = re.search(r"GLOBAL (\S+)", str(error))
         held = f"{named[1]} beside its tensors" if named else "more than tensors"
         raise CheckpointError(
