@@ -48,18 +48,18 @@ hydra:
 """
 
 
+def needing(package: str, *values: object) -> object:
+    """A test's values that need a package; where it is not installed the test is skipped."""
+    reason = f"{package} is not installed: pip install 'ohlora-gan[sweeps,ray]'"
+    return pytest.param(*values, marks=pytest.mark.skipif(package not in INSTALLED, reason=reason))
+
+
 LAUNCHERS = [
-    ("hydra-core", "basic"),
-    ("hydra-joblib-launcher", "joblib"),
-    ("hydra-submitit-launcher", "submitit_local"),
-    ("hydra-ray-launcher", "ray"),
+    "basic",
+    needing("hydra-joblib-launcher", "joblib"),
+    needing("hydra-submitit-launcher", "submitit_local"),
+    needing("hydra-ray-launcher", "ray"),
 ]
-
-
-def needs(package: str) -> None:
-    """Skips a test where a package is not installed."""
-    if package not in INSTALLED:
-        pytest.skip(f"{package} is not installed: pip install 'ohlora-gan[sweeps,ray]'")
 
 
 def own_environment(folder) -> dict[str, str]:
@@ -74,17 +74,16 @@ def small_program(folder, *words: str) -> list[str]:
     return [sys.executable, "shell.py", "-m", *words, "seed=3", f"paths.output_dir={folder / 'out'}"]
 
 
-def sweep(folder, package: str, *words: str) -> subprocess.CompletedProcess:
+def sweep(folder, *words: str) -> subprocess.CompletedProcess:
     """A sweep of a small program in a process of its own."""
-    needs(package)
     how = {"env": own_environment(folder), "capture_output": True, "text": True, "timeout": 300}
     return subprocess.run(small_program(folder, *words), cwd=folder, **how)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("package", "launcher"), LAUNCHERS)
-def test_a_failed_job_leaves_the_others_and_says_so(tmp_path, package, launcher):
-    done = sweep(tmp_path, package, f"hydra/launcher={launcher}", "n=1,2,3")
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_failed_job_leaves_the_others_and_says_so(tmp_path, launcher):
+    done = sweep(tmp_path, f"hydra/launcher={launcher}", "n=1,2,3")
     assert done.returncode == 2, done.stderr
     assert "1 of 3 jobs failed, the others are whole: 1_n-2 (two is too few)\n" in done.stdout + done.stderr
     records = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/run.json")}
@@ -95,10 +94,11 @@ def test_a_failed_job_leaves_the_others_and_says_so(tmp_path, package, launcher)
 
 
 @pytest.mark.slow
-def test_optuna_looks_for_the_highest_and_goes_on_after_a_failed_job(tmp_path):
-    words = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=6"]
+@pytest.mark.parametrize("sweeper", [needing("hydra-optuna-sweeper", "optuna")])
+def test_optuna_looks_for_the_highest_and_goes_on_after_a_failed_job(tmp_path, sweeper):
+    words = [f"hydra/sweeper={sweeper}", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=6"]
     words += ["hydra.sweeper.n_jobs=1", "hydra.sweeper.max_failure_rate=1.0", "hydra.sweeper.sampler.seed=0"]
-    done = sweep(tmp_path, "hydra-optuna-sweeper", *words, "n=choice(1,2,3)")
+    done = sweep(tmp_path, *words, "n=choice(1,2,3)")
     assert done.returncode in (0, 2), done.stderr  # 2 where it has tried n=2
     folders = sorted(path.name for path in (tmp_path / "out").glob("*_n-*"))
     assert len(folders) == 6
@@ -109,9 +109,8 @@ def test_optuna_looks_for_the_highest_and_goes_on_after_a_failed_job(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("package", "launcher"), LAUNCHERS)
-def test_ctrl_c_ends_a_sweep_with_a_word(tmp_path, package, launcher):
-    needs(package)
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_ctrl_c_ends_a_sweep_with_a_word(tmp_path, launcher):
     command = small_program(tmp_path, f"hydra/launcher={launcher}", "n=200,300")
     how = {"env": own_environment(tmp_path), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **how) as started:
@@ -165,23 +164,22 @@ def one_after_the_other(tmp_path_factory):
     return leaderboard(tmp_path_factory.mktemp("basic"), "method=svm,ridge", "n=250,2")
 
 
-OPTUNA = ["method=choice(svm,ridge)", "n=choice(250,2)", "hydra.sweeper.n_trials=6"]
+CELLS = ["method=svm,ridge", "n=250,2"]
+CHOICES = ["method=choice(svm,ridge)", "n=choice(250,2)", "hydra.sweeper.n_trials=6"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("package", "words"),
+    ("experiment", "words"),
     [
-        ("hydra-joblib-launcher", ["experiment=sweep_joblib", "method=svm,ridge", "n=250,2"]),
-        ("hydra-submitit-launcher", ["experiment=sweep_submitit", "method=svm,ridge", "n=250,2"]),
-        ("hydra-ray-launcher", ["experiment=sweep_ray", "method=svm,ridge", "n=250,2"]),
-        ("hydra-optuna-sweeper", ["experiment=sweep_optuna", *OPTUNA]),
+        needing("hydra-joblib-launcher", "sweep_joblib", CELLS),
+        needing("hydra-submitit-launcher", "sweep_submitit", CELLS),
+        needing("hydra-ray-launcher", "sweep_ray", CELLS),
+        needing("hydra-optuna-sweeper", "sweep_optuna", CHOICES),
     ],
-    ids=["joblib", "submitit", "ray", "optuna"],
 )
-def test_one_sweep_has_one_leaderboard(tmp_path, one_after_the_other, package, words):
-    needs(package)
-    found = leaderboard(tmp_path, *words)
+def test_one_sweep_has_one_leaderboard(tmp_path, one_after_the_other, experiment, words):
+    found = leaderboard(tmp_path, f"experiment={experiment}", *words)
     assert found == {name: one_after_the_other[name] for name in found}
-    assert len(found) == 4 or package == "hydra-optuna-sweeper"
+    assert len(found) == 4 or words is CHOICES
     assert len([name for name, row in found.items() if row["n"]]) == 2
