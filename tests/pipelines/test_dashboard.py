@@ -66,6 +66,13 @@ def test_the_page_shows_all_runs_and_needs_nothing_else(root, capsys):
     assert "prefers-color-scheme: dark" in page
 
 
+def test_a_sweep_by_optuna_is_one_too(root):
+    sweep = root / "find_vectors" / "one"
+    (sweep / "multirun.yaml").rename(sweep / "optimization_results.yaml")
+    assert main(["dashboard", str(root), "--local"]) == 0
+    assert '<section id="sweep">' in (root / "dashboard.html").read_text()
+
+
 def test_where_it_is_written_is_chosen(root, tmp_path_factory):
     output = tmp_path_factory.mktemp("elsewhere") / "page.html"
     assert main(["dashboard", str(root / "train"), "--local", "--output", str(output)]) == 0

@@ -30,6 +30,8 @@ CURVES = {
     "Images a second": ("speed/images_per_second",),
 }
 """Plots of a training -> the figures in each, those that were logged."""
+OF_SWEEPS = ("multirun.yaml", "optimization_results.yaml")
+"""What Hydra, or its optuna sweeper, leaves in a sweep's folder."""
 SHOWN_FIGURES = ("test/r2_mean", "test/reliability_mean", "test/loss", "val/loss", "train/images_seen")
 
 
@@ -119,7 +121,8 @@ def filter_row(run: Run) -> FilterRow:
 def read_sweeps(root: Path) -> list[Sweep]:
     """The sweeps of vector runs at or below a folder, the newest first."""
     found = []
-    for folder in sorted({path.parent for path in root.rglob("multirun.yaml")}, key=lambda path: path.stat().st_mtime):
+    folders = {path.parent for name in OF_SWEEPS for path in root.rglob(name)}
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
         cells, failed = read_runs([folder])
         if cells or failed:
             found.append(Sweep(folder, cells, len(failed)))
