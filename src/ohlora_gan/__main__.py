@@ -120,15 +120,11 @@ def sentence(error: TyperException, words: Sequence[str]) -> str:
         words: the whole line, the command first.
     """
     context = getattr(error, "ctx", None)
-    path = f"ohlora {words[0]}" if words and words[0] in app_commands() else "ohlora"
+    commands = {command.name for command in app.registered_commands}
+    path = f"ohlora {words[0]}" if words and words[0] in commands else "ohlora"
     said = wrong_word(error, context, words) or error.format_message().replace("Value error, ", "").rstrip(".")
     end = " " if said.endswith("?") else ": "
     return f"{said[:1].lower() if said[1:2].islower() else said[:1]}{said[1:]}{end}`{path} --help` says what it takes"
-
-
-def app_commands() -> set[str]:
-    """The names of all commands."""
-    return {str(command.name) for command in app.registered_commands}
 
 
 def wrong_word(error: TyperException, context: typer.Context | None, words: Sequence[str]) -> str | None:

@@ -21,7 +21,7 @@ from ohlora_gan.judging.judge import Judgement
 from ohlora_gan.latents.layers import Layer
 from ohlora_gan.latents.space import FaceSpace
 from ohlora_gan.names import EDITED_PROPERTIES, GROUP_PROPERTIES
-from ohlora_gan.reports import plots
+from ohlora_gan.reports import pages, plots
 from ohlora_gan.reports.pages import Strip, action, effect, line_fit, listed, plain, strength, write_page
 
 if TYPE_CHECKING:
@@ -394,8 +394,8 @@ def headline(judgement: Mapping[str, Any], n: int, seconds: float) -> list[tuple
     name = others[0] if others else finding
     hint = f"of {judgement['num_latents']:,} unseen faces, by {name}"
     if others:
-        hint += f"; {100 * by[finding]['pass_share'][0]:.0f} % by the scorer that found the directions"
-    cards = [("faces that pass", f"{100 * by[name]['pass_share'][0]:.0f} %", hint)]
+        hint += f"; {pages.share(by[finding]['pass_share'][0])} by the scorer that found the directions"
+    cards = [("faces that pass", pages.share(by[name]["pass_share"][0]), hint)]
     for prop, corr in by[name]["corr"].items():
         cards.append((f"{plain(prop)} follows its slider", f"{corr[0]:.3f}", "mean correlation, intended and measured"))
     cards.append(("samples", f"{n:,}", "scored faces that the directions were found with"))
