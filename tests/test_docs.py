@@ -27,6 +27,12 @@ def test_commands_are_found_in_blocks_tables_and_prose():
     assert len(all_commands(PAGES)) > 60
 
 
+def test_no_page_has_a_benchmark_as_a_command_that_would_run_whole():
+    benchmarks = [command for command in all_commands(PAGES) if command.startswith("python bench/")]
+    assert benchmarks
+    assert all(small(command.split()) != command.split() or "--help" in command for command in benchmarks)
+
+
 def test_a_command_is_made_small_and_stays_itself():
     assert small(["ohlora", "render", "4000", "--size", "64"]) == ["ohlora", "render", "32", "--size", "64"]
     sweep = small(["python", "find_vectors.py", "-m", "method=svm,ridge", "layer=w,z,wplus", "n=1000,4000"])
