@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -21,6 +22,15 @@ def load_golden(folder: Path, name: str) -> tuple[dict, dict[str, Tensor]]:
     settings = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     tensors = folder / f"{name}.safetensors"
     return settings, load_file(tensors) if tensors.exists() else {}
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Ctrl+C is heard, by what a test starts, too: a shell's job in the background ignores it, and Lightning leaves a
+    process deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -264,7 +264,6 @@ def test_interrupted(start, tmp_path, number, expected, turned_into_exit):
                 sys.exit(1)
             raise
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
     code, err = start(interrupt, "seed=3", "checkpoint=v1")
     assert code == expected
     told = "interrupted; what was made is kept, go on with: python train.py seed=3"

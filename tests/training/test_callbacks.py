@@ -108,15 +108,10 @@ def test_a_signal_lets_the_batch_finish_and_saves(tmp_path, handlers, caplog, nu
 
 
 def test_a_second_interrupt_acts_as_usual(tmp_path):
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     record = Record()
-    try:
-        with pytest.raises(SystemExit):
-            fit(tmp_path, gan(), [record, Send(2, signal.SIGINT, signal.SIGINT), GracefulStop()], max_epochs=2)
-        assert len(record.steps) <= 2
-    finally:  # after Ctrl+C Lightning leaves the process deaf to it
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(SystemExit):
+        fit(tmp_path, gan(), [record, Send(2, signal.SIGINT, signal.SIGINT), GracefulStop()], max_epochs=2)
+    assert len(record.steps) <= 2
 
 
 def test_a_sigterm_that_comes_twice_is_one(tmp_path, handlers):
@@ -182,7 +177,6 @@ class SendInValidation(pl.Callback):
 
 
 def test_a_signal_in_validation_ends_it(tmp_path, handlers):
-    before = signal.getsignal(signal.SIGINT)
     data = DataLoader(dataset(), 4)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=3, num_sanity_val_steps=0, logger=False, enable_progress_bar=False,
@@ -192,7 +186,7 @@ def test_a_signal_in_validation_ends_it(tmp_path, handlers):
         with pytest.raises(SystemExit) as stop:
             trainer.fit(RegressorModule(tiny.scorer()), data, data)
     finally:  # Lightning leaves the process deaf
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     assert exit_code_of(stop.value) == 143
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
 
