@@ -63,6 +63,17 @@ def pages(tmp_path_factory):
     }
 
 
+def in_browser(page, folder):
+    """What a page says of itself, in words that replace its body, and what its console says."""
+    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    words += ["--window-size=1400,1000", "--virtual-time-budget=4000", f"--user-data-dir={folder / 'profile'}"]
+    result = subprocess.run([*words, page.as_uri()], capture_output=True, text=True, timeout=120)
+    found = re.search(r"<body>(\{.*\})</body>", result.stdout)
+    return found and json.loads(html.unescape(found[1])), [
+        line for line in result.stderr.splitlines() if "CONSOLE" in line
+    ]
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("name", ["report", "leaderboard", "dashboard"])
 def test_a_page_fits(pages, tmp_path, name, width):
@@ -71,17 +82,68 @@ def test_a_page_fits(pages, tmp_path, name, width):
     inner = json.dumps(text.replace("</body>", MEASURE)).replace("</", "<\\/")
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width=width, page=inner), encoding="utf-8")
-    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
-    words += ["--window-size=1400,1000", "--virtual-time-budget=4000", f"--user-data-dir={tmp_path / 'profile'}"]
-    result = subprocess.run([*words, frame.as_uri()], capture_output=True, text=True, timeout=120)
-    found = json.loads(html.unescape(re.search(r"<body>(\{.*?\})</body>", result.stdout)[1]))
+    found, said = in_browser(frame, tmp_path)
     assert found["width"] == width
     assert found["sideways"] <= 0
     assert found["pictures"] > 0
     assert found["wordless"] == 0
     assert found["unsaid"] == found["cut_captions"] == 0
     assert found["broken_heads"] == []
-    assert [line for line in result.stderr.splitlines() if "CONSOLE" in line] == []
+    assert said == []
+
+
+READ = r"""<script>
+addEventListener('load', () => {
+  const all = selector => [...document.querySelectorAll(selector)];
+  const tip = document.getElementById('tip');
+  const at = (type, pointerType, target, x, y) => {
+    const {left, top, width, height} = target.getBoundingClientRect();
+    const place = {clientX: left + x * width, clientY: top + y * height};
+    target.dispatchEvent(new PointerEvent(type, {bubbles: true, pointerType, ...place}));
+    return tip.hidden ? '' : tip.textContent;
+  };
+  const key = (target, key) => {
+    target.dispatchEvent(new KeyboardEvent('keydown', {key, cancelable: true}));
+    return tip.textContent;
+  };
+  const read = all('.chart').map(chart => {
+    const [, line] = JSON.parse(chart.dataset.lines)[0];
+    const said = {pictures: all('.plot img').length};
+    said.mouse = line.map(([x, y]) => at('pointermove', 'mouse', chart, x / 1000, y / 1000));
+    said.left = at('pointerleave', 'mouse', chart, 2, 2);
+    said.finger = at('pointerdown', 'touch', chart, line[0][0] / 1000, line[0][1] / 1000);
+    const box = tip.getBoundingClientRect();
+    said.outside = Math.max(-box.left, box.right - innerWidth, 0);
+    said.beside = at('pointerdown', 'touch', document.body, 0, 0);
+    said.keys = ['ArrowLeft', 'ArrowRight', 'ArrowDown'].map(name => key(chart, name));
+    return said;
+  });
+  const titled = document.querySelector('td[title]');
+  const told = titled && [titled.title, at('pointerdown', 'touch', titled, .5, .5)];
+  document.body.replaceChildren(JSON.stringify({read, told}));
+});
+</script></body>"""
+
+
+@pytest.mark.parametrize("name", ["report", "leaderboard"])
+def test_points_of_plots_say_their_names_and_values(pages, tmp_path, name):
+    page = tmp_path / "page.html"
+    page.write_text(pages[name].read_text(encoding="utf-8").replace("</body>", READ), encoding="utf-8")
+    drawn = [json.loads(html.unescape(lines)) for lines in re.findall(r"data-lines='([^']*)'", page.read_text())]
+    found, said = in_browser(page, tmp_path)
+    assert said == []
+    assert len(found["read"]) == len(drawn) > 0
+    for lines, read in zip(drawn, found["read"], strict=True):
+        assert len(drawn) == read["pictures"]
+        line, points = lines[0]
+        assert set(read["mouse"]) <= {f"{one}: {words}" for one, of in lines for *_, words in of}
+        assert f"{line}: {points[-1][2]}" in read["mouse"]
+        assert read["left"] == read["beside"] == ""
+        assert read["finger"] == read["mouse"][0] == read["keys"][0]
+        assert read["outside"] == 0
+        assert read["keys"][1] == f"{line}: {points[min(1, len(points) - 1)][2]}"
+    if found["told"]:
+        assert found["told"][0] == found["told"][1]
 
 
 def test_pictures_of_a_case_say_their_strengths(pages):

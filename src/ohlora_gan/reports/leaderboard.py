@@ -19,7 +19,7 @@ from ohlora_gan.files import harmless, replacing
 from ohlora_gan.judging.figures import DEFAULT_THRESHOLD, PASS_THRESHOLDS, Interval
 from ohlora_gan.reading import open_picture
 from ohlora_gan.reports import plots
-from ohlora_gan.reports.pages import listed, number, plain, share, write_page
+from ohlora_gan.reports.pages import listed, number, plain, said, share, write_page
 
 UNKNOWN = Interval(nan)
 ALIKE = ("checkpoint", "scorer", "seed", "properties", "test")
@@ -210,7 +210,12 @@ def drawn(
     """A plot for each measure that some cell has; ``across`` is a cell's place on the horizontal axis."""
     made = []
     for measure in (SUM, PASS, LEAK):
-        points = [plots.Point(cell.way, cell.layer, across(cell), measure.of(cell, scorer)) for cell in cells]
+        points = []
+        for cell in cells:
+            figure = measure.of(cell, scorer)
+            value, interval = said(figure, measure.say)
+            words = f"{value} ({interval})" if interval else value
+            points.append(plots.Point(cell.way, cell.layer, across(cell), figure, words))
         if any(isfinite(point.figure.value) for point in points):
             made.append((measure, draw(points, measure.title, measure.best)))
     return made

@@ -1,11 +1,13 @@
 """Plots for pages, as pictures that hold themselves, and the sheet of what each synthesis layer carries.
 
-matplotlib writes each plot as SVG, which a page shows as a picture; a dark page inverts its brightness.
+matplotlib writes each plot as SVG, which a page shows as a picture; a dark page inverts its brightness. Beside it goes
+where each point lies and what it says, for whoever points at it: see ``templates/base.html.j2``.
 """
 
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from ohlora_gan.files import replacing
 from ohlora_gan.judging.figures import Interval
 from ohlora_gan.judging.rescoring import LayerRescoring
-from ohlora_gan.reports.pages import hue, number, plain
+from ohlora_gan.reports.pages import MINUS, hue, number, plain, strength
 
 COLORS = {
     "ink": "#1a1e26",
@@ -63,17 +65,39 @@ STYLE: dict[Any, Any] = {
 
 
 class Plot(NamedTuple):
-    """A plot as a page shows it: the source of an ``img`` element, and what it shows in words."""
+    """A plot as a page shows it: the source of an ``img`` element, what it shows in words, and what can be read off it:
+    (name, points) of each line, a point being (per mille of the width, of the height from above, words)."""
 
     source: str
     label: str
+    lines: Sequence[tuple[str, Sequence[tuple[int, int, str]]]] = ()
 
 
-def as_plot(figure: Canvas, label: str) -> Plot:
-    """A figure drawn under ``STYLE`` as SVG in a data URI."""
+class Drawn(NamedTuple):
+    """A line, points or bars on axes: their name, places ``[T]``, NaN allowed, and what each says."""
+
+    name: str
+    axes: Axes
+    x: ArrayLike
+    y: ArrayLike
+    words: Sequence[str]
+
+    def placed(self) -> tuple[str, list[tuple[int, int, str]]]:
+        """One of `Plot.lines`, of at most `MAX_READ` points, once the layout of the figure is known."""
+        places = self.axes.transData.transform(np.column_stack([self.x, self.y]).astype(float))
+        places = 1000 * self.axes.figure.transFigure.inverted().transform(places)
+        known = np.flatnonzero(np.isfinite(places).all(axis=1))
+        if len(known) > MAX_READ:
+            known = known[np.linspace(0, len(known) - 1, MAX_READ).astype(int)]
+        return self.name, [(round(places[i, 0]), 1000 - round(places[i, 1]), self.words[i]) for i in known]
+
+
+def as_plot(figure: Canvas, label: str, drawn: Iterable[Drawn] = ()) -> Plot:
+    """A figure drawn under ``STYLE`` as SVG in a data URI; ``drawn`` is what can be read off it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Plot(f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}", label)
+    source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Plot(source, label, [line for each in drawn if (line := each.placed())[1]])
 
 
 def _figure(width: float, height: float) -> tuple[Canvas, Axes]:
@@ -86,9 +110,9 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
 
 
-def response_lines(property: str, strengths: ArrayLike, scores: ArrayLike) -> Plot:
-    """Measured scores ``[rows, K]`` in sigmas, NaN allowed, over strengths ``[K]``: a thin line a face, a thick one for
-    their mean."""
+def response_lines(property: str, strengths: ArrayLike, scores: ArrayLike, faces: Sequence[str]) -> Plot:
+    """Measured scores ``[rows, K]`` in sigmas, NaN allowed, over strengths ``[K]``: a thin line a face, each with a
+    name, a thick one for their mean."""
     x, y, named = np.asarray(strengths, float), np.asarray(scores, float), plain(property)
     color = COLORS[hue(property)]
     with matplotlib.rc_context(STYLE):
@@ -100,7 +124,11 @@ def response_lines(property: str, strengths: ArrayLike, scores: ArrayLike) -> Pl
         axes.plot(x, mean, color=color, linewidth=2.4, marker="o", markersize=4)
         axes.set_xlabel(f"strength along the {named} direction")
         axes.set_ylabel("measured score (σ)")
-        return as_plot(figure, f"Measured {named} score over strength: a line a face and their mean")
+        drawn = []
+        for name, line in zip([*faces, "mean"], [*y, mean], strict=True):
+            words = [f"{number(value, signed=True)} σ at {strength(at)}" for at, value in zip(x, line, strict=True)]
+            drawn.append(Drawn(name, axes, x, line, words))
+        return as_plot(figure, f"Measured {named} score over strength: a line a face and their mean", drawn)
 
 
 def correlation_histogram(property: str, values: ArrayLike, threshold: float | None) -> Plot:
@@ -130,11 +158,17 @@ def correlation_histogram(property: str, values: ArrayLike, threshold: float | N
         axes.set_xlabel(f"correlation of intended and measured {plain(property)}")
         axes.set_ylabel("faces")
         label = f"Histogram of the {plain(property)} correlations of {len(known)} faces, mean {mean}"
-        return as_plot(figure, label)
+        words = [f"{count} faces" for count in counts]
+        names = [f"{number(low)} to {number(high)}" for low, high in pairwise(edges)]
+        bars = zip(names, edges[:-1] + step / 2, counts, words, strict=True)
+        drawn = [Drawn(name, axes, [x], [count], [said]) for name, x, count, said in bars if count]
+        return as_plot(figure, label, drawn)
 
 
 MAX_POINTS = 400
 """Of a curve: more make a page heavy and a line no finer."""
+MAX_READ = 100
+"""Points of a curve that say what they are: they are three pixels from each other."""
 
 
 def thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -170,13 +204,16 @@ def curves(steps: ArrayLike, series: Mapping[str, ArrayLike], title: str) -> Plo
     """Lines, name -> ``[T]``, NaN allowed, over training steps ``[T]``; the title says what they show."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.4, 2.1)
+        drawn = []
         for i, (label, values) in enumerate(series.items()):
             x, y = thinned(np.asarray(steps, float), np.asarray(values, float))
             axes.plot(x, y, color=SERIES[i % len(SERIES)], linewidth=1.5, label=label)
+            words = [f"{value:.3g} at step {step:,.0f}".replace("-", MINUS) for step, value in zip(x, y, strict=True)]
+            drawn.append(Drawn(label, axes, x, y, words))
         _legend(axes)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("training step")
-        return as_plot(figure, f"{title} over training steps: {', '.join(series)}")
+        return as_plot(figure, f"{title} over training steps: {', '.join(series)}", drawn)
 
 
 # --- Plots of many runs ---
@@ -189,12 +226,14 @@ MAX_TICKS = 6
 
 
 class Point(NamedTuple):
-    """A figure of a run: its way of finding, its layer, and its place on the horizontal axis, above 0 where known."""
+    """A figure of a run: its way of finding, its layer, its place on the horizontal axis, above 0 where known, and what
+    it is in words."""
 
     way: str
     layer: str
     x: float
     figure: Interval
+    words: str
 
 
 def look(index: int) -> tuple[str, str]:
@@ -217,11 +256,15 @@ def panels(points: Sequence[Point], title: str, best: str, across: str, mark_pla
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(3.0 * PANELS, 2.3 * rows), layout="constrained")
         grid = canvas.subplots(rows, PANELS, sharex=True, sharey=True, squeeze=False)
+        drawn = []
         for axes, layer in zip(grid.ravel(), layers, strict=False):
             for i, way in enumerate(ways):
-                line = [(p.x, p.figure) for p in points if p.way == way and p.layer == layer and p.x > 0]
-                line.sort()  # the axis is logarithmic
-                _draw(axes, np.array([x for x, _ in line]), [figure for _, figure in line], i, joined=True)
+                line = [point for point in points if point.way == way and point.layer == layer and point.x > 0]
+                line.sort(key=lambda point: point.x)  # the axis is logarithmic
+                x = np.array([point.x for point in line])
+                _draw(axes, x, [point.figure for point in line], i, joined=True)
+                words = [f"{p.words}, {p.x:,.{0 if p.x >= 100 else 1}f} {across}" for p in line]
+                drawn.append(Drawn(f"{way} at {plain(layer)}", axes, x, [p.figure.value for p in line], words))
             axes.set_title(plain(layer), loc="left", fontsize=9)
             axes.set_xlabel(across)
             axes.tick_params(labelbottom=True)
@@ -230,24 +273,27 @@ def panels(points: Sequence[Point], title: str, best: str, across: str, mark_pla
         for axes in grid[:, 0]:
             axes.set_ylabel(title)
         _logarithmic(grid[0, 0], sorted({point.x for point in points if point.x > 0}), mark_places)
-        return as_plot(canvas, f"{title} over {across}, a panel a layer ({', '.join(layers)}), {best} is best")
+        return as_plot(canvas, f"{title} over {across}, a panel a layer ({', '.join(layers)}), {best} is best", drawn)
 
 
 def by_layer(points: Sequence[Point], title: str, best: str) -> Plot:
     """Figures by layer, one a way of finding and layer, as points with their intervals; otherwise like ``panels``."""
     ways, layers = names_of(points)
-    found = {(point.way, point.layer): point.figure for point in points}
+    found = {(point.way, point.layer): point for point in points}
     with matplotlib.rc_context(STYLE):
         canvas, axes = _figure(3.4, 2.3)
+        drawn = []
         for i, way in enumerate(ways):
-            figures = [found.get((way, layer), Interval(np.nan)) for layer in layers]
-            shift = (i - (len(ways) - 1) / 2) * 0.7 / max(len(ways), 1)
-            _draw(axes, np.arange(len(layers)) + shift, figures, i, joined=False)
+            line = [found.get((way, layer), Point(way, layer, np.nan, Interval(np.nan), "")) for layer in layers]
+            x = np.arange(len(layers)) + (i - (len(ways) - 1) / 2) * 0.7 / max(len(ways), 1)
+            _draw(axes, x, [point.figure for point in line], i, joined=False)
+            words = [f"{point.words} at {plain(point.layer)}" for point in line]
+            drawn.append(Drawn(way, axes, x, [point.figure.value for point in line], words))
         axes.grid(axis="x", visible=False)
         axes.set_xticks(range(len(layers)), [label.replace("mapping_", "") for label in layers])
         axes.set_xlim(-0.5, len(layers) - 0.5)
         axes.set_ylabel(title)
-        return as_plot(canvas, f"{title} by layer ({', '.join(layers)}), {best} is best")
+        return as_plot(canvas, f"{title} by layer ({', '.join(layers)}), {best} is best", drawn)
 
 
 def _logarithmic(axes: Axes, places: Sequence[float], mark_places: bool) -> None:
