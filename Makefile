@@ -44,8 +44,8 @@ landmarks: ## make .venv-landmarks, which can label photographs (Python 3.10 to 
 	.venv-landmarks/bin/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints-landmarks.txt -e '.[dev,landmarks]'
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests, in a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 lint: $(STAMP) ## check style
 	$(BIN)/python -m ruff check .

@@ -1,10 +1,10 @@
 """Whether work that is killed at any moment and started again ends as work that was not.
 
-    python bench/kill.py [WORK ...] [--moments 3]
+    python bench/kill.py [WORK ...] [--moments 3] [--often 1]
 
-runs each work at a tiny size undisturbed, then kills it (SIGKILL, with all its processes) at random moments between its
-first result and its end, starts it again as its page says, and compares every weight, shard, picture and table of
-directions and tests to the bit.
+runs each work at a tiny size undisturbed, then kills it (SIGKILL, with all its processes) at random moments after a new
+result, starts it again as its page says, --often times or until it ends, and compares every weight, shard, picture and
+table of directions and tests to the bit.
 Prints a table; what differs stays in --folder, and the exit code is 1.
 """
 
@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import safe_open
@@ -66,13 +67,14 @@ def command(work: str, folder: Path) -> list[str]:
 
 
 def run(work: str, folder: Path, seconds: float | None = None) -> tuple[float, bool]:
-    """Runs a work, or kills it so many seconds after its first result; returns the seconds since, and if it was."""
+    """Runs a work, or kills it so many seconds after a new result; returns the seconds since, and if it was killed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    before = versions(folder)
     with (folder.parent / f"{folder.name}.log").open("ab") as said:
         process = subprocess.Popen(
             command(work, folder), cwd=ROOT, env=environment, stdout=said, stderr=said, start_new_session=True
         )
-        while process.poll() is None and not results(folder, "last.ckpt"):
+        while process.poll() is None and versions(folder) <= before:
             time.sleep(0.02)
         began = time.monotonic()
         try:
@@ -84,6 +86,15 @@ def run(work: str, folder: Path, seconds: float | None = None) -> tuple[float, b
     if code != 0:
         raise SystemExit(f"{work} ended with exit code {code}, see {said.name}")
     return time.monotonic() - began, False
+
+
+def versions(folder: Path) -> set[tuple[Path, int]]:
+    """The files of results below a folder and when each was last written."""
+    found = set()
+    for path in results(folder, "last.ckpt"):
+        with suppress(FileNotFoundError):  # replaced at this moment
+            found.add((path, path.stat().st_mtime_ns))
+    return found
 
 
 def results(folder: Path, *more: str) -> list[Path]:
@@ -105,24 +116,26 @@ def contents(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def tried(work: str, moments: int, folder: Path, draw: random.Random) -> int:
-    """How many of some moments a work ended identically after it was killed."""
+def tried(work: str, moments: int, often: int, folder: Path, draw: random.Random) -> int:
+    """After how many of some moments a work ended identically; one that was killed more than once counts for each."""
     whole = folder / work / "whole"
     length, _ = run(work, whole)
     expected, identical, number = contents(whole), 0, 0
     while number < moments:
-        killed = folder / work / str(number)
-        moment = draw.uniform(0, length)
-        seconds, was_killed = run(work, killed, moment)
-        if was_killed:
+        killed, times = folder / work / f"from_{number}", []
+        while len(times) < min(often, moments - number):
+            seconds, was_killed = run(work, killed, draw.uniform(0, length / often))
+            if not was_killed:
+                break
+            times.append(seconds)
+        else:
             run(work, killed)
+        if times:
             found = contents(killed)
             differ = [key for key in {*expected, *found} if expected.get(key) != found.get(key)]
-            print(
-                f"{work}: killed after {moment:.1f} of {length:.1f} s, {len(differ)} of {len(expected)} differ",
-                flush=True,
-            )
-            identical, number = identical + (not differ), number + 1
+            after, share = ", ".join(f"{seconds:.1f}" for seconds in times), f"{len(differ)} of {len(expected)}"
+            print(f"{work}: killed after {after} of {length:.1f} s, {share} differ", flush=True)
+            identical, number = identical + (not differ) * len(times), number + len(times)
             if differ:
                 print("\n".join(sorted(differ)[:8]))
                 continue
@@ -136,6 +149,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"some of {', '.join(WORKS)}; all by default")
     parser.add_argument("--moments", type=int, default=3, help="kills a work (3)")
+    parser.add_argument("--often", type=int, default=1, help="kills a run before it may end (1)")
     parser.add_argument("--seed", type=int, default=0, help="what the moments follow from (0)")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "kill", help="made anew; default: runs/kill")
     args = parser.parse_args()
@@ -145,7 +159,7 @@ if __name__ == "__main__":
     for work in args.works or WORKS:
         shutil.rmtree(args.folder / work, ignore_errors=True)
         (args.folder / work).mkdir(parents=True)
-        rows[work] = tried(work, args.moments, args.folder.resolve(), random.Random(f"{args.seed} {work}"))
+        rows[work] = tried(work, args.moments, args.often, args.folder.resolve(), random.Random(f"{args.seed} {work}"))
     print("| work | moments tried | identical |\n|---|---|---|")
     print("\n".join(f"| {work} | {args.moments} | {same} |" for work, same in rows.items()))
     sys.exit(any(same < args.moments for same in rows.values()))

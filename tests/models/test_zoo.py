@@ -86,3 +86,9 @@ def test_whatever_scores_or_judges_is_suggested(typed, meant):
         CheckpointError, match=rf"does not exist: did you mean {meant}\? give a file's path or a shipped"
     ):
         zoo.open_scorer(typed)
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v9").mkdir()
+    assert zoo.resolve("v9", "generator") == zoo.ASSETS / "v9.safetensors"

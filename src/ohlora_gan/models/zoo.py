@@ -61,7 +61,7 @@ def resolve(name: str | Path, kind: str | None = None) -> Path:
         return file_of_factory(str(name))
     path = fetch(name) if is_on_hub(name) else Path(name)
     shipped_path = ASSETS / f"{name}.safetensors"
-    if path.suffix == "" and not path.exists() and shipped_path.is_file():
+    if path.suffix == "" and not path.is_file() and shipped_path.is_file():
         path = shipped_path
     offered = shipped(kind)
     one_of = "give a file's path" + (f" or a shipped {kind or 'model'} ({', '.join(offered)})" if offered else "")
