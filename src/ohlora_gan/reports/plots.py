@@ -89,7 +89,7 @@ class Drawn(NamedTuple):
         known = np.flatnonzero(np.isfinite(places).all(axis=1))
         if len(known) > MAX_READ:
             known = known[np.linspace(0, len(known) - 1, MAX_READ).astype(int)]
-        return self.name, [(round(places[i, 0]), 1000 - round(places[i, 1]), self.words[int(i)]) for i in known]
+        return self.name, [(round(places[i, 0]), 1000 - round(places[i, 1]), self.words[i]) for i in known.tolist()]
 
 
 def as_plot(figure: Canvas, label: str, drawn: Iterable[Drawn] = ()) -> Plot:
