@@ -16,8 +16,9 @@ kill = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(kill)
 
 
+@pytest.mark.parametrize(("often", "runs"), [(1, 3), (2, 2)])
 @pytest.mark.parametrize(("value", "identical"), [(1.0, 3), (1.5, 0)])
-def test_it_tells_other_weights(tmp_path, monkeypatch, value, identical):
+def test_it_tells_other_weights(tmp_path, monkeypatch, value, identical, often, runs):
     def run(work, folder, seconds=None):
         folder.mkdir(exist_ok=True)
         save_file({"weight": np.array([1.0 if folder.name == "whole" else value])}, folder / "model.safetensors")
@@ -25,8 +26,8 @@ def test_it_tells_other_weights(tmp_path, monkeypatch, value, identical):
 
     monkeypatch.setattr(kill, "run", run)
     (tmp_path / "gan").mkdir()
-    assert kill.tried("gan", 3, tmp_path, random.Random(0)) == identical
-    assert len(list((tmp_path / "gan").glob("[0-9]"))) == 3 - identical  # what differs is kept
+    assert kill.tried("gan", 3, often, tmp_path, random.Random(0)) == identical
+    assert len(list((tmp_path / "gan").glob("from_*"))) == (0 if identical else runs)  # what differs is kept
 
 
 @pytest.mark.slow
