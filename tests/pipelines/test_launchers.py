@@ -4,6 +4,7 @@ what Ctrl+C ends, and one leaderboard of one sweep."""
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,9 +110,28 @@ def test_optuna_looks_for_the_highest_and_goes_on_after_a_failed_job(tmp_path, s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_ctrl_c_ends_a_sweep_with_a_word(tmp_path, launcher):
-    command = small_program(tmp_path, f"hydra/launcher={launcher}", "n=200,300")
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("+hydra.sweeper.sampler.seed=0", "unexpected keyword argument 'seed'"),
+        ("hydra.sweeper.direction=up", "'minimize' or 'maximize'"),
+    ],
+)
+@pytest.mark.parametrize("sweeper", [needing("hydra-optuna-sweeper", "optuna")])
+def test_what_a_sweeper_cannot_do_is_a_sentence(tmp_path, sweeper, word, why):
+    grid = [f"hydra/sweeper={sweeper}", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1"]
+    done = sweep(tmp_path, *grid, word, "n=choice(1,3)")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert re.search(f"error: Hydra's plugin hydra_optuna_sweeper says: .*({why})", done.stderr)
+    assert "hydra/sweeper=basic" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plugin", [*LAUNCHERS, needing("hydra-optuna-sweeper", "optuna")])
+def test_ctrl_c_ends_a_sweep_with_a_word(tmp_path, plugin):
+    group = "sweeper" if plugin == "optuna" else "launcher"
+    command = small_program(tmp_path, f"hydra/{group}={plugin}", "n=choice(200,300)")
     how = {"env": own_environment(tmp_path), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **how) as started:
         try:

@@ -204,6 +204,8 @@ def tell(error: Exception, where: str = "") -> int:
 
 def sentence(error: BaseException | None) -> str | None:
     """What to tell the user about an error and how to mend it; None for a programming error."""
+    if error is not None and (told := plugin_error(error)):
+        return told
     for kind, explain in EXPLANATIONS:
         if isinstance(error, kind):
             return explain(error)
@@ -234,6 +236,20 @@ def disk_error(error: OSError) -> str | None:
     if error.errno in FULL_DISK:
         remedy = f"free some space, or {remedy}"
     return f"cannot write to {error.filename or run_folder(error)} ({error.strerror}): {remedy}"
+
+
+def plugin_error(error: BaseException) -> str | None:
+    """What a sweeper or launcher of Hydra's says of its own settings; None for what a job or this project raised."""
+    modules = modules_of(error)
+    plugins = [place for place, module in enumerate(modules) if module.startswith("hydra_plugins.")]
+    if not plugins or any(module.startswith("ohlora_gan.") for module in modules[plugins[0] :]):
+        return None
+    name = modules[plugins[0]].split(".")[1]
+    said = one_line(str(error)) or type(error).__name__
+    return (
+        f"Hydra's plugin {name} says: {said}; mend its settings (hydra.sweeper, hydra.launcher), or choose "
+        "hydra/sweeper=basic hydra/launcher=basic"
+    )
 
 
 def lost_process(error: RuntimeError) -> str | None:
