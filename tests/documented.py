@@ -41,6 +41,8 @@ METHODS = {
     "mean_jacobian": {"method.finder.num_jacobians": "8", **IMAGE_METRIC},
     "closed_loop": {"method.loop.steps": "1", "test.num_latents": "1", **IMAGE_METRIC},
 }
+SWEEP = {"method": "svm", "layer": "w,mapping_split2"}
+"""Of an experiment that is a sweep by itself."""
 NUM_IMAGES = {"filter-means": "20", "scorers": "40", "quality": "100", "truth": "10", "rescore": "10"}
 NUM_PICTURES = {"render": "32", "sample": "4"}
 
@@ -72,6 +74,7 @@ def small(words: list[str]) -> list[str]:
             kept = [
                 word.partition(",")[0] if word.startswith("method=") else ",".join(word.split(",")[:2]) for word in kept
             ]
+            more |= {} if "method" in keys else SWEEP
         return [*words[:2], *kept, *(f"{key}={value}" for key, value in more.items())]
     name = words[1]
     if name in NUM_PICTURES:
@@ -84,7 +87,7 @@ def small(words: list[str]) -> list[str]:
         by = [] if "--jacobians" in words else ["--samples", "10"]
         return [*("2" if word == "24" else word for word in words), "--n", "2", *by]
     if name in NUM_IMAGES:
-        return [*words, "--n", NUM_IMAGES[name]]
+        return [*words, "--n", NUM_IMAGES[name], *(["--rounds", "1"] if name == "truth" else [])]
     if name == "edit":
         cheap = ["--metric", "cloud"] if "closed-loop" in words else []
         which = ["--learn", "0"] if "--image" in words else [] if "--latents" in words else ["--faces", "0"]
