@@ -127,7 +127,7 @@ def test_runs_are_listed(folder, capsys):
     rows = {Path(line.split()[-1]).name: line for line in said.splitlines() if line.startswith("2")}
     assert "svm at w" in rows["vectors"]
     assert "sum of correlations 2.50 of 3  done" in rows["vectors"]
-    assert "finetune_v9  test/r2_mean 0.75" in rows["trained"]
+    assert "finetune_v9  R² 0.750" in rows["trained"]
     assert f"  failed      {folder / 'failed'}\n    {{" in said  # what failed.txt says
     assert f"  unfinished  {folder / 'stopped'}\n    go on with ckpt_path={folder / 'stopped' / 'last.ckpt'}\n" in said
     assert said.endswith(f"4 runs: {folder}\n")

@@ -244,8 +244,14 @@ def read_origins(folder: Path) -> dict[str, Origin | list[Origin]]:
 # --- What files and folders say of themselves ---
 
 MODEL, METRICS, JUDGED = "model.safetensors", "metrics.json", "judge.json"
-FIGURES = ("test/r2_mean", "test/auroc", "test/accuracy", "scores/all", "train/images_seen", "sum_mean_corr")
-"""Of a run's metrics, the first that is there is its main figure."""
+FIGURES = {
+    "test/r2_mean": "R² {:.3f}",
+    "test/auroc": "AUROC {:.3f}",
+    "test/accuracy": "accuracy {:.1%}",
+    "train/images_seen": "{:,.0f} images seen",
+    "sum_mean_corr": "sum of correlations {:.2f}",
+}
+"""Of a run's metrics, the first that is there is its main figure, in these words."""
 STILL_WRITING = 120.0
 """Seconds after the last change of a file in which an unfinished run may be running."""
 ONLY_JSON = ("metrics", "method", "files")
@@ -455,7 +461,5 @@ def figure_of(folder: Path) -> str:
         if isinstance(figures.get("sum_corr"), list):
             return f"sum of correlations {figures['sum_corr'][0]:.2f} of {len(judged.get('edited', ()))}"
     flat = metrics | metrics.get("test", {}) if isinstance(metrics.get("test"), dict) else metrics
-    for name in FIGURES:
-        if isinstance(flat.get(name), int | float):
-            return f"{name} {flat[name]:,.0f}" if flat[name] >= 1000 else f"{name} {flat[name]:.4g}"
-    return ""
+    told = (words.format(flat[name]) for name, words in FIGURES.items() if isinstance(flat.get(name), int | float))
+    return next(told, "")
