@@ -60,6 +60,19 @@ def test_csv_logger_keeps_figures_without_a_trainer(tmp_path):
     assert table.split() == ["loss,step,test/eyes", ",0,0.5", "2.0,3,"]
 
 
+def test_csv_logger_writes_while_it_runs_and_keeps_nothing_in_memory(tmp_path):
+    logger = WholeCSVLogger(tmp_path, name="csv", flush_logs_every_n_steps=4)
+    path = tmp_path / "csv" / "version_0" / "metrics.csv"
+    for step in range(0, 26, 2):  # of two optimizers: never a step that Lightning's rule would write at
+        logger.log_metrics({"loss": 0.5} | ({"=late": 1.0} if step == 10 else {}), step)
+        assert len(logger.experiment.metrics) < 4
+        assert not any(len(value) > 3 for value in vars(logger).values() if isinstance(value, list))
+    rows = [f"{'1.0' if step == 10 else ''},0.5,{step}" for step in range(0, 26, 2)]
+    assert path.read_text().split() == ["'=late,loss,step", *rows[:-1]]
+    logger.finalize("success")
+    assert path.read_text().split()[1:] == rows
+
+
 def test_an_offline_run_holds_everything_and_stays_in_its_folder(tmp_path, home):
     run, page = tmp_path / "run", tmp_path / "report.html"
     page.write_text("<p>report</p>")

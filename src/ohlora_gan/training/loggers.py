@@ -11,28 +11,47 @@ import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
-from ohlora_gan.files import write_records
+from ohlora_gan.files import add_records, read_table, write_records
 from ohlora_gan.training.boards import WandbRun, first_line
 
 log = logging.getLogger(__name__)
 
 
 class WholeCSVLogger(CSVLogger):
-    """Lightning's logger of CSV files, whose ``metrics.csv`` is whole at any moment: it is written anew each time."""
+    """Lightning's logger of CSV files, whose ``metrics.csv`` is whole at any moment and whose memory does not grow.
+
+    Rows are written whenever ``flush_logs_every_n_steps`` of them wait: Lightning asks the step instead, which in a
+    GAN counts every optimizer's and may never be such a number. They are added to the file in one go; a figure that is
+    new gets its column in a file that takes the old one's place.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._rows: list[dict[str, float]] = []
+        self._columns: list[str] = []
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Tensor | float], step: int | None = None) -> None:  # type: ignore[override]
+        """Keeps figures; writes where enough of them wait."""
+        super().log_metrics(metrics, step)
+        if len(self.experiment.metrics) >= self._flush_logs_every_n_steps:
+            self.save()
 
     @rank_zero_only
     def save(self) -> None:
         """Writes all figures so far, a column a name."""
         new, self.experiment.metrics = self.experiment.metrics, []
-        self._rows += new
-        if new:
-            columns = sorted({name for row in self._rows for name in row})
-            write_records(self.experiment.metrics_file_path, self._rows, columns)
+        if not new:
+            return
+        path, named = Path(self.experiment.metrics_file_path), {name for row in new for name in row}
+        if named <= set(self._columns):
+            add_records(path, new, self._columns)
+            return
+        before = read_table(path) if self._columns else None
+        kept = [] if before is None else [dict(zip(before.header, row, strict=True)) for row in before.rows]
+        self._columns = sorted(named.union(self._columns))
+        write_records(path, [*kept, *new], self._columns)
 
 
 @contextmanager
