@@ -24,6 +24,7 @@ from ohlora_gan.directions.files import DirectionSet, save_directions
 from ohlora_gan.errors import sentence
 from ohlora_gan.files import (
     MACHINE,
+    add_records,
     claim,
     remove_leftovers,
     replacing,
@@ -218,6 +219,23 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_the_old_one(tmp_path, writ
     assert str(tmp_path) in str(sentence(caught.value))
 
 
+def test_rows_are_added_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write_records(path, [{"a": 1, "b": "=x"}])
+    add_records(path, [{"b": "=y"}], ["a", "b"])
+    assert path.read_text() == "a,b\n1,'=x\n,'=y\n"
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, hard))  # as on a full disk, but for the word
+    try:
+        with pytest.raises(OSError, match=str(path)):
+            add_records(path, [{"a": 123456789}], ["a", "b"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.read_text() == "a,b\n1,'=x\n,'=y\n"
+
+
 def write_for_ever(path):
     for number in range(10**9):
         write_json(path, [number] * 20_000)
@@ -242,6 +260,7 @@ WRITES = {"write_text", "write_bytes", "save_file", "savefig"}
 ELSEWHERE = {  # what is no file that anybody reads, or grows line by line and is mended when it is opened
     "data/landmarks.py": "open",  # os.devnull
     "data/labels.py": "open",  # adds rows
+    "files.py": "open",  # add_records: whole lines, by one call
     "reports/plots.py": "savefig",  # into memory
 }
 SOURCE = PROJECT / "src" / "ohlora_gan"

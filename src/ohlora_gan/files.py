@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import errno
 import functools
 import hashlib
 import io
@@ -267,12 +268,19 @@ def write_records(path: str | Path, records: Sequence[Mapping[str, Any]], column
 
 
 def add_records(path: str | Path, records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Adds rows to what `write_records` wrote with these columns: by one call, so that a kill leaves whole lines."""
+    """Adds rows to what `write_records` wrote with these columns: by one call, so that a kill leaves whole lines.
+
+    Where the disk is full nothing is added.
+    """
     text = io.StringIO()
     rows = ([harmless(record.get(name, "")) for name in columns] for record in records)
     csv.writer(text, lineterminator="\n").writerows(rows)
+    data = text.getvalue().encode()
     with Path(path).open("ab", buffering=0) as file:
-        file.write(text.getvalue().encode())
+        before = file.tell()
+        if file.write(data) < len(data):
+            file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def shown(names: Sequence[str]) -> str:
